@@ -1,0 +1,298 @@
+"""What a provider is: the few verbs with which the services speak to any carrier."""
+
+import hashlib
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from integrations.errors import (
+    CarrierUnavailable,
+    IntegrationError,
+    InvalidCredentials,
+    NumberNotOwned,
+    NumberNotUsable,
+    Refused,
+    RequestFailed,
+    Unanswered,
+    UnknownApplication,
+    WebhookSetupFailed,
+)
+from integrations.transport import Deadline, Timeouts
+
+T = TypeVar("T")
+Settings = dict[str, str]
+
+RETRY_PAUSE_S = (0.05, 0.25)
+
+
+class Route(Enum):
+    """Where a number's calls go now."""
+
+    NONE = "none"
+    OURS = "ours"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True)
+class Site:
+    """This installation as a provider needs to know it."""
+
+    public_url: str
+    api_url: str
+    timeouts: Timeouts
+
+    @property
+    def webhooks_url(self) -> str:
+        return f"{self.public_url}/api/webhooks/"
+
+    @property
+    def application_name(self) -> str:
+        """The same for all that share a PUBLIC_URL, different between installations on one carrier account."""
+        return f"workspace-phones-{hashlib.sha256(self.public_url.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Our webhook addresses for one account."""
+
+    answer: str
+    status: str
+    fallback: str
+
+
+@dataclass(frozen=True)
+class Application:
+    """A carrier's application: where webhooks live at Plivo and Telnyx.
+
+    `settings` are the fields that we set, as they are there. `profile_id` is Telnyx's outbound voice profile;
+    `made_profile` says that we made that profile together with the application.
+    """
+
+    id: str
+    name: str
+    settings: Settings
+    profile_id: str = ""
+    made_profile: bool = False
+
+
+@dataclass(frozen=True)
+class CarrierNumber:
+    """A number that the account owns and that can take calls.
+
+    `id` is the carrier's id of it; `settings` what restore() needs to know; `application` the one that was asked for, if
+    there is one; `profile_id` an outbound voice profile for an application yet to be made; `public_key` the account's
+    webhook key, if it was asked for and could be had.
+    """
+
+    id: str
+    settings: Settings
+    route: Route
+    application: Application | None = None
+    profile_id: str = ""
+    public_key: str = field(default="", repr=False)
+
+
+def identifier(value: Any) -> str:
+    """A carrier's id as text. Raises TypeError for what is none, so that an answer without it counts as nonsense."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise TypeError("not an id")
+    return str(value)
+
+
+class Provider(ABC):
+    """One carrier, spoken to with one account's credentials, up to a deadline.
+
+    Args:
+        account_id: Twilio Account SID, Plivo Auth ID, Telnyx application id (may be empty).
+        auth_token: Twilio or Plivo Auth Token, Telnyx API key.
+        site: our addresses and timeouts.
+        deadline: when the work must be done.
+
+    Every verb raises IntegrationError. A read raises InvalidCredentials when the carrier refuses it and
+    CarrierUnavailable when it cannot be asked; a write raises WebhookSetupFailed.
+    """
+
+    label: ClassVar[str]
+    account_id_name: ClassVar[str]
+    auth_token_name: ClassVar[str]
+
+    def __init__(self, *, account_id: str, auth_token: str, site: Site, deadline: Deadline) -> None:
+        self.account_id = account_id
+        self.auth_token = auth_token
+        self.site = site
+        self.deadline = deadline
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    # -- verbs --------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+        """Ask whether the credentials are good and the account owns the number and can take calls on it. Reads only.
+
+        Args:
+            number: E.164 digits.
+            application_id: the application to look for; empty: the one that has our name.
+            want_public_key: fetch the webhook key too (Telnyx).
+
+        Raises:
+            InvalidCredentials, NumberNotOwned, NumberNotUsable, CarrierUnavailable.
+        """
+
+    @abstractmethod
+    def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
+        """Route the number to us with absolute values, safe to repeat.
+
+        Returns the number's settings as they are then, or None where the carrier does not tell or gave no answer.
+        """
+
+    @abstractmethod
+    def read(self, number_id: str) -> Settings:
+        """The number's present settings. Raises NumberNotOwned when it is gone."""
+
+    @abstractmethod
+    def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
+        """Whether these settings bring the number's calls to us."""
+
+    @abstractmethod
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
+        """Put back what was there before us, as far as our own values are still there, and read back.
+
+        Returns whether anything was ours. A number that is gone needs nothing.
+        """
+
+    @abstractmethod
+    def blank(self) -> Settings:
+        """The settings of a number that is routed nowhere."""
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def status_of(self, error: Exception) -> int | None:
+        """The HTTP status behind an exception of the SDK, if there was a reply."""
+
+    def ask(self, send: Callable[[Timeouts], T], *, attempts: int = 2) -> T:
+        """Send one request; once more after silence, since a read or a write of absolute values may be repeated.
+
+        `send` makes the SDK's call and turns the reply into ours, so that a reply without sense counts as none.
+        Raises Refused or Unanswered.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                return send(self.deadline.limit(self.site.timeouts))
+            except RequestFailed:
+                raise
+            except Exception as error:
+                # SDKs leak whatever they trip over: requests' and httpx' errors, JSONDecodeError, AttributeError.
+                failure = self.describe(error)
+            if isinstance(failure, Refused) or attempt == attempts:
+                break
+            time.sleep(min(random.uniform(*RETRY_PAUSE_S), self.deadline.remaining_s()))
+        raise failure
+
+    def describe(self, error: Exception) -> Refused | Unanswered:
+        """Name the failure by its type and status alone: an SDK's text may hold the request."""
+        status = self.status_of(error)
+        detail = f"{self.label}: {type(error).__name__}, status {status}"
+        if status is not None and 400 <= status < 500 and status not in (408, 429):
+            return Refused(status, detail)
+        return Unanswered(detail)
+
+    # -- sentences ----------------------------------------------------------------------------------------------------
+
+    def cannot_read(self, failure: RequestFailed, *, refusals: tuple[int, ...] = (401, 403)) -> NoReturn:
+        """Raise what a failed read means."""
+        if isinstance(failure, Refused) and failure.status in refusals:
+            raise self.invalid_credentials(failure.detail) from None
+        raise self.unavailable(failure.detail) from None
+
+    def invalid_credentials(self, detail: str = "") -> IntegrationError:
+        names = f"{self.auth_token_name} (authToken) and {self.account_id_name} (accSId)"
+        return InvalidCredentials(
+            f"{self.label} refused the credentials. Check the {names}, and that the account is active.", detail
+        )
+
+    def unavailable(self, detail: str = "") -> IntegrationError:
+        return CarrierUnavailable(f"{self.label} cannot be reached or does not answer. Try again in a minute.", detail)
+
+    def setup_failed(self, detail: str = "") -> IntegrationError:
+        return WebhookSetupFailed(
+            f"{self.label} did not take over the webhook settings. Try again; if it stays, look at the number in the "
+            f"{self.label} console.",
+            detail,
+        )
+
+    def not_owned(self) -> IntegrationError:
+        return NumberNotOwned(f"This {self.label} account does not own phoneNumber. Check the number and the account.")
+
+    def not_usable(self, why: str) -> IntegrationError:
+        return NumberNotUsable(f"phoneNumber {why} at {self.label}. Check the number in the {self.label} console.")
+
+
+
+class ApplicationProvider(Provider):
+    """A carrier that keeps webhooks on an application, to which numbers are linked.
+
+    The number's settings are one field, `application_id`.
+    """
+
+    @abstractmethod
+    def wanted(self, urls: Urls) -> Settings:
+        """The application's settings as we want them."""
+
+    @abstractmethod
+    def find_application(self) -> Application | None:
+        """The application that has our name, the oldest if there are several."""
+
+    @abstractmethod
+    def make_application(self, urls: Urls, profile_id: str) -> Application:
+        """Make an application with our name. After an unknown outcome it is looked for by name, never made twice."""
+
+    @abstractmethod
+    def point_application(self, application: Application, urls: Urls) -> None:
+        """Set the application's addresses to ours and read back."""
+
+    @abstractmethod
+    def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
+        """Put back a customer's application as it was, if its addresses are still ours. Fine if it is gone."""
+
+    @abstractmethod
+    def delete_application(self, application_id: str, profile_id: str) -> None:
+        """Delete an application that we made, and the profile if we made one. Fine if they are gone."""
+
+    def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
+        return bool(application_id) and settings["application_id"] == application_id
+
+    def blank(self) -> Settings:
+        return {"application_id": ""}
+
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
+        before = snapshot["application_id"]
+        try:
+            if not self.routes_to_us(self.read(number_id), urls, application_id) or before == application_id:
+                return False
+            self.link(number_id, before)
+            if self.routes_to_us(self.read(number_id), urls, application_id):
+                raise self.setup_failed("still linked to our application")
+        except NumberNotOwned:
+            return False
+        return True
+
+    @abstractmethod
+    def link(self, number_id: str, application_id: str) -> None:
+        """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
+
+    def unknown_application(self) -> IntegrationError:
+        return UnknownApplication(f"accSId: this {self.label} account has no application with this id.")
+
+    def route_of(self, settings: Settings, application: Application | None) -> Route:
+        """An application that the customer named is no conflict, and no route of ours to be forgotten either."""
+        linked = settings["application_id"]
+        if not linked or (application and linked == application.id and application.name != self.site.application_name):
+            return Route.NONE
+        return Route.OURS if application and linked == application.id else Route.ELSEWHERE

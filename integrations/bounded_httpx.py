@@ -1,0 +1,36 @@
+"""For httpx what CarrierAdapter is for requests. Apart from transport.py because importing httpx takes its time."""
+
+from collections.abc import Iterator
+
+import httpx
+
+from integrations.transport import MAX_ANSWER_BYTES, Deadline
+
+
+class BoundedTransport(httpx.HTTPTransport):
+    """Reads a bounded body in bounded time."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        response.stream = BoundedStream(response.stream, request.extensions["timeout"]["read"])
+        return response
+
+
+class BoundedStream(httpx.SyncByteStream):
+    def __init__(self, stream: httpx.SyncByteStream, read_s: float) -> None:
+        self.stream, self.read_s = stream, read_s
+
+    def __iter__(self) -> Iterator[bytes]:
+        deadline = Deadline(self.read_s)
+        size = 0
+        for chunk in self.stream:
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                raise httpx.DecodingError("the answer is too large")
+            if not deadline.remaining_s():
+                raise httpx.ReadTimeout("the answer came too slowly")
+            yield chunk
+
+    def close(self) -> None:
+        self.stream.close()

@@ -1,0 +1,216 @@
+"""Plivo: webhooks live on an application, to which numbers are linked."""
+
+import re
+from typing import Any
+
+from plivo import RestClient
+from plivo.exceptions import AuthenticationError
+
+from integrations.base import Application, ApplicationProvider, CarrierNumber, Settings, Urls, identifier
+from integrations.errors import Refused, RequestFailed, Unanswered
+from integrations.transport import Timeouts, in_parallel, no_cookies, shared_adapter
+
+OFFICIAL_URL = "https://api.plivo.com"
+# https://www.plivo.com/docs/account/api/application (read 2026-11-23): limit is at most 20
+PAGE_SIZE = 20
+MAX_PAGES = 50
+APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
+
+
+class SdkError(Exception):
+    """What the SDK raised, with the status that it does not tell: the adapter saw the reply."""
+
+    def __init__(self, kind: str, status: int | None) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.status = status
+
+
+class Plivo(ApplicationProvider):
+    """Plivo REST API, version 1. https://www.plivo.com/docs/numbers/api/account-phone-number (read 2026-11-23)
+
+    Everything goes through `client.request()` without `is_voice_request`: the SDK's own methods for applications send a
+    POST up to three times on a 5xx, reset settings that were not given, and cannot unlink a number.
+    """
+
+    label = "Plivo"
+    account_id_name = "Auth ID"
+    auth_token_name = "Auth Token"
+
+    # -- verbs --------------------------------------------------------------------------------------------------------
+
+    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+        try:
+            found, application = in_parallel(
+                lambda: self._request("GET", ("Number", number), parse=number_of, missing=404),
+                lambda: self._application(application_id) if application_id else self._find_application(),
+            )
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        if found is None or found["number"] != number:
+            raise self.not_owned()
+        if not found["active"]:
+            raise self.not_usable("is not active")
+        if not found["voice"]:
+            raise self.not_usable("cannot take voice calls")
+        settings = found["settings"]
+        return CarrierNumber(number, settings, self.route_of(settings, application), application)
+
+    def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
+        try:
+            self._request("POST", ("Number", number_id), {"app_id": application_id})
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered:
+            pass  # Perhaps it did: what counts is read back, as the reply to this request tells nothing anyway.
+        return None
+
+    def read(self, number_id: str) -> Settings:
+        try:
+            found = self._request("GET", ("Number", number_id), parse=number_of, missing=404)
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        if found is None:
+            raise self.not_owned()
+        return found["settings"]
+
+    def link(self, number_id: str, application_id: str) -> None:
+        try:
+            self._request("POST", ("Number", number_id), {"app_id": application_id or None})
+        except Refused as failure:
+            if not application_id or failure.status in (401, 403):
+                raise self.setup_failed(failure.detail) from None
+            self.link(number_id, "")  # the application was deleted meanwhile
+        except Unanswered:
+            pass  # read back by restore()
+
+    # -- applications -------------------------------------------------------------------------------------------------
+
+    def wanted(self, urls: Urls) -> Settings:
+        return {
+            "answer_url": urls.answer, "answer_method": "POST",
+            "hangup_url": urls.status, "hangup_method": "POST",
+            "fallback_answer_url": urls.fallback, "fallback_method": "POST",
+        }  # fmt: skip
+
+    def find_application(self) -> Application | None:
+        try:
+            return self._find_application()
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+
+    def make_application(self, urls: Urls, profile_id: str) -> Application:
+        name, settings = self.site.application_name, self.wanted(urls)
+        try:
+            made = self._request(
+                "POST", ("Application",), {"app_name": name, **settings},
+                parse=lambda reply: Application(identifier(reply.app_id), name, settings), attempts=1,
+            )  # fmt: skip
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered as failure:
+            found = self.find_application()
+            if found is None:
+                raise self.setup_failed(failure.detail) from None
+            return found
+        return made
+
+    def point_application(self, application: Application, urls: Urls) -> None:
+        self._write_application(application.id, self.wanted(urls))
+
+    def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
+        try:
+            application = self._application(application_id)
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        if application and application.settings == self.wanted(urls):
+            self._write_application(application_id, snapshot)
+
+    def delete_application(self, application_id: str, profile_id: str) -> None:
+        try:
+            self._request("DELETE", ("Application", application_id), {"cascade": False}, missing=404)
+        except RequestFailed as failure:
+            raise self.setup_failed(failure.detail) from None
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def _request(self, method: str, path: tuple[str, ...], data: dict[str, Any] | None = None, *,
+                 parse: Any = lambda reply: reply, missing: int | None = None, attempts: int = 2) -> Any:  # fmt: skip
+        """One request through the SDK. None when the status is `missing`; otherwise what `parse` makes of the reply."""
+
+        def send(timeouts: Timeouts) -> Any:
+            statuses: list[int] = []
+            try:
+                client = self.client(timeouts, statuses)
+                return parse(client.request(method, path, data))
+            except Exception as error:
+                raise SdkError(type(error).__name__, statuses[-1] if statuses else None) from None
+
+        try:
+            return self.ask(send, attempts=attempts)
+        except Refused as failure:
+            if failure.status == missing:
+                return None
+            raise
+
+    def client(self, timeouts: Timeouts, statuses: list[int]) -> RestClient:
+        """A client for one request: it is not safe to share between threads. The connections are shared."""
+        client = RestClient(self.account_id, self.auth_token, timeout=(timeouts.connect_s, timeouts.read_s))
+        client.session.cookies = no_cookies()
+        client.session.mount(OFFICIAL_URL, shared_adapter(OFFICIAL_URL, self.site.api_url))
+        client.session.hooks["response"].append(lambda reply, **_: statuses.append(reply.status_code))
+        return client
+
+    def _application(self, application_id: str) -> Application | None:
+        return self._request("GET", ("Application", application_id), parse=application_of, missing=404)
+
+    def _find_application(self) -> Application | None:
+        """How the filter compares is undocumented: each page's names are compared here."""
+        name = self.site.application_name
+        matches: list[Application] = []
+        for page in range(MAX_PAGES):
+            query = {"app_name": name, "limit": PAGE_SIZE, "offset": page * PAGE_SIZE}
+            applications, is_last = self._request("GET", ("Application",), query, parse=page_of)
+            matches += [one for one in applications if one.name == name]
+            if is_last:
+                break
+        return min(matches, key=lambda one: (len(one.id), one.id), default=None)
+
+    def _write_application(self, application_id: str, settings: Settings) -> None:
+        try:
+            self._request("POST", ("Application", application_id), dict(settings))
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered:
+            pass  # read back below
+        try:
+            after = self._application(application_id)
+        except RequestFailed as failure:
+            raise self.setup_failed(failure.detail) from None
+        if after is None or after.settings != settings:
+            raise self.setup_failed("the application was not changed")
+
+    def status_of(self, error: Exception) -> int | None:
+        if not isinstance(error, SdkError):
+            return None
+        # The SDK refuses an Auth ID of the wrong shape before it asks.
+        return 401 if error.status is None and error.kind == AuthenticationError.__name__ else error.status
+
+
+def number_of(reply: Any) -> dict[str, Any]:
+    linked = APPLICATION_PATH.search(reply.application or "")
+    return {
+        "number": reply.number,
+        "active": reply.active is True,
+        "voice": reply.voice_enabled is True,
+        "settings": {"application_id": linked[1] if linked else ""},
+    }
+
+
+def application_of(reply: Any) -> Application:
+    names = ("answer_url", "answer_method", "hangup_url", "hangup_method", "fallback_answer_url", "fallback_method")
+    return Application(identifier(reply.app_id), reply.app_name, {name: getattr(reply, name, "") or "" for name in names})
+
+
+def page_of(reply: Any) -> tuple[list[Application], bool]:
+    return [application_of(one) for one in reply.objects], not reply.meta.next

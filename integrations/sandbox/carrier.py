@@ -1,0 +1,122 @@
+"""What the three simulated carriers share: a request, a reply, a table of routes."""
+
+import base64
+import binascii
+import re
+from email.message import Message
+from typing import Any, ClassVar, NamedTuple
+from urllib.parse import urlsplit
+
+from .state import Account, State
+
+
+class Request(NamedTuple):
+    """One request to a carrier; `path` is the carrier's own, without the sandbox's prefix."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: Message
+    body: Any
+
+    def param(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        return self.query.get(name, [default])[0]
+
+    def number(self, name: str, default: int, low: int, high: int) -> int | None:
+        """A whole number in the query, or None if it is none or out of bounds."""
+        text = self.param(name, str(default))
+        return int(text) if text.isascii() and text.isdigit() and low <= int(text) <= high else None
+
+
+class Reply(NamedTuple):
+    """A dict is sent as JSON, a text as it is, None as no body at all."""
+
+    status: int
+    body: dict[str, Any] | str | None = None
+    headers: dict[str, str] = {}
+
+
+class CarrierError(Exception):
+    """Ends a handler with the carrier's error reply."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+class Carrier:
+    """One carrier's API over the accounts in `state`.
+
+    A subclass has `routes`, lines of (method, path pattern, name of the handler); a handler gets the account, the
+    request and the groups of the pattern. It changes the state only when nothing can be refused any more.
+    """
+
+    name: ClassVar[str]
+    prefix: ClassVar[str]
+    routes: ClassVar[list[tuple[str, str, str]]]
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.accounts = state.accounts[self.name]
+
+    def authenticate(self, headers: Message) -> Account | None:
+        """The account that the credentials open, or None. HTTP Basic with id and secret, if not overridden."""
+        scheme, _, value = headers.get("Authorization", "").partition(" ")
+        try:
+            user, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        account = self.accounts.get(user)
+        return account if scheme.lower() == "basic" and account and account.secret == secret else None
+
+    def error(self, status: int, detail: str = "", code: int | None = None) -> Reply:
+        """The carrier's own error body for a status."""
+        raise NotImplementedError
+
+    def handle(self, account: Account | None, request: Request) -> Reply:
+        """Carry the request out."""
+        try:
+            if account is None:
+                return self.error(401)
+            self.admit(account, request)
+            return self._route(account, request)
+        except CarrierError as error:
+            return error.reply
+
+    def admit(self, account: Account, request: Request) -> None:
+        """Refuse what this account may not do at all."""
+
+    def _route(self, account: Account, request: Request) -> Reply:
+        methods = set()
+        for method, pattern, handler in self.routes:
+            if match := re.fullmatch(pattern, request.path):
+                if method == request.method:
+                    return getattr(self, handler)(account, request, *match.groups())
+                methods.add(method)
+        return self.error(405 if methods else 404)
+
+    def refuse(self, status: int, detail: str = "", code: int | None = None) -> CarrierError:
+        return CarrierError(self.error(status, detail, code))
+
+    def fields(self, request: Request) -> dict[str, Any]:
+        """The body as a dict, or the carrier's 400."""
+        if request.body is None:
+            return {}
+        if not isinstance(request.body, dict):
+            raise self.refuse(400, "The body is malformed.")
+        return request.body
+
+
+def is_web_url(text: Any) -> bool:
+    """Whether a carrier would take this as a webhook: absolute http(s), a host without underscores, no blanks."""
+    try:
+        url = urlsplit(text if isinstance(text, str) else "")
+        return (
+            url.scheme in ("http", "https")
+            and bool(url.hostname)
+            and not re.search(r"\s", text)
+            and "_" not in url.netloc
+        )
+    except ValueError:
+        return False

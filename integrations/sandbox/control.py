@@ -1,0 +1,48 @@
+"""The control API under /_sandbox/, by which another process scripts the sandbox and looks at it. JSON in and out."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .carrier import Reply
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+PREFIX = "/_sandbox/"
+
+
+def handle(sandbox: "Sandbox", method: str, path: str, body: Any) -> Reply:
+    """Carry out one control request; 400 says what is wrong with it."""
+    try:
+        return _route(sandbox, method, path.removeprefix(PREFIX), body or {})
+    except (TypeError, ValueError, AttributeError) as error:
+        return Reply(400, {"error": str(error)})
+    except KeyError as error:
+        return Reply(400, {"error": f"{error} is missing or unknown."})
+
+
+def _route(sandbox: "Sandbox", method: str, name: str, body: dict[str, Any]) -> Reply:
+    match method, name:
+        case "GET", "health":
+            return Reply(200, {"status": "ok"})
+        case "GET", "state":
+            return Reply(200, sandbox.snapshot())
+        case "GET", "ledger":
+            return Reply(200, {"exchanges": [asdict(exchange) for exchange in sandbox.ledger]})
+        case "POST", "reset":
+            sandbox.reset()
+        case "POST", "faults":
+            if "change" in body:
+                raise ValueError("A rewrite is for Python only.")
+            sandbox.fault(**body)
+        case "DELETE", "faults":
+            sandbox.clear_faults()
+        case "POST", "console":
+            target = {key: body[key] for key in ("number", "application") if key in body}
+            return Reply(200, sandbox.console(body["carrier"], body["account"], **target, **body["set"]))
+        case "POST", "settings":
+            sandbox.delay_s = float(body.get("delay_s", sandbox.delay_s))
+            sandbox.concurrency_limit = body.get("concurrency_limit", sandbox.concurrency_limit)
+        case _:
+            return Reply(404, {"error": "There is no such control."})
+    return Reply(200, {"status": "ok"})

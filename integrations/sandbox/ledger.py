@@ -1,0 +1,66 @@
+"""The ledger: what was asked of the carriers and what they did, in the order of arrival."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Exchange:
+    """One request and its reply. Times are of `time.monotonic()`; `ended` is the moment before the reply goes out.
+
+    `applied`: the carrier carried the request out, whatever the caller was told. `account` is an id, never a secret.
+    """
+
+    seq: int
+    carrier: str
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    body: Any
+    account: str | None
+    started: float
+    ended: float | None = None
+    status: int | None = None
+    response: Any = None
+    applied: bool = False
+    fault: str | None = None
+
+
+class Ledger:
+    """Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._exchanges: list[Exchange] = []
+        self._seq = 0
+
+    def open(self, **fields: Any) -> Exchange:
+        with self._lock:
+            self._seq += 1
+            exchange = Exchange(seq=self._seq, **fields)
+            self._exchanges.append(exchange)
+            return exchange
+
+    def exchanges(self) -> list[Exchange]:
+        with self._lock:
+            return list(self._exchanges)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._exchanges.clear()
+
+
+def rounds(exchanges: Iterable[Exchange]) -> int:
+    """How many round trips one after the other these exchanges took.
+
+    An exchange that starts when every earlier one has ended opens a new round. One that is still held by a fault
+    keeps its round open.
+    """
+    count, busy_until = 0, float("-inf")
+    for exchange in sorted(exchanges, key=lambda exchange: exchange.started):
+        if exchange.started > busy_until:
+            count += 1
+        busy_until = max(busy_until, float("inf") if exchange.ended is None else exchange.ended)
+    return count

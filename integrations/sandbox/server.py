@@ -1,0 +1,227 @@
+"""The HTTP side of the sandbox: one thread for each connection, keep-alive, loopback only."""
+
+import copy
+import ipaddress
+import json
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from . import control
+from .carrier import Carrier, Reply, Request
+from .faults import NOT_APPLIED, Fault
+from .ledger import Exchange
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1")
+CHUNK = b"x" * 65536
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "Server"
+
+    def serve(self) -> None:
+        """Answer one request: the control API's or a carrier's."""
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdigit() or "Transfer-Encoding" in self.headers:
+            self.close_connection = True
+            self._send(Reply(411, {"error": "The sandbox needs a Content-Length."}))
+            return
+        raw = self.rfile.read(int(length))
+        url = urlsplit(self.path)
+        body = _parsed(raw, self.headers.get("Content-Type", ""))
+        carrier = next((one for one in self.server.sandbox.carriers if url.path.startswith(f"{one.prefix}/")), None)
+        if not self._is_local():
+            self._send(Reply(403, {"error": "The sandbox serves this machine only."}))
+        elif url.path.startswith(control.PREFIX):
+            self._send(control.handle(self.server.sandbox, self.command, url.path, body))
+        elif carrier:
+            path = unquote(url.path.removeprefix(carrier.prefix))
+            query = parse_qs(url.query, keep_blank_values=True)
+            self._serve_carrier(carrier, Request(self.command, path, query, self.headers, body))
+        else:
+            self._send(Reply(404, {"error": "The sandbox has /twilio, /plivo, /telnyx/v2 and /_sandbox."}))
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """The ledger is the log."""
+
+    def _is_local(self) -> bool:
+        """Host is checked too, so that no web page gets in through a name that it points at 127.0.0.1."""
+        host = self.headers.get("Host", "").partition(":")[0].lower()
+        return ipaddress.ip_address(self.client_address[0]).is_loopback and host in LOCAL_HOSTS
+
+    def _serve_carrier(self, carrier: Carrier, request: Request) -> None:
+        """Serve and book it. The ledger is complete before the reply goes out, for the caller may look at it at once."""
+        sandbox = self.server.sandbox
+        account = carrier.authenticate(request.headers)
+        exchange = sandbox.book.open(
+            carrier=carrier.name,
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            body=request.body,
+            account=account.id if account else None,
+            started=time.monotonic(),
+        )
+        fault = None
+        with sandbox.in_flight(carrier.name, exchange.account) as admitted:
+            if admitted:
+                sandbox.released.wait(sandbox.delay_s)
+                fault = sandbox.faults.take(carrier.name, request.method, request.path)
+                reply = self._play(fault, exchange, carrier, lambda: carrier.handle(account, request))
+            else:
+                reply = carrier.error(429)
+            if reply:
+                exchange.status, exchange.response = reply.status, reply.body
+            exchange.ended = time.monotonic()
+        if reply is None:
+            self._break()
+        elif fault and fault.kind == "huge":
+            self._send_huge(reply, fault.megabytes)
+        else:
+            self._send(reply, fault.interval if fault and fault.kind == "drip" else None)
+
+    def _play(
+        self, fault: Fault | None, exchange: Exchange, carrier: Carrier, handle: Callable[[], Reply]
+    ) -> Reply | None:
+        """The reply, or None for a connection that breaks. The fault decides whether the carrier does its part."""
+        if fault:
+            exchange.fault = fault.kind
+            if fault.kind in ("hang", "delay"):
+                self._hold(fault.seconds)
+            if fault.kind in NOT_APPLIED:
+                return fault.forge(carrier)
+        with self.server.sandbox.lock:
+            reply = handle()
+        exchange.applied = reply.status < 400
+        if fault is None or fault.kind in ("delay", "drip"):
+            return reply
+        if fault.change:
+            return reply._replace(body=fault.change(copy.deepcopy(reply.body)))
+        if fault.kind == "applied_hang":
+            self._hold(fault.seconds)
+        return fault.forge(carrier)
+
+    def _hold(self, seconds: float) -> None:
+        """Keep the caller waiting, at most until it gives up or the sandbox is reset or stopped."""
+        released, until = self.server.sandbox.released, time.monotonic() + seconds
+        while time.monotonic() < until and not self._caller_gone():
+            if released.wait(min(0.05, max(until - time.monotonic(), 0))):
+                return
+
+    def _caller_gone(self) -> bool:
+        try:
+            readable = select.select([self.connection], [], [], 0)[0]
+            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
+
+    def _break(self) -> None:
+        """Close so that the caller gets a TCP reset (RST) and not an orderly end."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def _send(self, reply: Reply, interval: float | None = None) -> None:
+        """Head and body in one write; with an interval the body byte after byte."""
+        body = _encoded(reply.body)
+        length = {} if reply.status == 204 else {"Content-Length": str(len(body))}
+        head = self._head(reply, length)
+        if interval is None:
+            self.wfile.write(head + body)
+            return
+        self.wfile.write(head)
+        for byte in body:
+            if self.server.sandbox.released.wait(interval):
+                self._break()
+                return
+            self.wfile.write(bytes([byte]))
+
+    def _send_huge(self, reply: Reply, megabytes: float) -> None:
+        """Valid JSON of that size in chunks, so that its length is not known beforehand."""
+        self.wfile.write(self._head(reply, {"Transfer-Encoding": "chunked"}))
+        for part in (b'{"padding": "', *[CHUNK] * int(megabytes * 16), b'"}', b""):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+
+    def _head(self, reply: Reply, more: dict[str, str]) -> bytes:
+        kind = "text/plain; charset=utf-8" if isinstance(reply.body, str) else "application/json"
+        headers = ({} if reply.body is None else {"Content-Type": kind}) | reply.headers | more
+        if self.close_connection:
+            headers["Connection"] = "close"
+        phrase = HTTPStatus(reply.status).phrase if reply.status in HTTPStatus._value2member_map_ else ""
+        lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+    def __init__(self, port: int, sandbox: "Sandbox") -> None:
+        self.sandbox = sandbox
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's look-up of the host's name, which may ask a name server."""
+        TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._connections_lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close without the usual shutdown(), which would turn a reset into an orderly end."""
+        with self._connections_lock:
+            self._connections.discard(request)
+        self.close_request(request)
+
+    def server_close(self) -> None:
+        """Also end the connections that callers keep alive: a stopped sandbox must not answer."""
+        super().server_close()
+        with self._connections_lock:
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that went away is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def _parsed(raw: bytes, content_type: str) -> Any:
+    """A form as a dict (repeated fields as a list), JSON as what it is, else the text; None if there is no body."""
+    if not raw:
+        return None
+    text = raw.decode("utf-8", "replace")
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        form = parse_qs(text, keep_blank_values=True)
+        return {name: values if len(values) > 1 else values[0] for name, values in form.items()}
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _encoded(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()

@@ -1,0 +1,299 @@
+"""Telnyx: webhooks live on a TeXML application, to which numbers are assigned."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from integrations.base import Application, ApplicationProvider, CarrierNumber, Settings, Urls, identifier
+from integrations.errors import Refused, RequestFailed, Unanswered
+from integrations.transport import Timeouts, in_parallel, shared_httpx_client
+
+if TYPE_CHECKING:
+    from telnyx import Telnyx as Client
+
+# https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications (read 2026-11-23)
+PAGE_SIZE = 250
+MAX_PAGES = 20
+APPLICATION_ID = re.compile(r"[0-9]{1,20}")
+PUBLIC_KEY_BYTES = 32
+
+
+class Telnyx(ApplicationProvider):
+    """Telnyx API, version 2. https://developers.telnyx.com/api-reference (read 2026-11-23)"""
+
+    label = "Telnyx"
+    account_id_name = "App ID"
+    auth_token_name = "API Key"
+
+    # -- verbs --------------------------------------------------------------------------------------------------------
+
+    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+        reads: list[Callable[[], Any]] = [
+            lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
+            lambda: self._application(application_id) if application_id else self._find_application(),
+            lambda: "" if application_id else self.ask(self._profile_id),
+            lambda: self._public_key() if want_public_key else "",
+        ]
+        try:
+            numbers, application, profile_id, public_key = in_parallel(*reads)
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        # The filter also finds longer numbers that contain this one.
+        found = next((one for one in numbers if one["phone_number"] == f"+{number}"), None)
+        if found is None:
+            raise self.not_owned()
+        if found["status"] != "active":
+            raise self.not_usable("is not active")
+        settings = found["settings"]
+        return CarrierNumber(
+            found["id"], settings, self.route_of(settings, application), application, profile_id, public_key
+        )
+
+    def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
+        return self._assign(number_id, application_id)
+
+    def read(self, number_id: str) -> Settings:
+        try:
+            return self.ask(lambda timeouts: settings_of(self.client(timeouts).phone_numbers.retrieve(number_id).data))
+        except RequestFailed as failure:
+            if isinstance(failure, Refused) and failure.status == 404:
+                raise self.not_owned() from None
+            self.cannot_read(failure)
+
+    def link(self, number_id: str, application_id: str) -> None:
+        try:
+            self.ask(lambda timeouts: self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id))
+        except Refused as failure:
+            if not application_id or failure.status in (401, 403):
+                raise self.setup_failed(failure.detail) from None
+            self.link(number_id, "")  # the connection was deleted meanwhile
+        except Unanswered:
+            pass  # read back by restore()
+
+    # -- applications -------------------------------------------------------------------------------------------------
+
+    def wanted(self, urls: Urls) -> Settings:
+        return {
+            "voice_url": urls.answer, "voice_method": "post",
+            "voice_fallback_url": urls.fallback,
+            "status_callback": urls.status, "status_callback_method": "post",
+        }  # fmt: skip
+
+    def find_application(self) -> Application | None:
+        try:
+            return self._find_application()
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+
+    def make_application(self, urls: Urls, profile_id: str) -> Application:
+        made_profile = not profile_id
+        profile_id = profile_id or self._make_profile()
+        fields = self._write_fields(self.wanted(urls), self.site.application_name, profile_id)
+        try:
+            made = self.ask(
+                lambda timeouts: application_of(self.client(timeouts).texml_applications.create(**fields).data), attempts=1
+            )
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered as failure:
+            found = self.find_application()
+            if found is None:
+                raise self.setup_failed(failure.detail) from None
+            made = found
+        return Application(made.id, made.name, made.settings, profile_id, made_profile)
+
+    def point_application(self, application: Application, urls: Urls) -> None:
+        profile_id = application.profile_id
+        if application.name == self.site.application_name and not profile_id:
+            try:
+                profile_id = self.ask(self._profile_id)
+            except RequestFailed as failure:
+                self.cannot_read(failure)
+        self._write_application(application.id, application.name, self.wanted(urls), profile_id)
+
+    def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
+        try:
+            application = self._application(application_id)
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        if application and application.settings == self.wanted(urls):
+            self._write_application(application_id, application.name, snapshot, application.profile_id)
+
+    def delete_application(self, application_id: str, profile_id: str) -> None:
+        try:
+            self._delete(lambda client: client.texml_applications.delete(application_id))
+            if profile_id:
+                self._delete(lambda client: client.outbound_voice_profiles.delete(profile_id))
+        except RequestFailed as failure:
+            raise self.setup_failed(failure.detail) from None
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def client(self, timeouts: Timeouts) -> "Client":
+        # The SDK takes a second to load: only who speaks to Telnyx waits for it, and the server loads it at its start.
+        import httpx
+        from telnyx import Telnyx as Client
+
+        return Client(
+            api_key=self.auth_token,
+            base_url=self.site.api_url,
+            timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
+            max_retries=0,
+            http_client=shared_httpx_client(),
+            # Given, so that the SDK does not take it from the environment for every tenant.
+            public_key="",
+        )
+
+    def _numbers_like(self, timeouts: Timeouts, number: str) -> list[dict[str, Any]]:
+        # Digits only: with a plus the filter finds nothing (OpenAPI, filter[phone_number]).
+        page = self.client(timeouts).phone_numbers.list(filter={"phone_number": number}, page_size=20)
+        return [
+            {
+                "id": identifier(one.id),
+                "phone_number": one.phone_number,
+                "status": one.status,
+                "settings": settings_of(one),
+            }
+            for one in listed(page)
+        ]
+
+    def _assign(self, number_id: str, application_id: str) -> Settings | None:
+        """Assign the number. Returns its settings afterwards, or None when the outcome is unknown."""
+        try:
+            return self.ask(
+                lambda timeouts: settings_of(
+                    self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id).data
+                )
+            )
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered:
+            return None
+
+    def _application(self, application_id: str) -> Application | None:
+        if not APPLICATION_ID.fullmatch(application_id):
+            return None
+        try:
+            return self.ask(
+                lambda timeouts: application_of(self.client(timeouts).texml_applications.retrieve(application_id).data)
+            )
+        except Refused as failure:
+            if failure.status in (400, 404, 422):
+                return None
+            raise
+
+    def _find_application(self) -> Application | None:
+        """The filter finds every name that contains ours: each page's names are compared here."""
+        name = self.site.application_name
+        matches: list[Application] = []
+        for number in range(1, MAX_PAGES + 1):
+            applications = self.ask(lambda timeouts, number=number: self._applications(timeouts, number))  # type: ignore[misc]
+            matches += [one for one in applications if one.name == name]
+            if len(applications) < PAGE_SIZE:
+                break
+        return min(matches, key=lambda one: (len(one.id), one.id), default=None)
+
+    def _applications(self, timeouts: Timeouts, page_number: int) -> list[Application]:
+        page = self.client(timeouts).texml_applications.list(
+            filter={"friendly_name": self.site.application_name}, page_number=page_number, page_size=PAGE_SIZE
+        )
+        return [application_of(one) for one in listed(page)]
+
+    def _write_application(self, application_id: str, name: str, settings: Settings, profile_id: str) -> None:
+        fields = self._write_fields(settings, name, profile_id)
+        try:
+            after = self.ask(
+                lambda timeouts: application_of(
+                    self.client(timeouts).texml_applications.update(application_id, **fields).data
+                )
+            )
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered as failure:
+            try:
+                read = self._application(application_id)
+            except RequestFailed:
+                read = None
+            if read is None:
+                raise self.setup_failed(failure.detail) from None
+            after = read
+        if after.settings != settings:
+            raise self.setup_failed("the application was not changed")
+
+    @staticmethod
+    def _write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, Any]:
+        outbound = {"outbound": {"outbound_voice_profile_id": profile_id}} if profile_id else {}
+        return {"friendly_name": name, **settings, **outbound}
+
+    def _profile_id(self, timeouts: Timeouts) -> str:
+        """An enabled outbound voice profile, without which an application cannot call out; empty if there is none."""
+        page = self.client(timeouts).outbound_voice_profiles.list(page_size=PAGE_SIZE)
+        return next((identifier(one.id) for one in listed(page) if one.enabled), "")
+
+    def _make_profile(self) -> str:
+        name = self.site.application_name
+        try:
+            return self.ask(
+                lambda timeouts: identifier(self.client(timeouts).outbound_voice_profiles.create(name=name).data.id), attempts=1
+            )
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered as failure:
+            try:
+                found = self.ask(self._profile_id)
+            except RequestFailed:
+                found = ""
+            if not found:
+                raise self.setup_failed(failure.detail) from None
+            return found
+
+    def _delete(self, delete: Callable[["Client"], Any]) -> None:
+        try:
+            self.ask(lambda timeouts: delete(self.client(timeouts)))
+        except Refused as failure:
+            if failure.status != 404:
+                raise
+
+    def _public_key(self) -> str:
+        """The account's webhook key, or empty: the address is in no current document, so a no is not an error."""
+        try:
+            return self.ask(self._fetch_public_key, attempts=1)
+        except RequestFailed:
+            return ""
+
+    def _fetch_public_key(self, timeouts: Timeouts) -> str:
+        import httpx
+
+        reply = self.client(timeouts).get("/public_key", cast_to=httpx.Response)
+        key = identifier(reply.json()["data"]["public"])
+        return key if is_public_key(key) else ""
+
+    def status_of(self, error: Exception) -> int | None:
+        return getattr(error, "status_code", None)
+
+
+def is_public_key(key: str) -> bool:
+    """Whether this is the base64 of an Ed25519 public key."""
+    try:
+        return len(base64.b64decode(key, validate=True)) == PUBLIC_KEY_BYTES
+    except (binascii.Error, ValueError):
+        return False
+
+
+def settings_of(number: Any) -> Settings:
+    return {"application_id": str(number.connection_id or "")}
+
+
+def application_of(one: Any) -> Application:
+    names = ("voice_url", "voice_method", "voice_fallback_url", "status_callback", "status_callback_method")
+    profile_id = getattr(one.outbound, "outbound_voice_profile_id", None) or ""
+    return Application(identifier(one.id), identifier(one.friendly_name), {n: getattr(one, n) or "" for n in names}, profile_id)
+
+
+def listed(page: Any) -> list[Any]:
+    """The entries of a page. An answer without them is nonsense, not an empty list."""
+    if not isinstance(page.data, list):
+        raise TypeError("not a list")
+    return page.data

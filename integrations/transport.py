@@ -1,0 +1,141 @@
+"""Connections to the carriers: one keep-alive pool for each SDK, shared by all tenants; deadlines; limits on what we read.
+
+Made when first used, so that a server which forks after loading shares no socket between processes.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from integrations.errors import Refused, RequestFailed, Unanswered
+
+if TYPE_CHECKING:
+    import httpx
+
+POOL_SIZE = 128
+CHUNK_BYTES = 64 * 1024
+# The longest honest answer is a page of a thousand numbers, about 2 MB.
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+PARALLEL_READS = 128
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds: to connect, and to wait for an answer and then again for all of its body."""
+
+    connect_s: float
+    read_s: float
+
+
+class Deadline:
+    """The moment by which a whole piece of work must be done."""
+
+    def __init__(self, seconds: float) -> None:
+        self.ends_at = time.monotonic() + seconds
+
+    def remaining_s(self) -> float:
+        return max(0.0, self.ends_at - time.monotonic())
+
+    def limit(self, timeouts: Timeouts) -> Timeouts:
+        """The timeouts for one more request. Raises Unanswered when there is no time for it."""
+        remaining_s = self.remaining_s()
+        if remaining_s <= 0:
+            raise Unanswered("out of time")
+        return Timeouts(min(timeouts.connect_s, remaining_s), min(timeouts.read_s, remaining_s))
+
+
+def no_cookies() -> CookieJar:
+    """Tenants share the connections; nothing that one tenant's answer sets may ride on another's request."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+class CarrierAdapter(HTTPAdapter):
+    """Sends what is meant for `official` to `base_url`, reads a bounded body in bounded time, follows no redirect."""
+
+    def __init__(self, official: str, base_url: str) -> None:
+        self.official, self.base_url = official, base_url
+        super().__init__(pool_maxsize=POOL_SIZE)
+
+    def send(self, request: Any, stream: Any = False, timeout: Any = None, **kwargs: Any) -> requests.Response:
+        request.url = self.base_url + request.url.removeprefix(self.official)
+        response = super().send(request, stream=True, timeout=timeout, **kwargs)
+        _, read_s = timeout
+        try:
+            response._content = read_bounded(lambda: response.raw.read1(CHUNK_BYTES, decode_content=True), read_s)
+        except BaseException:
+            response.close()
+            raise
+        response.raw.release_conn()
+        if response.is_redirect:
+            raise requests.exceptions.TooManyRedirects("a carrier's API does not redirect")
+        return response
+
+
+def read_bounded(read_chunk: Callable[[], bytes], read_s: float) -> bytes:
+    """All chunks until an empty one. Raises when they are too many or too slow."""
+    deadline = Deadline(read_s)
+    body = bytearray()
+    while chunk := read_chunk():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise requests.exceptions.ContentDecodingError("the answer is too large")
+        if not deadline.remaining_s():
+            raise requests.exceptions.ReadTimeout("the answer came too slowly")
+    return bytes(body)
+
+
+@cache
+def shared_adapter(official: str, base_url: str) -> CarrierAdapter:
+    return CarrierAdapter(official, base_url)
+
+
+@cache
+def shared_session(official: str, base_url: str) -> requests.Session:
+    """The session through which Twilio is spoken to, for every tenant."""
+    session = requests.Session()
+    session.cookies = no_cookies()  # type: ignore[assignment]
+    session.mount(official, shared_adapter(official, base_url))
+    return session
+
+
+@cache
+def shared_httpx_client() -> "httpx.Client":
+    """The client through which Telnyx is spoken to, for every tenant."""
+    import httpx  # comes with the Telnyx SDK and like it is loaded when used
+
+    from integrations.bounded_httpx import BoundedTransport
+
+    limits = httpx.Limits(max_connections=2 * POOL_SIZE, max_keepalive_connections=POOL_SIZE)
+    return httpx.Client(transport=BoundedTransport(limits=limits), cookies=no_cookies(), follow_redirects=False)
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="carrier-read")
+
+
+def in_parallel(*reads: Callable[[], Any]) -> list[Any]:
+    """The results of independent reads, made at the same time.
+
+    Raises the failure that tells most: a no before silence.
+    """
+    others = [_readers().submit(copy_context().run, read) for read in reads[1:]]
+    results: list[Any] = []
+    failures: list[RequestFailed] = []
+    for result in (reads[0], *(future.result for future in others)):
+        try:
+            results.append(result())
+        except RequestFailed as failure:
+            failures.append(failure)
+    wait(others)
+    if failures:
+        raise min(failures, key=lambda failure: not isinstance(failure, Refused))
+    return results

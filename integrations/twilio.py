@@ -1,0 +1,182 @@
+"""Twilio: webhooks live on the number itself."""
+
+from typing import Any
+
+from twilio.base.exceptions import TwilioException
+from twilio.http import HttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from integrations.base import CarrierNumber, IntegrationError, Provider, Route, Settings, Urls, identifier
+from integrations.errors import InvalidCredentials, NumberNotOwned, Refused, RequestFailed, Unanswered
+from integrations.transport import Timeouts, in_parallel, shared_session
+
+OFFICIAL_URL = "https://api.twilio.com"
+# What a number bought in the console is set to. https://www.twilio.com/docs/voice/quickstart (read 2026-11-23)
+DEMO_URL = "https://demo.twilio.com/"
+PAGE_SIZE = 20
+
+# What we set and put back. Fields in one tuple belong together: they are put back only while all are as we set them.
+# A trunk or a TwiML application makes the voice URL void (OpenAPI: IncomingPhoneNumber, trunk_sid).
+FIELD_GROUPS = [
+    ("voice_url", "voice_method"),
+    ("voice_fallback_url", "voice_fallback_method"),
+    ("status_callback", "status_callback_method"),
+    ("voice_application_sid", "trunk_sid"),
+    ("voice_receive_mode",),
+]
+
+
+class SharedHttpClient(HttpClient):
+    """Sends the SDK's requests through the pool that all tenants share. The SDK's own client makes a pool each time."""
+
+    def __init__(self, api_url: str, timeouts: Timeouts) -> None:
+        self.session = shared_session(OFFICIAL_URL, api_url)
+        self.timeouts = timeouts
+
+    def request(self, method: str, uri: str, params: Any = None, data: Any = None, headers: Any = None,
+                auth: Any = None, timeout: Any = None, allow_redirects: bool = False) -> Response:  # fmt: skip
+        reply = self.session.request(
+            method, uri, params=params, data=data, headers=headers, auth=auth, allow_redirects=False,
+            timeout=(self.timeouts.connect_s, self.timeouts.read_s),
+        )  # fmt: skip
+        return Response(reply.status_code, reply.text, reply.headers)
+
+
+class Twilio(Provider):
+    """Twilio REST API, version 2010-04-01. https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource
+    (read 2026-11-23)"""
+
+    label = "Twilio"
+    account_id_name = "Account SID"
+    auth_token_name = "Auth Token"
+
+    def client(self, timeouts: Timeouts) -> Client:
+        # The environment is a dict with something in it, or the SDK would fill gaps from os.environ.
+        return Client(
+            self.account_id,
+            self.auth_token,
+            http_client=SharedHttpClient(self.site.api_url, timeouts),
+            environment={"TWILIO_REGION": ""},
+        )
+
+    # -- verbs --------------------------------------------------------------------------------------------------------
+
+    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+        try:
+            numbers, account_status = in_parallel(
+                lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
+                lambda: self.ask(self._account_status),
+            )
+        except RequestFailed as failure:
+            self.cannot_read(failure, refusals=(401, 403, 404))
+        if account_status != "active":
+            raise self.suspended(account_status)
+        # The filter also finds longer numbers that contain this one.
+        found = next((one for one in numbers if one["phone_number"] == f"+{number}"), None)
+        if found is None:
+            raise self.not_owned()
+        if not found["voice"]:
+            raise self.not_usable("cannot take voice calls")
+        return CarrierNumber(found["sid"], found["settings"], self._route(found["settings"]))
+
+    def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
+        return self._update(number_id, self._ours(urls))
+
+    def read(self, number_id: str) -> Settings:
+        try:
+            return self.ask(lambda timeouts: settings_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch()))
+        except RequestFailed as failure:
+            if isinstance(failure, Refused) and failure.status == 404:
+                raise self.not_owned() from None
+            self.cannot_read(failure)
+
+    def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
+        return settings == self._ours(urls)
+
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
+        try:
+            now, ours = self.read(number_id), self._ours(urls)
+        except NumberNotOwned:
+            return False
+        back = {
+            name: snapshot[name]
+            for group in FIELD_GROUPS
+            if all(now[name] == ours[name] for name in group)
+            for name in group
+            if snapshot[name] != now[name]
+        }
+        if not back:
+            return False
+        after = self._update(number_id, back) or self.read(number_id)
+        if any(after[name] != value for name, value in back.items()):
+            raise self.setup_failed("the earlier settings did not come back")
+        return True
+
+    def blank(self) -> Settings:
+        return {
+            "voice_url": "", "voice_method": "POST",
+            "voice_fallback_url": "", "voice_fallback_method": "POST",
+            "status_callback": "", "status_callback_method": "POST",
+            "voice_application_sid": "", "trunk_sid": "",
+            "voice_receive_mode": "voice",
+        }  # fmt: skip
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def _numbers_like(self, timeouts: Timeouts, number: str) -> list[dict[str, Any]]:
+        found = self.client(timeouts).incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
+        return [
+            {
+                "sid": identifier(one.sid),
+                "phone_number": one.phone_number,
+                "voice": one.capabilities["voice"],
+                "settings": settings_of(one),
+            }
+            for one in found
+        ]
+
+    def _account_status(self, timeouts: Timeouts) -> str:
+        return str(self.client(timeouts).api.v2010.accounts(self.account_id).fetch().status)
+
+    def _update(self, number_id: str, settings: Settings) -> Settings | None:
+        """Write these fields. Returns the number's settings afterwards, or None when the outcome is unknown."""
+        try:
+            return self.ask(
+                lambda timeouts: settings_of(self.client(timeouts).incoming_phone_numbers(number_id).update(**settings))
+            )
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered:
+            return None
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    def _ours(self, urls: Urls) -> Settings:
+        return self.blank() | {
+            "voice_url": urls.answer,
+            "voice_fallback_url": urls.fallback,
+            "status_callback": urls.status,
+        }
+
+    def _route(self, settings: Settings) -> Route:
+        url = settings["voice_url"]
+        if settings["trunk_sid"] or settings["voice_application_sid"] or settings["voice_receive_mode"] != "voice":
+            return Route.ELSEWHERE
+        if url.startswith(self.site.webhooks_url):
+            return Route.OURS
+        return Route.NONE if not url or url.startswith(DEMO_URL) else Route.ELSEWHERE
+
+    def status_of(self, error: Exception) -> int | None:
+        return getattr(error, "status", None) if isinstance(error, TwilioException) else None
+
+    def suspended(self, status: str) -> IntegrationError:
+        return InvalidCredentials(
+            "The credentials belong to a Twilio account that is not active. Ask Twilio about the account.",
+            f"account status {status}",
+        )
+
+
+def settings_of(number: Any) -> Settings:
+    """The fields that we set and put back. Twilio writes an empty field as null or as an empty text."""
+    return {name: getattr(number, name) or "" for group in FIELD_GROUPS for name in group}

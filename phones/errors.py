@@ -1,0 +1,29 @@
+"""What our own rows refuse."""
+
+from workspace.errors import Refusal
+
+
+class PhoneExists(Refusal):
+    code = "phone_exists"
+    field = "phoneNumber"
+
+    def __init__(self) -> None:
+        super().__init__("This phoneNumber already exists for this user, or is being added right now.")
+
+
+class RoutedElsewhere(Refusal):
+    code = "number_routed_elsewhere"
+    field = "phoneNumber"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The calls of phoneNumber go elsewhere now. Send onConflict: replace to take it over; "
+            "what is there now comes back when the number is removed."
+        )
+
+
+class LineBusy(Refusal):
+    code = "webhook_setup_failed"
+
+    def __init__(self) -> None:
+        super().__init__("Another change of the webhook settings of this number or account is running. Try again in a minute.")

@@ -1,0 +1,204 @@
+"""What we keep about carrier accounts, numbers and calls."""
+
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from integrations import PROVIDERS
+from workspace.fields import MillisecondField, ObjectIdField, SecretField
+
+INTEGRATIONS = sorted(PROVIDERS.items())
+# Longer than any request takes, restoring included.
+LEASE = timedelta(seconds=60)
+
+
+def new_webhook_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+class Leased(models.Model):
+    """A row that one operation at a time may change at the carrier. A lease that ran out belongs to a dead process."""
+
+    lease_id = models.CharField(max_length=24, blank=True, editable=False)
+    lease_until = MillisecondField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class Account(Leased):
+    """One account at one carrier, shared by all who proved its credentials."""
+
+    id = ObjectIdField(primary_key=True)
+    integration = models.CharField(max_length=16, choices=INTEGRATIONS)
+    account_id = models.CharField(max_length=64)
+    auth_token = SecretField(editable=False)
+    previous_auth_token = SecretField(null=True, editable=False)
+    rotated_at = MillisecondField(null=True, editable=False)
+    # Finds a Telnyx account by its key before it has an application, and tells known credentials from guessed ones.
+    token_digest = models.CharField(max_length=64, db_index=True, editable=False)
+    public_key = models.CharField(max_length=64, blank=True, editable=False)
+    application_id = models.CharField(max_length=64, blank=True, editable=False)
+    # What a customer's own application was like before us. Empty for one that we made.
+    application_snapshot = SecretField(null=True, editable=False)
+    application_is_customers = models.BooleanField(default=False, editable=False)
+    made_profile_id = models.CharField(max_length=64, blank=True, editable=False)
+    webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
+    # The last operation that relied on this row; whoever deletes the row makes sure that it is still the same.
+    used_by = models.CharField(max_length=24, blank=True, editable=False)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["integration", "account_id"], name="account_once")]
+
+    def __str__(self) -> str:
+        return f"{self.get_integration_display()} {self.account_id}"
+
+
+def token_digest(auth_token: str) -> str:
+    return salted_hmac("phones.Account.token_digest", auth_token, algorithm="sha256").hexdigest()
+
+
+class Line(Leased):
+    """One number on one account, with what the carrier had configured before us."""
+
+    id = ObjectIdField(primary_key=True)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="lines")
+    number = models.CharField(max_length=15)
+    carrier_id = models.CharField(max_length=64)
+    snapshot = SecretField(editable=False)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "number"], name="line_once")]
+
+    def __str__(self) -> str:
+        return f"+{self.number}"
+
+
+class PhoneNumber(models.Model):
+    """A user owns a number. Only an active one is shown and gets calls.
+
+    `operation_id`, `lease_until` and `operation` belong to the add or removal that is going on: who does it, until when
+    it may, and what it needs to be undone after a crash.
+    """
+
+    class State(models.TextChoices):
+        RESERVED = "reserved"
+        APPLYING = "applying"
+        ACTIVE = "active"
+        REMOVING = "removing"
+
+    class Action(models.TextChoices):
+        VOICEMAIL = "voicemail"
+        FORWARD = "forward"
+        REJECT = "reject"
+
+    id = ObjectIdField(primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="phone_numbers")
+    line = models.ForeignKey(Line, models.PROTECT, null=True, related_name="phone_numbers")
+    integration = models.CharField(max_length=16, choices=INTEGRATIONS)
+    number = models.CharField(max_length=15, db_index=True)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.RESERVED, editable=False)
+    label = models.CharField(max_length=200, blank=True)
+    action = models.CharField(max_length=16, choices=Action.choices, default=Action.VOICEMAIL)
+    greeting = models.CharField(max_length=1000, blank=True)
+    forward_to = models.CharField(max_length=15, blank=True)
+    record = models.BooleanField(default=False)
+    operation_id = models.CharField(max_length=24, blank=True, editable=False)
+    lease_until = MillisecondField(null=True, editable=False)
+    operation = SecretField(null=True, editable=False)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "number"], name="phone_number_once_per_user")]
+        indexes = [models.Index(fields=["state", "lease_until"], name="phone_number_unfinished")]
+
+    def __str__(self) -> str:
+        return f"+{self.number}"
+
+
+class CallStatus(models.TextChoices):
+    QUEUED = "queued"
+    RINGING = "ringing"
+    IN_PROGRESS = "in-progress"
+    COMPLETED = "completed"
+    BUSY = "busy"
+    NO_ANSWER = "no-answer"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"
+
+
+class Call(models.Model):
+    """A call on a line."""
+
+    class Direction(models.TextChoices):
+        INBOUND = "inbound"
+        OUTBOUND = "outbound"
+
+    id = ObjectIdField(primary_key=True)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="calls")
+    line = models.ForeignKey(Line, models.SET_NULL, null=True, related_name="calls")
+    carrier_id = models.CharField(max_length=128)
+    direction = models.CharField(max_length=8, choices=Direction.choices, blank=True)
+    caller = models.CharField(max_length=128, blank=True)
+    callee = models.CharField(max_length=128, blank=True)
+    status = models.CharField(max_length=16, choices=CallStatus.choices, default=CallStatus.UNKNOWN)
+    started_at = MillisecondField(null=True)
+    answered_at = MillisecondField(null=True)
+    ended_at = MillisecondField(null=True)
+    duration_s = models.PositiveIntegerField(null=True)
+    hangup_cause = models.CharField(max_length=64, blank=True)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "carrier_id"], name="call_once")]
+
+    def __str__(self) -> str:
+        return self.carrier_id
+
+
+class Recording(models.Model):
+    """A recording of a call; the audio stays at the carrier."""
+
+    id = ObjectIdField(primary_key=True)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="recordings")
+    call = models.ForeignKey(Call, models.CASCADE, null=True, related_name="recordings")
+    carrier_id = models.CharField(max_length=128)
+    status = models.CharField(max_length=16, blank=True)
+    duration_s = models.PositiveIntegerField(null=True)
+    channels = models.PositiveSmallIntegerField(null=True)
+    url = models.CharField(max_length=2000, blank=True)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "carrier_id"], name="recording_once")]
+
+    def __str__(self) -> str:
+        return self.carrier_id
+
+
+class CallEvent(models.Model):
+    """A webhook that was accepted, as received, kept once."""
+
+    id = ObjectIdField(primary_key=True)
+    account = models.ForeignKey(Account, models.PROTECT, related_name="events")
+    dedupe_key = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=32)
+    payload = models.JSONField()
+    received_at = MillisecondField(default=timezone.now)
+    merged_at = MillisecondField(null=True, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+def lease_is_over() -> Q:
+    """Rows that no living operation holds."""
+    return Q(lease_until=None) | Q(lease_until__lt=timezone.now())

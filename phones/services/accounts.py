@@ -1,0 +1,214 @@
+"""The row of a carrier account and the application that its numbers are linked to."""
+
+import json
+from dataclasses import dataclass, field
+
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+from django.utils import timezone
+
+from integrations.base import Application, ApplicationProvider, CarrierNumber, Provider
+from integrations.errors import WebhookSetupFailed
+from integrations.transport import Deadline
+from phones.models import Account, token_digest
+from phones.services import leases
+from phones.services.carriers import RESTORE_BUDGET_S, connect, urls_for
+from workspace.secrets import Secret
+
+
+@dataclass
+class Credentials:
+    """What a client gave to reach its account at a carrier. `account_id` may be empty for Telnyx."""
+
+    integration: str
+    account_id: str
+    auth_token: str = field(repr=False)
+    public_key: str = field(default="", repr=False)
+
+    @property
+    def digest(self) -> str:
+        return token_digest(self.auth_token)
+
+    @property
+    def names_application(self) -> bool:
+        """At Telnyx the account id is that of an application of the customer's own."""
+        return self.integration == "telnyx" and bool(self.account_id)
+
+
+def known_account(credentials: Credentials) -> Account | None:
+    """The row that we have of this account, as far as it can be told before the carrier is asked."""
+    accounts = Account.objects.filter(integration=credentials.integration)
+    if credentials.account_id:
+        return accounts.filter(account_id=credentials.account_id).first()
+    return accounts.filter(token_digest=credentials.digest, application_is_customers=False).first()
+
+
+def proved_before(account: Account | None, credentials: Credentials) -> bool:
+    """Whether these very credentials were good before, so that they are no guess."""
+    return account is not None and account.token_digest == credentials.digest
+
+
+def keep_account(
+    credentials: Credentials, found: CarrierNumber, provider: Provider, known: Account | None
+) -> tuple[Account, bool]:
+    """The row of a proved account, and whether it was made now."""
+    if known and Account.objects.filter(pk=known.pk).exists():
+        return known, False
+    application = found.application
+    account_id = credentials.account_id
+    if not account_id:
+        # Telnyx names an account by its application. Until there is one, the key stands in, so that two first adds meet.
+        account_id = application.id if application else f"new-{credentials.digest[:40]}"
+    row = Account(
+        integration=credentials.integration,
+        account_id=account_id,
+        auth_token=Secret.seal(credentials.auth_token),
+        token_digest=credentials.digest,
+        public_key=credentials.public_key or found.public_key,
+        application_is_customers=is_customers(credentials, application, provider),
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        row = Account.objects.get(integration=credentials.integration, account_id=account_id)
+        return row, False
+    made_meanwhile = known_account(credentials)
+    if made_meanwhile and made_meanwhile.pk != row.pk and not credentials.account_id and not application:
+        # The row that stood in for the key has got its application, and its name, since we looked.
+        row.delete()
+        return made_meanwhile, False
+    return row, True
+
+
+def is_customers(credentials: Credentials, application: Application | None, provider: Provider) -> bool:
+    """An application that the client named is the customer's, unless it is the very one that we made."""
+    ours = application is not None and application.name == provider.site.application_name
+    return credentials.names_application and not ours
+
+
+def check_named_application(credentials: Credentials, found: CarrierNumber, provider: Provider) -> None:
+    """Raise UnknownApplication when the application that the client named does not exist."""
+    if credentials.names_application and found.application is None and isinstance(provider, ApplicationProvider):
+        raise provider.unknown_application()
+
+
+def ready_application(
+    account: Account, found: CarrierNumber, provider: Provider, *, is_new: bool, operation_id: str, deadline: Deadline
+) -> str:
+    """The id of the application to link a number to: found, pointed at us, or made, under the account's lease.
+
+    Args:
+        account: its row; refreshed here.
+        found: what the carrier said before the row's lease was held.
+        is_new: this operation made the row, so nobody can have changed the application since the carrier was asked.
+
+    Returns an empty id for a carrier without applications. Raises IntegrationError, LineBusy, Account.DoesNotExist.
+    """
+    if not isinstance(provider, ApplicationProvider):
+        return ""
+    urls, asked_for = urls_for(account), account.application_id
+    application = found.application
+    account.refresh_from_db()
+    if application and account.application_id == application.id and application.settings == provider.wanted(urls):
+        return application.id
+
+    with leases.held(account, operation_id, deadline) as abandoned:
+        if account.application_id and account.application_id != asked_for:
+            return account.application_id  # made by another operation since we asked
+        known_good = application is not None and application.id == account.application_id
+        if not (known_good or account.application_is_customers or (is_new and not abandoned)):
+            application = provider.find_application()
+        if application is None and account.application_is_customers:
+            raise provider.unknown_application()
+        if application is None:
+            application = provider.make_application(urls, found.profile_id)
+        elif application.settings != provider.wanted(urls):
+            if account.application_is_customers and account.application_snapshot is None:
+                keep_application_snapshot(account, application)
+            provider.point_application(application, urls)
+        name_account(account, application)
+    return application.id
+
+
+def keep_application_snapshot(account: Account, application: Application) -> None:
+    snapshot = Secret.seal(json.dumps(application.settings))
+    Account.objects.filter(pk=account.pk).update(application_snapshot=snapshot)
+
+
+def name_account(account: Account, application: Application) -> None:
+    """Note the application, and for Telnyx that its id is the account's, too."""
+    account.application_id = application.id
+    if application.made_profile:
+        account.made_profile_id = application.profile_id
+    if account.account_id.startswith("new-"):
+        account.account_id = application.id
+    try:
+        with transaction.atomic():
+            account.save(update_fields=["application_id", "made_profile_id", "account_id"])
+    except IntegrityError:
+        # The same Telnyx account under another API key: the next try finds the application, and its account, by name.
+        raise WebhookSetupFailed("The webhooks of this account are being set up right now. Try again.") from None
+
+
+def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:
+    """After a successful add: the token just proved is the account's current one; the one before stays for its webhooks."""
+    changes: dict[str, object] = {}
+    if account.token_digest != credentials.digest:
+        changes |= {
+            "previous_auth_token": account.auth_token,
+            "auth_token": Secret.seal(credentials.auth_token),
+            "token_digest": credentials.digest,
+            "rotated_at": timezone.now(),
+        }
+    public_key = credentials.public_key or (found_public_key if not account.public_key else "")
+    if public_key and public_key != account.public_key:
+        changes["public_key"] = public_key
+    if changes:
+        Account.objects.filter(pk=account.pk, token_digest=account.token_digest).update(**changes)
+
+
+def release_account(account: Account, operation_id: str, auth_token: str | None = None) -> None:
+    """When no line uses an account any more: undo what we made there and delete the row.
+
+    An add that begins meanwhile inserts its line first and then writes `used_by`; here `used_by` is read first and then
+    the lines. One of the two therefore sees the other, whatever the order.
+
+    Raises IntegrationError when the carrier cannot be asked; the row stays and `reconcile` tries again.
+    """
+    deadline = Deadline(RESTORE_BUDGET_S)
+    try:
+        with leases.held(account, operation_id, deadline):
+            mine = Account.objects.filter(pk=account.pk, used_by=account.used_by)
+            if account.lines.exists() or not mine.update(used_by=operation_id):
+                return
+            if account.lines.exists():
+                return
+            drop_application(account, auth_token, deadline)
+            try:
+                with transaction.atomic():
+                    for unused in Account.objects.filter(pk=account.pk, used_by=operation_id):
+                        unused.delete()
+            except (IntegrityError, ProtectedError):
+                return  # a line came in between
+    except Account.DoesNotExist:
+        return
+
+
+def drop_application(account: Account, auth_token: str | None, deadline: Deadline) -> None:
+    """Delete the application that we made, or put a customer's back as it was."""
+    provider = connect(account.integration, account.account_id, auth_token or account.auth_token.open(), deadline)
+    if not isinstance(provider, ApplicationProvider):
+        return
+    if account.application_is_customers:
+        if account.application_snapshot and account.application_id:
+            snapshot = json.loads(account.application_snapshot.open())
+            provider.restore_application(account.application_id, snapshot, urls_for(account))
+        return
+    # An add that died between making it and noting its id left one that only its name tells.
+    found = None if account.application_id else provider.find_application()
+    application_id = account.application_id or (found.id if found else "")
+    users = Account.objects.filter(integration=account.integration, application_id=application_id).exclude(pk=account.pk)
+    if application_id and not users.exists():
+        Account.objects.filter(pk=account.pk).update(application_id="")
+        provider.delete_application(application_id, account.made_profile_id)

@@ -1,0 +1,318 @@
+"""Adding a number: reserve, prove, snapshot, apply, read back, activate. All or nothing (docs/decisions/0002).
+
+Correctness rests on unique indexes and on updates of one row that compare before they set. Each step leaves behind what
+restoring.settle() needs to take the whole back, in this process or, after a crash, in another.
+"""
+
+import json
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from integrations.base import CarrierNumber, Provider, Route, Settings
+from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
+from integrations.transport import Deadline
+from phones.errors import PhoneExists, RoutedElsewhere
+from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
+from phones.services import leases
+from phones.services.accounts import (
+    Credentials,
+    adopt_credentials,
+    check_named_application,
+    keep_account,
+    known_account,
+    proved_before,
+    ready_application,
+)
+from phones.services.carriers import REQUEST_BUDGET_S, connect, urls_for
+from phones.services.restoring import settle_line, settle_or_leave, take_over
+from users import limits
+from users.models import User
+from workspace.fields import new_object_id
+from workspace.secrets import Secret
+
+log = logging.getLogger(__name__)
+
+State = PhoneNumber.State
+
+
+@dataclass
+class Addition:
+    """What one add carries from step to step."""
+
+    reservation: PhoneNumber
+    credentials: Credentials
+    refuse_conflict: bool
+    deadline: Deadline
+
+    @property
+    def id(self) -> str:
+        return self.reservation.operation_id
+
+    def mine(self) -> QuerySet[PhoneNumber]:
+        """The reservation while it is still ours to change."""
+        return PhoneNumber.objects.filter(pk=self.reservation.pk, operation_id=self.id)
+
+
+@dataclass
+class Prepared:
+    """The account and the line of an add, ready for the first change at the carrier."""
+
+    account: Account
+    account_is_new: bool
+    line: Line
+    found: CarrierNumber
+    provider: Provider
+
+
+def add_phone(
+    *,
+    user: User,
+    number: str,
+    integration: str,
+    account_id: str,
+    auth_token: str,
+    public_key: str = "",
+    on_conflict: str = "replace",
+) -> PhoneNumber:
+    """Bring a number that the user owns at a carrier into its workspace.
+
+    Args:
+        user: who will own it.
+        number: E.164 digits (`phones.numbers.to_e164`).
+        integration: a key of `integrations.PROVIDERS`.
+        account_id: Twilio Account SID, Plivo Auth ID, Telnyx application id (may be empty).
+        auth_token: Auth Token or API key.
+        public_key: Telnyx webhook key in base64, if the client knows it.
+        on_conflict: "replace" takes over a number that is routed elsewhere, "refuse" does not.
+
+    Returns:
+        The active number.
+
+    Raises:
+        PhoneExists, RoutedElsewhere, LimitReached, LineBusy and IntegrationError. Then nothing is kept and the carrier
+        is as before, at once or after `manage.py reconcile`.
+
+    Effects:
+        Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most
+        25 s, and 20 s more to put things back. No database transaction is open while the carrier is asked.
+    """
+    credentials = Credentials(integration, account_id, auth_token, public_key)
+    addition = Addition(
+        reservation=reserve(user, number, credentials),
+        credentials=credentials,
+        refuse_conflict=on_conflict == "refuse",
+        deadline=Deadline(REQUEST_BUDGET_S),
+    )
+    try:
+        prepared = snapshot(addition, *prove_within_limits(addition))
+        application_id, settings = apply(addition, prepared)
+        read_back(prepared, application_id, settings)
+        activate(addition, prepared)
+    except BaseException:
+        undo(addition)
+        raise
+    return addition.reservation
+
+
+# -- steps ------------------------------------------------------------------------------------------------------------
+
+
+def reserve(user: User, number: str, credentials: Credentials) -> PhoneNumber:
+    """Insert the row; the unique index lets one add of a number win. A dead one's reservation is settled first."""
+    for _ in range(2):
+        row = PhoneNumber(
+            user=user,
+            number=number,
+            integration=credentials.integration,
+            operation_id=new_object_id(),
+            lease_until=timezone.now() + LEASE,
+        )
+        try:
+            with transaction.atomic():
+                row.save(force_insert=True)
+            return row
+        except IntegrityError:
+            earlier = PhoneNumber.objects.filter(lease_is_over(), user=user, number=number).exclude(state=State.ACTIVE).first()
+            if earlier is None or not take_over(earlier):
+                break
+            settle_or_leave(earlier, auth_token=credentials.auth_token)
+    raise PhoneExists
+
+
+def prove_within_limits(addition: Addition) -> tuple[Account | None, Provider, CarrierNumber]:
+    """Prove, while counting credentials that the carrier refuses: whoever guesses is stopped before it is asked."""
+    credentials, workspace_id = addition.credentials, addition.reservation.user.workspace_id
+    subjects = [("refused_credentials", f"workspace:{workspace_id}")]
+    if credentials.account_id:
+        subjects.append(("refused_credentials", f"{credentials.integration}:{credentials.account_id}"))
+    subjects.append(("refused_credentials_total", "all"))
+
+    known = proved_before(known_account(credentials), credentials)
+    counted: AbstractContextManager[limits.Hold | None] = nullcontext() if known else limits.hold(*subjects)
+    with counted as hold:
+        try:
+            return prove(addition)
+        except InvalidCredentials:
+            if hold:
+                hold.spend()
+            raise
+
+
+def prove(addition: Addition) -> tuple[Account | None, Provider, CarrierNumber]:
+    """Ask the carrier: credentials, account, ownership, voice, present route. Reads only; nothing is written."""
+    credentials = addition.credentials
+    account = known_account(credentials)
+    application_id = (account.application_id if account else "") or (
+        credentials.account_id if credentials.names_application else ""
+    )
+    provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, addition.deadline)
+    found = provider.prove(
+        addition.reservation.number,
+        application_id=application_id,
+        want_public_key=not credentials.public_key and not (account and account.public_key),
+    )
+    check_named_application(credentials, found, provider)
+    if addition.refuse_conflict and found.route is Route.ELSEWHERE:
+        raise RoutedElsewhere
+    return account, provider, found
+
+
+def snapshot(addition: Addition, known: Account | None, provider: Provider, found: CarrierNumber) -> Prepared:
+    """Keep the account and the line with the carrier's present settings, and mark the number as being applied."""
+    while True:
+        account, is_new = keep_account(addition.credentials, found, provider, known)
+        line, line_is_new = hold_line(addition, account, found)
+        # After the line was inserted: release_account() reads in the other order.
+        if line and Account.objects.filter(pk=account.pk).update(used_by=addition.id):
+            break
+        # The account was released just now, and perhaps its application with it: look again.
+        if line:
+            line.delete()
+        leases.pause(addition.deadline)
+        known, provider, found = prove(addition)
+
+    if line_is_new and found.route is Route.OURS:
+        remember(line, provider, found)
+    operation = Secret.seal(json.dumps({"auth_token": addition.credentials.auth_token}))
+    if not addition.mine().update(state=State.APPLYING, line=line, operation=operation):
+        raise overtaken()
+    addition.reservation.state, addition.reservation.line = State.APPLYING, line
+    return Prepared(account, is_new, line, found, provider)
+
+
+def apply(addition: Addition, prepared: Prepared) -> tuple[str, Settings | None]:
+    """Write our values at the carrier. Returns the application's id and what the carrier says is in effect."""
+    account, provider = prepared.account, prepared.provider
+    application_id = ready_application(
+        account, prepared.found, provider,
+        is_new=prepared.account_is_new, operation_id=addition.id, deadline=addition.deadline,
+    )  # fmt: skip
+    return application_id, provider.apply(prepared.line.carrier_id, urls_for(account), application_id)
+
+
+def read_back(prepared: Prepared, application_id: str, settings: Settings | None) -> None:
+    """Make sure that the effective route is ours. Asks again only where the write's reply did not tell."""
+    provider = prepared.provider
+    if settings is None:
+        try:
+            settings = provider.read(prepared.line.carrier_id)
+        except IntegrationError as error:
+            raise provider.setup_failed(f"could not be read back: {error.detail}") from None
+    if not provider.routes_to_us(settings, urls_for(prepared.account), application_id):
+        raise provider.setup_failed("the route read back is not ours")
+
+
+def activate(addition: Addition, prepared: Prepared) -> None:
+    """Make the number active, unless somebody has settled it meanwhile, and let go of the line."""
+    account, credentials = prepared.account, addition.credentials
+    is_rotation = account.token_digest != credentials.digest
+    done: dict[str, object] = {"state": State.ACTIVE, "operation_id": "", "lease_until": None}
+    if not is_rotation:
+        done["operation"] = None
+    with transaction.atomic():  # one disk flush instead of two; each statement is enough alone
+        if not addition.mine().update(**done):
+            raise overtaken()
+        leases.give_back(prepared.line, addition.id)
+    addition.reservation.state = State.ACTIVE
+    try:
+        adopt_credentials(account, credentials, prepared.found.public_key)
+        if is_rotation:
+            PhoneNumber.objects.filter(pk=addition.reservation.pk).update(operation=None)
+    except DatabaseError as error:
+        # The number is active, so the add has succeeded; its `operation` still holds the token for `reconcile`.
+        log.error("The new credentials of %s are not kept yet; reconcile will do it", account, exc_info=error)
+
+
+def undo(addition: Addition) -> None:
+    """Take back what an add that failed has done. What cannot be taken back now is left to `reconcile`."""
+    row = addition.mine().first()
+    if row is None:
+        return  # active, or settled by somebody else
+    try:
+        settle_or_leave(row, auth_token=addition.credentials.auth_token)
+    except Exception as error:
+        log.error("Add %s could not be undone; reconcile will try again", row.pk, exc_info=error)
+
+
+# -- parts of the snapshot --------------------------------------------------------------------------------------------
+
+
+def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tuple[Line | None, bool]:
+    """Insert the line, or wait for the lease of the one that is there.
+
+    Returns the line and whether it is new; no line when the account is gone. Raises LineBusy when out of time.
+    """
+    number = addition.reservation.number
+    while True:
+        line = Line(
+            account=account,
+            number=number,
+            carrier_id=found.id,
+            snapshot=seal(found.settings),
+            lease_id=addition.id,
+            lease_until=timezone.now() + LEASE,
+        )
+        try:
+            with transaction.atomic():
+                line.save(force_insert=True)
+            return line, True
+        except IntegrityError:
+            earlier = Line.objects.filter(account_id=account.pk, number=number).first()
+        if earlier is None:
+            if not Account.objects.filter(pk=account.pk).exists():
+                return None, False
+            continue
+        if leases.take(earlier, addition.id):
+            if earlier.lease_id:
+                # Its holder died: what that left at the carrier comes first, and may end with the line deleted.
+                settle_line(earlier, addition.id, auth_token=addition.credentials.auth_token)
+            if earlier.carrier_id != found.id:
+                Line.objects.filter(pk=earlier.pk).update(carrier_id=found.id)
+                earlier.carrier_id = found.id
+            if Line.objects.filter(pk=earlier.pk, lease_id=addition.id).exists():
+                return earlier, False
+        leases.pause(addition.deadline)
+
+
+def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:
+    """Our own route is never taken for the customer's.
+
+    It was seen although no line of ours was there: left by an add that was undone since we asked, or by an
+    installation whose database is lost. The line is ours now, so what is there at this moment is what stays.
+    """
+    settings = provider.read(line.carrier_id)
+    still_ours = settings == found.settings
+    Line.objects.filter(pk=line.pk).update(snapshot=seal(provider.blank() if still_ours else settings))
+
+
+def seal(settings: Settings) -> Secret:
+    return Secret.seal(json.dumps(settings))
+
+
+def overtaken() -> IntegrationError:
+    return WebhookSetupFailed("The webhook set-up took too long and was taken back. Try again.", "the lease was taken over")

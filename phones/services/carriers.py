@@ -1,0 +1,26 @@
+"""From our rows and settings to a provider, and to the addresses that it sets."""
+
+from django.conf import settings
+
+from integrations import provider_class
+from integrations.base import Provider, Site, Urls
+from integrations.transport import Deadline, Timeouts
+from phones.models import Account
+
+# For the whole of a request, and again for putting things back.
+REQUEST_BUDGET_S = 25.0
+RESTORE_BUDGET_S = 20.0
+
+
+def connect(integration: str, account_id: str, auth_token: str, deadline: Deadline) -> Provider:
+    site = Site(
+        public_url=settings.PUBLIC_URL,
+        api_url=settings.CARRIER_API_URLS[integration],
+        timeouts=Timeouts(settings.CARRIER_CONNECT_TIMEOUT_S, settings.CARRIER_READ_TIMEOUT_S),
+    )
+    return provider_class(integration)(account_id=account_id, auth_token=auth_token, site=site, deadline=deadline)
+
+
+def urls_for(account: Account) -> Urls:
+    base = f"{settings.PUBLIC_URL}/api/webhooks/{account.integration}/{account.webhook_token}"
+    return Urls(answer=f"{base}/answer", status=f"{base}/status", fallback=f"{base}/fallback")

@@ -1,0 +1,51 @@
+"""Who may change something at a carrier: a lease on a row, taken and given back by compare-and-set."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.utils import timezone
+
+from integrations.transport import Deadline
+from phones.errors import LineBusy
+from phones.models import LEASE, Account, Leased, lease_is_over
+
+POLL_S = (0.03, 0.08)
+
+
+def take(row: Leased, operation_id: str) -> bool:
+    """Take the lease of a row if nobody living has it. Says whether it did; the row object is not changed."""
+    free = type(row)._default_manager.filter(lease_is_over(), pk=row.pk)
+    return bool(free.update(lease_id=operation_id, lease_until=timezone.now() + LEASE))
+
+
+def give_back(row: Leased, operation_id: str) -> None:
+    type(row)._default_manager.filter(pk=row.pk, lease_id=operation_id).update(lease_id="", lease_until=None)
+
+
+def pause(deadline: Deadline) -> None:
+    """Wait a moment for somebody else's lease. Raises LineBusy when there is no more time."""
+    if not deadline.remaining_s():
+        raise LineBusy
+    time.sleep(min(random.uniform(*POLL_S), deadline.remaining_s()))
+
+
+@contextmanager
+def held(account: Account, operation_id: str, deadline: Deadline) -> Iterator[bool]:
+    """Hold an account's lease. Yields whether its last holder died with it, so that its work may lie about half-done.
+
+    The row object is refreshed. Raises Account.DoesNotExist when the row is gone, LineBusy when out of time.
+    """
+    while True:
+        account.refresh_from_db()
+        abandoned = bool(account.lease_id)
+        if take(account, operation_id):
+            break
+        pause(deadline)
+    try:
+        account.refresh_from_db()
+        yield abandoned
+    finally:
+        give_back(account, operation_id)
+

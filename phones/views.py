@@ -1,0 +1,62 @@
+"""Door 1: the REST API."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+
+from phones.serializers import AddedPhoneSerializer, AddPhoneSerializer, added_phone
+from phones.services import add_phone
+from users import idempotency, limits
+from users.models import User
+from workspace import envelope, schema
+from workspace.api import ApiView
+from workspace.errors import Refusal
+
+
+class AddPhoneView(ApiView):
+    http_method_names = ["post"]
+    limits = ("requests", "adds")
+
+    @extend_schema(
+        operation_id="addPhone",
+        summary="Add a phone number to your workspace",
+        description=(
+            "The credentials and the ownership are proved, the carrier's webhooks are pointed at us, and only then is the "
+            "number kept. Any other reply than 201 leaves everything as it was."
+        ),
+        request=AddPhoneSerializer,
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                description="Send the same key to get the first reply again instead of a second add.",
+            )
+        ],
+        responses=schema.replies(AddedPhoneSerializer(), success=201),
+    )
+    def post(self, request: Request) -> HttpResponse:
+        return idempotency.once(request, lambda: self.reply(request))
+
+    def reply(self, request: Request) -> HttpResponse:
+        try:
+            return self.add(request)
+        except Exception as error:
+            return self.handle_exception(error)
+
+    def add(self, request: Request) -> HttpResponse:
+        fields = self.read(request, AddPhoneSerializer)
+        user = workspace_user(request, fields.pop("user_id"))
+        phone = add_phone(user=user, **fields)
+        return envelope.success(added_phone(phone), message="Phone number added successfully", status=201)
+
+
+def workspace_user(request: Request, user_id: str) -> User:
+    """The user, if it belongs to the caller's workspace; another workspace's is as unknown as one that does not exist."""
+    user: Any = User.objects.filter(pk=user_id, workspace=request.auth.workspace_id, is_active=True).first()
+    if user is None:
+        limits.spend("unknown_users", request.auth.pk)
+        raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
+    return user

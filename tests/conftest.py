@@ -1,0 +1,112 @@
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+from users.models import ApiToken, User, Workspace
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A file, as in production: threads and other processes share it, with WAL and its locks."""
+    name = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = name
+
+
+@pytest.fixture(scope="session")
+def running_sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running_sandbox: Sandbox, settings: Any) -> Iterator[Sandbox]:
+    """The simulated carriers, fresh, and our settings pointed at them."""
+    running_sandbox.reset()
+    running_sandbox.delay_s = 0.0
+    settings.CARRIER_API_URLS = {
+        "twilio": running_sandbox.twilio_url,
+        "plivo": running_sandbox.plivo_url,
+        "telnyx": running_sandbox.telnyx_url,
+    }
+    yield running_sandbox
+    running_sandbox.reset()
+
+
+@dataclass
+class Tenant:
+    """A workspace with a user and a token."""
+
+    workspace: Workspace
+    user: User
+    token: str
+
+
+def new_tenant(name: str = "one") -> Tenant:
+    workspace = Workspace.objects.create(name=name)
+    user = User.objects.create_user(f"user@{name}.example.com", workspace=workspace)
+    return Tenant(workspace, user, ApiToken.issue(workspace)[1])
+
+
+@pytest.fixture
+def tenant(db: None) -> Tenant:
+    return new_tenant()
+
+
+@pytest.fixture
+def other_tenant(db: None) -> Tenant:
+    return new_tenant("two")
+
+
+@dataclass(frozen=True)
+class Good:
+    """Credentials and numbers that the sandbox knows, for one carrier."""
+
+    integration: str
+    acc_sid: str
+    auth_token: str
+    number: str
+    another: str
+    routed_elsewhere: str
+    not_owned: str
+
+    def body(self, user: User, **changes: Any) -> dict[str, Any]:
+        """The body of an add; a field changed to None is left out."""
+        body = {
+            "userId": user.pk,
+            "phoneNumber": self.number,
+            "integration": self.integration,
+            "authToken": self.auth_token,
+            "accSId": self.acc_sid or None,
+            **changes,
+        }
+        return {name: value for name, value in body.items() if value is not None}
+
+
+TWILIO = Good("twilio", seeds.TWILIO_SID, seeds.TWILIO_TOKEN, "12125551234", "12125550007", "12125550001", "12125559999")
+PLIVO = Good("plivo", seeds.PLIVO_ID, seeds.PLIVO_TOKEN, "14155551234", "14155550007", "14155550001", "14155559999")
+TELNYX = Good("telnyx", "", seeds.TELNYX_KEY, "13125551234", "13125550007", "13125550001", "13125559999")
+CARRIERS = {good.integration: good for good in (TWILIO, PLIVO, TELNYX)}
+
+
+@pytest.fixture(params=sorted(CARRIERS))
+def carrier(request: pytest.FixtureRequest) -> Good:
+    return CARRIERS[request.param]
+
+
+def post(path: str, body: Any, token: str | None, **headers: str) -> Any:
+    """POST JSON as a client does and return the response."""
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = body if isinstance(body, bytes | str) else json.dumps(body)
+    return Client(raise_request_exception=False).post(path, data, content_type="application/json", headers=headers)
+
+
+def add(tenant: Tenant, body: dict[str, Any], **headers: str) -> Any:
+    return post("/api/call/add-phone", body, tenant.token, **headers)

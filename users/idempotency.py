@@ -1,0 +1,101 @@
+"""`Idempotency-Key`: the same request sent again gets the first reply again.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header (read 2026-11-23): 409 while the first is in
+progress, 422 when the key comes with another body.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.http import HttpResponse
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from rest_framework.request import Request
+
+from users.models import IdempotentReply
+from workspace.errors import Refusal
+from workspace.fields import new_object_id
+
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEPT_FOR = timedelta(hours=24)
+# Longer than any request takes, so that only a request whose process died is overtaken.
+UNFINISHED_FOR = timedelta(seconds=60)
+REPLAYED = {201, 400, 404}
+
+
+def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
+    """The reply of `act()`, or the reply that the same request got before.
+
+    Args:
+        request: an authenticated request; its key counts within its workspace and path.
+        act: does the work and returns a reply for every outcome; it must not raise.
+
+    Raises:
+        Refusal: bad key (`invalid_field`), other body (`idempotency_mismatch`), twin at work (`idempotency_in_progress`).
+    """
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
+        return act()
+    if not KEY.fullmatch(header):
+        reason = "Idempotency-Key: send 1 to 255 visible ASCII characters."
+        raise Refusal(reason, code="invalid_field", field="Idempotency-Key")
+
+    key = digest("key", request.auth.workspace_id, request.path, header)
+    body = digest("body", request.body.decode("latin-1"))
+    owner = new_object_id()
+    earlier = claim(key, body, owner)
+    if earlier:
+        return replay(earlier)
+
+    mine = IdempotentReply.objects.filter(key=key, owner=owner)
+    response: HttpResponse | None = None
+    try:
+        response = act()
+        return response
+    finally:
+        if response is not None and response.status_code in REPLAYED:
+            mine.update(status=response.status_code, body=response.content.decode(), expires_at=timezone.now() + KEPT_FOR)
+        else:
+            mine.delete()
+
+
+def digest(*parts: str) -> str:
+    """A keyed digest: a request body holds a carrier's secret, which even its plain hash would let one guess."""
+    return salted_hmac("users.idempotency", "\0".join(parts), algorithm="sha256").hexdigest()
+
+
+def claim(key: str, body: str, owner: str) -> IdempotentReply | None:
+    """Make the key ours, or return the finished reply that has it. Raises Refusal as `once` does."""
+    now = timezone.now()
+    row = {"request_digest": body, "owner": owner, "status": None, "body": "", "expires_at": now + UNFINISHED_FOR}
+    try:
+        with transaction.atomic():
+            IdempotentReply.objects.create(key=key, **row)
+        return None
+    except IntegrityError:
+        pass
+    # A record past its time is taken over by the one request whose compare-and-set finds it still as it was.
+    if IdempotentReply.objects.filter(key=key, expires_at__lte=now).update(**row):
+        return None
+    earlier = IdempotentReply.objects.filter(key=key).first()
+    if earlier and earlier.request_digest != body:
+        reason = "This Idempotency-Key was sent before with another body. Use a new key for a new request."
+        raise Refusal(reason, code="idempotency_mismatch")
+    if earlier is None or earlier.status is None:
+        reason = "The first request with this Idempotency-Key is still in progress. Ask again in a moment."
+        raise Refusal(reason, code="idempotency_in_progress", headers={"Retry-After": "1"})
+    return earlier
+
+
+def replay(earlier: IdempotentReply) -> HttpResponse:
+    response = HttpResponse(earlier.body, status=earlier.status, content_type="application/json")
+    response.headers["Idempotent-Replayed"] = "true"
+    response.is_enveloped = True  # type: ignore[attr-defined]
+    return response
+
+
+def forget_expired() -> int:
+    """Delete replies past their time (`reconcile`). Returns how many."""
+    return IdempotentReply.objects.filter(expires_at__lt=timezone.now()).delete()[0]

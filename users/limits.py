@@ -1,0 +1,176 @@
+"""How often something may happen. Counted in the database, or in Redis if REDIS_URL is set, so that processes agree.
+
+A limit is `count` in each window of the clock (settings.LIMITS). What is counted in advance and may turn out not to
+count, such as credentials that may yet prove right, is held first and then settled.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import Protocol
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from users.models import LimitCounter
+from workspace.errors import Refusal
+from workspace.rates import Rate
+
+HOLD_WAIT_S = 5.0
+HOLD_POLL_S = 0.05
+
+
+class LimitReached(Refusal):
+    code = "throttled"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            f"Too many requests. Try again in {retry_after_s} s.", headers={"Retry-After": str(retry_after_s)}
+        )
+
+
+class Window:
+    """The present window of one limit for one subject."""
+
+    def __init__(self, name: str, rate: Rate, subject: str) -> None:
+        now = time.time()
+        start = int(now // rate.window_s) * rate.window_s
+        self.limit = rate.count
+        self.key = f"{name}:{subject}:{start}"
+        self.ends_at = start + rate.window_s
+        self.retry_after_s = max(1, int(self.ends_at - now) + 1)
+
+
+class Store(Protocol):
+    def take(self, window: Window, column: str) -> bool:
+        """Add one to `used` or `held` unless the two together are at the limit. Says whether it did."""
+
+    def settle(self, window: Window, used: bool) -> None:
+        """Give back one held; keep it as used if it was."""
+
+    def is_used_up(self, window: Window) -> bool:
+        """Whether `used` alone is at the limit, so that waiting for what is held cannot help."""
+
+
+class DatabaseStore:
+    """One row for each window, changed by compare-and-set."""
+
+    def take(self, window: Window, column: str) -> bool:
+        row = LimitCounter.objects.filter(key=window.key)
+        free = row.filter(used__lt=window.limit - F("held"))
+        if free.update(**{column: F(column) + 1}):
+            return True
+        if row.exists():
+            return False
+        try:
+            # In a block of its own, so that losing the race does not spoil a transaction around it.
+            with transaction.atomic():
+                expires_at = datetime.fromtimestamp(window.ends_at, UTC)
+                LimitCounter.objects.create(key=window.key, expires_at=expires_at, **{column: 1})
+            return True
+        except IntegrityError:
+            return bool(free.update(**{column: F(column) + 1}))
+
+    def settle(self, window: Window, used: bool) -> None:
+        row = LimitCounter.objects.filter(key=window.key, held__gt=0)
+        row.update(held=F("held") - 1, used=F("used") + int(used))
+
+    def is_used_up(self, window: Window) -> bool:
+        return LimitCounter.objects.filter(key=window.key, used__gte=window.limit).exists()
+
+
+class RedisStore:
+    """One hash for each window, which Redis drops when the window is over."""
+
+    TAKE = """
+    local used = tonumber(redis.call('HGET', KEYS[1], 'used') or 0)
+    local held = tonumber(redis.call('HGET', KEYS[1], 'held') or 0)
+    if used + held >= tonumber(ARGV[1]) then return 0 end
+    redis.call('HINCRBY', KEYS[1], ARGV[2], 1)
+    redis.call('EXPIREAT', KEYS[1], ARGV[3])
+    return 1
+    """
+
+    def __init__(self, url: str) -> None:
+        import redis  # 80 ms that a start without REDIS_URL need not wait for
+
+        self.redis = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+        self.take_script = self.redis.register_script(self.TAKE)
+
+    def take(self, window: Window, column: str) -> bool:
+        # Kept a minute longer than the window, for a hold that is settled after its end.
+        return bool(self.take_script(keys=[self.name(window)], args=[window.limit, column, window.ends_at + 60]))
+
+    def settle(self, window: Window, used: bool) -> None:
+        self.redis.hincrby(self.name(window), "held", -1)
+        if used:
+            self.redis.hincrby(self.name(window), "used", 1)
+
+    def is_used_up(self, window: Window) -> bool:
+        return int(self.redis.hget(self.name(window), "used") or 0) >= window.limit  # type: ignore[arg-type]
+
+    @staticmethod
+    def name(window: Window) -> str:
+        return f"workspace-phones:{window.key}"
+
+
+@cache
+def store() -> Store:
+    return RedisStore(settings.REDIS_URL) if settings.REDIS_URL else DatabaseStore()
+
+
+def windows(*subjects: tuple[str, str]) -> list[Window]:
+    """The windows of (limit name, subject) pairs, without those whose limit is off."""
+    return [Window(name, rate, subject) for name, subject in subjects if (rate := settings.LIMITS[name])]
+
+
+def spend(name: str, subject: str) -> None:
+    """Count one. Raises LimitReached when the window is full."""
+    for window in windows((name, subject)):
+        if not store().take(window, "used"):
+            raise LimitReached(window.retry_after_s)
+
+
+class Hold:
+    """One held of each of several limits; `spend()` says that it counts."""
+
+    spent = False
+
+    def spend(self) -> None:
+        self.spent = True
+
+
+@contextmanager
+def hold(*subjects: tuple[str, str]) -> Iterator[Hold]:
+    """Hold one of each limit while the body finds out whether it counts; the rest of the limit stays exact meanwhile.
+
+    When only what others hold is in the way, it waits for them for some seconds. Raises LimitReached.
+    """
+    result = Hold()
+    held: list[Window] = []
+    try:
+        for window in windows(*subjects):
+            take_or_wait(window)
+            held.append(window)
+        yield result
+    finally:
+        for window in held:
+            store().settle(window, result.spent)
+
+
+def take_or_wait(window: Window) -> None:
+    give_up_at = time.monotonic() + HOLD_WAIT_S
+    while not store().take(window, "held"):
+        if store().is_used_up(window):
+            raise LimitReached(window.retry_after_s)
+        if time.monotonic() > give_up_at:
+            raise LimitReached(1)
+        time.sleep(HOLD_POLL_S)
+
+
+def forget_past_windows() -> int:
+    """Delete the counters of windows that are over (`reconcile`). Returns how many."""
+    return LimitCounter.objects.filter(expires_at__lt=datetime.now(UTC)).delete()[0]

@@ -1,0 +1,25 @@
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from users.management.lookups import workspace_by_id
+from users.models import ApiToken
+
+
+class Command(BaseCommand):
+    help = "Issue an API token of a workspace; prints JSON. The token is shown this once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--workspace", required=True, metavar="ID", help="The workspace's id.")
+        parser.add_argument("--expires-days", type=int, metavar="N", help="Expire after N days. Without it, never.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        days = options["expires_days"]
+        if days is not None and not 1 <= days <= 36500:
+            raise CommandError("--expires-days must be between 1 and 36500.")
+        expires_at = timezone.now() + timedelta(days=days) if days else None
+        token, text = ApiToken.issue(workspace_by_id(options["workspace"]), expires_at)
+        self.stdout.write(json.dumps({"token": text, "prefix": token.prefix}))

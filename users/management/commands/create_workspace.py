@@ -1,0 +1,29 @@
+import json
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from users.models import ApiToken, User, Workspace
+
+
+class Command(BaseCommand):
+    help = "Make a workspace with its first user and an API token; prints JSON. The token is shown this once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="The workspace's name.")
+        parser.add_argument("--email", required=True, help="E-mail address of the first user.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        workspace = Workspace(name=options["name"])
+        try:
+            workspace.full_clean()
+            with transaction.atomic():
+                workspace.save()
+                user = User.objects.create_user(options["email"], workspace=workspace)
+        except ValidationError as error:
+            Workspace.objects.filter(pk=workspace.pk).delete()  # for engines without transactions
+            raise CommandError("; ".join(error.messages)) from None
+        _, text = ApiToken.issue(workspace)
+        self.stdout.write(json.dumps({"workspaceId": workspace.pk, "userId": user.pk, "token": text}))

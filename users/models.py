@@ -1,0 +1,120 @@
+"""Who may call us, and the counters and records that keep callers apart."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.utils import timezone
+
+from workspace.fields import MillisecondField, ObjectIdField
+
+TOKEN_PREFIX = "wp_"
+SHOWN_CHARACTERS = 11
+
+
+class Workspace(models.Model):
+    """A tenant. Deactivating it refuses all its tokens at once."""
+
+    id = ObjectIdField(primary_key=True)
+    name = models.CharField(max_length=200)
+    is_active = models.BooleanField(default=True)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.full_clean(exclude=["password"])
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """Owns phone numbers in one workspace; support staff may have none. Signs in to the admin by e-mail."""
+
+    id = ObjectIdField(primary_key=True)
+    email = models.EmailField(unique=True)
+    workspace = models.ForeignKey(Workspace, models.PROTECT, null=True, blank=True, related_name="users")
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField("staff", default=False, help_text="May sign in to this admin.")
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class ApiToken(models.Model):
+    """A workspace's bearer token: 256 random bits, shown once; only its SHA-256 is kept."""
+
+    id = ObjectIdField(primary_key=True)
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="tokens")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    prefix = models.CharField(max_length=SHOWN_CHARACTERS, db_index=True, editable=False)
+    expires_at = MillisecondField(null=True, blank=True)
+    revoked_at = MillisecondField(null=True, blank=True, editable=False)
+    last_used_at = MillisecondField(null=True, blank=True, editable=False)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"
+
+    @staticmethod
+    def digest_of(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def issue(cls, workspace: Workspace, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
+        """Make a token. Returns its row and its text, which nobody can ever show again."""
+        text = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        token = cls.objects.create(
+            workspace=workspace, digest=cls.digest_of(text), prefix=text[:SHOWN_CHARACTERS], expires_at=expires_at
+        )
+        return token, text
+
+    def is_usable(self) -> bool:
+        """Neither revoked nor expired, and its workspace is active."""
+        now = timezone.now()
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now) and self.workspace.is_active
+
+
+class LimitCounter(models.Model):
+    """How much of a limit is used in one window (users/limits.py)."""
+
+    id = ObjectIdField(primary_key=True)
+    key = models.CharField(max_length=200, unique=True)
+    used = models.PositiveIntegerField(default=0)
+    held = models.PositiveIntegerField(default=0)
+    expires_at = MillisecondField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class IdempotentReply(models.Model):
+    """The first reply to an Idempotency-Key (users/idempotency.py). `status` is empty while it is being made."""
+
+    id = ObjectIdField(primary_key=True)
+    key = models.CharField(max_length=64, unique=True)
+    request_digest = models.CharField(max_length=64)
+    owner = ObjectIdField()
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.TextField(blank=True)
+    expires_at = MillisecondField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key

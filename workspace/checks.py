@@ -1,0 +1,43 @@
+"""What can be wrong with the settings at start, each with an id and the variable's name."""
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+
+from workspace.secrets import bad_key_count
+
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+
+@register()
+def check_credential_keys(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    how = 'Make one with: python -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
+    if not settings.CREDENTIAL_KEYS:
+        return [Error("CREDENTIAL_KEYS is not set.", hint=how, id="workspace.E001")]
+    if bad_key_count():
+        text = f"CREDENTIAL_KEYS: {bad_key_count()} of {len(settings.CREDENTIAL_KEYS)} keys are not url-safe base64 of 32 bytes."
+        return [Error(text, hint=how, id="workspace.E002")]
+    return []
+
+
+@register()
+def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    urls = {f"{name.upper()}_API_URL": url for name, url in settings.CARRIER_API_URLS.items()}
+    urls["PUBLIC_URL"] = settings.PUBLIC_URL
+    problems: list[CheckMessage] = []
+    for variable, url in urls.items():
+        parts = urlsplit(url)
+        plain = parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+        if not parts.hostname or not (parts.scheme == "https" or plain):
+            problems.append(Error(f"{variable} must be an https:// address (http only on this machine).", id="workspace.E003"))
+        elif parts.query or parts.fragment or parts.username:
+            problems.append(Error(f"{variable} must have no query, fragment or credentials.", id="workspace.E004"))
+    return problems
+
+
+@register(Tags.security, deploy=True)
+def check_production(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if urlsplit(settings.PUBLIC_URL).hostname in LOOPBACK_HOSTS:
+        return [Error("PUBLIC_URL is this machine: carriers cannot call it.", id="workspace.E005")]
+    return []

@@ -1,0 +1,103 @@
+"""The JSON envelope of every reply under /api/, and the one table of which error is which HTTP status."""
+
+import logging
+from typing import Any
+
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+
+from integrations.errors import IntegrationError
+from workspace.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+# machine code: (HTTP status, what failed)
+ERRORS: dict[str, tuple[int, str]] = {
+    "not_authenticated": (401, "Authentication failed"),
+    "throttled": (429, "Too many requests"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "body_too_large": (413, "Request body too large"),
+    "unsupported_media_type": (415, "Unsupported media type"),
+    "bad_host": (400, "Bad host name"),
+    "not_found": (404, "Not found"),
+    "invalid_json": (400, "Invalid JSON"),
+    "invalid_field": (400, "Invalid field"),
+    "invalid_user_id": (400, "Invalid user id"),
+    "invalid_phone_number": (400, "Invalid phone number"),
+    "user_not_found": (404, "User not found"),
+    "phone_exists": (400, "Phone number already exists"),
+    "invalid_credentials": (400, "Invalid credentials"),
+    "number_not_owned": (400, "Phone number not owned"),
+    "number_not_usable": (400, "Phone number not usable"),
+    "number_routed_elsewhere": (400, "Phone number is in use elsewhere"),
+    "idempotency_mismatch": (422, "Idempotency key was used for another request"),
+    "idempotency_in_progress": (409, "Request is still in progress"),
+    "webhook_setup_failed": (500, "Webhook set-up failed"),
+    "carrier_unavailable": (500, "Carrier unavailable"),
+    "internal_error": (500, "Internal error"),
+}
+INTERNAL_ERROR = "Something went wrong on our side and nothing was kept. Try again; if it stays, send us the X-Request-ID."
+
+
+def success(data: Any, *, message: str, status: int = 200) -> JsonResponse:
+    return JsonResponse({"message": message, "status": True, "code": status, "errorMessage": "", "data": data}, status=status)
+
+
+def failure(code: str, reason: str, *, field: str | None = None, headers: dict[str, str] | None = None) -> JsonResponse:
+    """The reply to a request that failed.
+
+    Args:
+        code: a key of ERRORS.
+        reason: a sentence for the client: why, and what to do next. Must hold no secret.
+        field: wire name of the field to blame.
+        headers: more HTTP headers, such as Retry-After.
+    """
+    status, message = ERRORS[code]
+    body = {
+        "message": message,
+        "status": False,
+        "code": status,
+        "errorMessage": reason,
+        "data": {"error": code, "field": field},
+    }
+    response = JsonResponse(body, status=status, headers=headers)
+    response.is_enveloped = True  # type: ignore[attr-defined]
+    return response
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
+    """DRF's exception handler: whatever was raised becomes an envelope, and only what we foresaw is explained."""
+    if isinstance(error, Refusal):
+        return failure(error.code, str(error), field=error.field, headers=error.headers)
+    if isinstance(error, IntegrationError):
+        log.warning("%s: %s (%s)", error.code, error, error.detail)
+        return failure(error.code, str(error), field=error.field)
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        reason = "Send a valid bearer token: Authorization: Bearer <token>."
+        return failure("not_authenticated", reason, headers={"WWW-Authenticate": "Bearer"})
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return failure("method_not_allowed", "This method is not allowed here; the Allow header lists those that are.")
+    if isinstance(error, exceptions.NotFound | Http404):
+        return not_found()
+    return crash(error, context["request"])
+
+
+def not_found() -> JsonResponse:
+    return failure("not_found", "There is nothing at this address. Check the path and the id.")
+
+
+def crash(error: Exception, request: HttpRequest) -> JsonResponse:
+    """An error that nobody foresaw: the traceback for us, one plain sentence for the client."""
+    log.error("Unhandled %s on %s %s", type(error).__name__, request.method, request.path, exc_info=error)
+    return failure("internal_error", INTERNAL_ERROR)
+
+
+def for_status(status: int) -> JsonResponse:
+    """The envelope for an error reply that Django itself made, such as a 404 for an unknown path."""
+    if status == 404:
+        return not_found()
+    if status == 405:
+        return failure("method_not_allowed", "This method is not allowed here.")
+    if status < 500:
+        return failure("bad_host", "The request cannot be understood. Check the Host header and the address.")
+    return failure("internal_error", INTERNAL_ERROR)

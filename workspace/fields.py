@@ -1,0 +1,99 @@
+"""Model fields that every app shares, the same on each database engine."""
+
+import datetime
+import re
+from typing import Any
+
+from bson import ObjectId
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from workspace.secrets import Secret
+
+OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def new_object_id() -> str:
+    return str(ObjectId())
+
+
+class ObjectIdField(models.CharField):
+    """A 24-hex ObjectId: `str` in Python on every engine, char(24) on SQL, a BSON ObjectId on MongoDB."""
+
+    description = "ObjectId"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["max_length"] = 24
+        if kwargs.get("primary_key"):
+            kwargs.setdefault("default", new_object_id)
+            kwargs.setdefault("editable", False)
+            kwargs.setdefault("db_column", "_id")
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["max_length"]
+        return name, path, args, kwargs
+
+    def db_type(self, connection: Any) -> str | None:
+        return "objectId" if connection.vendor == "mongodb" else super().db_type(connection)
+
+    def to_python(self, value: Any) -> Any:
+        if value is None or value == "":
+            return None
+        if not OBJECT_ID.fullmatch(str(value)):
+            raise ValidationError("“%(value)s” is not an id of 24 hexadecimal digits.", "invalid", {"value": value})
+        return str(value).lower()
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value if hasattr(value, "resolve_expression") else self.to_python(value)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        value = value if prepared else self.get_prep_value(value)
+        return ObjectId(value) if connection.vendor == "mongodb" and isinstance(value, str) else value
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> str | None:
+        return None if value is None else str(value)
+
+
+class MillisecondField(models.DateTimeField):
+    """A moment in UTC to the millisecond, which is all that MongoDB keeps and the API shows."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        return whole_milliseconds(value) if isinstance(value, datetime.datetime) else value
+
+    def pre_save(self, instance: models.Model, add: bool) -> Any:
+        value = super().pre_save(instance, add)
+        if isinstance(value, datetime.datetime):
+            value = whole_milliseconds(value)
+            setattr(instance, self.attname, value)
+        return value
+
+
+def whole_milliseconds(moment: datetime.datetime) -> datetime.datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+class SecretField(models.TextField):
+    """A `Secret`, kept sealed. It takes nothing else, so that no plain text can reach the database by mistake."""
+
+    description = "Encrypted text"
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Secret | None:
+        return None if value is None else Secret(value)
+
+    def to_python(self, value: Any) -> Any:
+        # `loaddata` brings the sealed form that `dumpdata` wrote.
+        return Secret(value) if isinstance(value, str) and value else value
+
+    def get_prep_value(self, value: Any) -> Any:
+        if value is None or hasattr(value, "resolve_expression"):
+            return value
+        if not isinstance(value, Secret):
+            raise TypeError("A SecretField takes a Secret: Secret.seal(text).")
+        return value.sealed
+
+    def value_to_string(self, obj: models.Model) -> str:
+        secret = self.value_from_object(obj)
+        return secret.sealed if secret else ""

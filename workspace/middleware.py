@@ -1,0 +1,58 @@
+"""What holds for every reply under /api/: a request id, the envelope, no caching; and for every request: a size and a host."""
+
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse
+
+from workspace import envelope
+
+MAX_BODY_BYTES = 16 * 1024
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+class RequestIdFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        return True
+
+
+class ApiMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        mark = request_id.set(given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        try:
+            is_api = request.path == "/api" or request.path.startswith("/api/")
+            response = self.answer(request) if is_api else self.get_response(request)
+            response.headers["X-Request-ID"] = request_id.get()
+            return response
+        finally:
+            request_id.reset(mark)
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        response = refuse(request) or self.get_response(request)
+        if response.status_code >= 400 and not hasattr(response, "is_enveloped"):
+            response = envelope.for_status(response.status_code)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def refuse(request: HttpRequest) -> HttpResponse | None:
+    """The reply to a request that is refused by its head alone."""
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return envelope.failure("bad_host", "The Host header names a host that this server does not serve.")
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
+        return envelope.failure("body_too_large", f"The body is too large; send at most {MAX_BODY_BYTES} bytes.")
+    return None

@@ -1,0 +1,16 @@
+"""Which renderer answers. Apart from api.py because DRF loads it before its own views."""
+
+from typing import Any
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+
+
+class FirstRenderer(BaseContentNegotiation):
+    """`Accept` never changes the reply."""
+
+    def select_parser(self, request: Request, parsers: list[Any]) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: list[Any], format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type

@@ -1,0 +1,24 @@
+"""How a limit is written: `20/hour`, or `off`."""
+
+import re
+from dataclasses import dataclass
+
+WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` in each window of `window_s` seconds."""
+
+    count: int
+    window_s: int
+
+
+def parse_rate(text: str) -> Rate | None:
+    """Read `N/second|minute|hour|day`, or `off` as None. Raises ValueError with a sentence for anything else."""
+    if text.strip() == "off":
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,8})/(second|minute|hour|day)", text.strip())
+    if not match:
+        raise ValueError("write a limit as N/second, N/minute, N/hour or N/day, or off")
+    return Rate(int(match[1]), WINDOWS_S[match[2]])

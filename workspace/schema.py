@@ -1,0 +1,34 @@
+"""The envelope as OpenAPI tells it."""
+
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers
+
+from workspace.envelope import ERRORS
+
+
+class ErrorData(serializers.Serializer):
+    error = serializers.ChoiceField(sorted(ERRORS), help_text="Machine-readable code.")
+    field = serializers.CharField(allow_null=True, help_text="The field to blame, if it is one.")
+
+
+def envelope_of(name: str, data: serializers.Serializer, *, status: bool) -> serializers.Serializer:
+    """A serializer for the reply that carries `data`."""
+    return inline_serializer(
+        name,
+        {
+            "message": serializers.CharField(),
+            "status": serializers.BooleanField(default=status),
+            "code": serializers.IntegerField(help_text="The HTTP status."),
+            "errorMessage": serializers.CharField(allow_blank=True, help_text="Why it failed and what to do next."),
+            "data": data,
+        },
+    )
+
+
+def replies(data: serializers.Serializer, *, success: int) -> dict[int, serializers.Serializer]:
+    """Every status that an API view may answer with, and its body."""
+    error = envelope_of("Error", ErrorData(), status=False)
+    name = type(data).__name__.removesuffix("Serializer")
+    return {success: envelope_of(name + "Reply", data, status=True)} | {
+        status: error for status in sorted({status for status, _ in ERRORS.values()})
+    }

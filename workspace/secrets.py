@@ -1,0 +1,64 @@
+"""Encryption at rest. `Secret` is how a token travels: it never prints itself and is opened only where it is used."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
+
+
+class CannotOpen(Exception):
+    """A stored secret was sealed with a key that is not in CREDENTIAL_KEYS."""
+
+
+@lru_cache
+def _box(keys: tuple[str, ...]) -> "MultiFernet":
+    # Imported when first used: half of what `manage.py check` would otherwise wait for.
+    from cryptography.fernet import Fernet, MultiFernet
+
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def _is_good(key: str) -> bool:
+    try:
+        _box((key,))
+    except ValueError:
+        return False
+    return True
+
+
+def bad_key_count() -> int:
+    """How many of CREDENTIAL_KEYS are not url-safe base64 of 32 bytes."""
+    return sum(not _is_good(key) for key in settings.CREDENTIAL_KEYS)
+
+
+class Secret:
+    """A text kept encrypted under CREDENTIAL_KEYS (Fernet: AES-128-CBC with HMAC-SHA256; the newest key seals).
+
+    Holds the sealed form only, so that a row whose key is missing can still be listed and saved without loss.
+    """
+
+    __slots__ = ("sealed",)
+
+    def __init__(self, sealed: str) -> None:
+        self.sealed = sealed
+
+    @classmethod
+    def seal(cls, text: str) -> "Secret":
+        return cls(_box(tuple(settings.CREDENTIAL_KEYS)).encrypt(text.encode()).decode())
+
+    def open(self) -> str:
+        """The text. Raises CannotOpen when no key fits or the stored bytes were changed."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return _box(tuple(settings.CREDENTIAL_KEYS)).decrypt(self.sealed.encode()).decode()
+        except InvalidToken:
+            raise CannotOpen("A stored secret cannot be opened: its key is missing from CREDENTIAL_KEYS.") from None
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    __str__ = __repr__

@@ -1,0 +1,223 @@
+"""Every setting, read once from the environment or from a `.env` file beside manage.py.
+
+README, "Settings", lists the variables. A value that cannot be understood stops the start with the variable's name;
+what can only be judged together with others is a system check (workspace/checks.py).
+"""
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from workspace.rates import Rate, parse_rate
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+
+def required(name: str, hint: str) -> str:
+    value = env.str(name, default="").strip()
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set. {hint}")
+    return value
+
+
+def seconds(name: str, default: float) -> float:
+    try:
+        value = env.float(name, default=default)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 60:
+        raise ImproperlyConfigured(f"{name} must be a number of seconds above 0 and at most 60.")
+    return value
+
+
+def whole_number(name: str, default: int, *, least: int = 0) -> int:
+    try:
+        value = env.int(name, default=default)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number, {least} or more.")
+    return value
+
+
+def rate(name: str, default: str) -> Rate | None:
+    try:
+        return parse_rate(env.str(name, default=default))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+
+
+def database(name: str, default: str) -> dict:
+    url = env.str(name, default=default)
+    if not url.startswith("sqlite:"):
+        raise ImproperlyConfigured(f"{name} must be sqlite:///path/to/file.sqlite3. MongoDB is not supported yet.")
+    return {
+        **env.db_url_config(url),
+        "CONN_MAX_AGE": 600,
+        "OPTIONS": {
+            # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
+    }
+
+
+# -- who we are ---------------------------------------------------------------------------------------------------
+
+SECRET_KEY = required("SECRET_KEY", "Set it to a long random text, for example the output of: openssl rand -hex 32")
+CREDENTIAL_KEYS = [key.strip() for key in env.str("CREDENTIAL_KEYS", default="").split(",") if key.strip()]
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carriers reach this server.").rstrip("/")
+BIND = env.str("BIND", default="127.0.0.1:8000")
+TRUSTED_PROXY_COUNT = whole_number("TRUSTED_PROXY_COUNT", 0)
+
+# -- carriers -----------------------------------------------------------------------------------------------------
+
+CARRIER_API_URLS = {
+    "twilio": env.str("TWILIO_API_URL", default="https://api.twilio.com").rstrip("/"),
+    "plivo": env.str("PLIVO_API_URL", default="https://api.plivo.com").rstrip("/"),
+    "telnyx": env.str("TELNYX_API_URL", default="https://api.telnyx.com/v2").rstrip("/"),
+}
+CARRIER_CONNECT_TIMEOUT_S = seconds("CARRIER_CONNECT_TIMEOUT_S", 3)
+CARRIER_READ_TIMEOUT_S = seconds("CARRIER_READ_TIMEOUT_S", 10)
+
+# -- limits -------------------------------------------------------------------------------------------------------
+
+REDIS_URL = env.str("REDIS_URL", default="")
+LIMITS: dict[str, Rate | None] = {
+    "requests": rate("LIMIT_REQUESTS", "1200/minute"),
+    "adds": rate("LIMIT_ADDS", "240/minute"),
+    "refused_credentials": rate("LIMIT_REFUSED_CREDENTIALS", "20/hour"),
+    "refused_credentials_total": rate("LIMIT_REFUSED_CREDENTIALS_TOTAL", "1000/hour"),
+    "failed_tokens": rate("LIMIT_FAILED_TOKENS", "60/minute"),
+    "unknown_users": rate("LIMIT_UNKNOWN_USERS", "60/minute"),
+}
+
+# -- Django -------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "workspace",
+    "users",
+    "phones",
+    "integrations",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "workspace.middleware.ApiMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "workspace.urls"
+WSGI_APPLICATION = "workspace.wsgi.application"
+# A trailing slash is another path: 404, not a redirect that drops the body.
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DATABASES = {"default": database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "users.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "static/"
+# Found where the packages keep them: no collectstatic step stands between an install and a page that works.
+WHITENOISE_USE_FINDERS = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+HTTPS = PUBLIC_URL.startswith("https://")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
+SECURE_SSL_REDIRECT = False  # Carriers and clients post to the configured URL; a redirect would drop the body.
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains is the domain owner's decision, not this service's.
+    "security.W008",  # SECURE_SSL_REDIRECT: see above.
+    "security.W021",  # HSTS preload: the same.
+]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["users.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["users.authentication.HasToken"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "workspace.negotiation.FirstRenderer",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "workspace.envelope.handle_exception",
+    "URL_FORMAT_OVERRIDE": None,
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Workspace Phones",
+    "DESCRIPTION": "Bring the phone numbers that you own at Twilio, Plivo or Telnyx into your workspace.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "workspace.middleware.RequestIdFilter"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
+    },
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        # Replaces Django's own console and mail handlers: one line, one place, with the request id.
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        # 4xx replies are the client's news, not the operator's.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Both print URLs and headers of every request at INFO.
+        "twilio.http_client": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}
