@@ -129,6 +129,10 @@ class Provider(ABC):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    @classmethod
+    def warm_up(cls) -> None:
+        """Import what the first request would wait for. Opens no connection."""
+
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     @abstractmethod

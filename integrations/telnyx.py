@@ -27,6 +27,14 @@ class Telnyx(ApplicationProvider):
     account_id_name = "App ID"
     auth_token_name = "API Key"
 
+    @classmethod
+    def warm_up(cls) -> None:
+        from telnyx import Telnyx as Client
+
+        with Client(api_key="none", public_key="") as client:
+            # Each resource is imported when it is touched.
+            _ = client.phone_numbers, client.texml_applications, client.outbound_voice_profiles
+
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:

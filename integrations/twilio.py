@@ -168,7 +168,11 @@ class Twilio(Provider):
         return Route.NONE if not url or url.startswith(DEMO_URL) else Route.ELSEWHERE
 
     def status_of(self, error: Exception) -> int | None:
-        return getattr(error, "status", None) if isinstance(error, TwilioException) else None
+        if not isinstance(error, TwilioException):
+            return None
+        # A failed list is a bare TwilioException with the reply as its second argument (SDK 9.13.0, base/page.py).
+        reply = error.args[1] if len(error.args) > 1 else None
+        return getattr(error, "status", None) or getattr(reply, "status_code", None)
 
     def suspended(self, status: str) -> IntegrationError:
         return InvalidCredentials(

@@ -3,14 +3,13 @@
 from typing import Any
 
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
-from phones.serializers import AddedPhoneSerializer, AddPhoneSerializer, added_phone
+from phones.serializers import AddPhoneSerializer, added_phone
 from phones.services import add_phone
 from users import idempotency, limits
 from users.models import User
-from workspace import envelope, schema
+from workspace import envelope
 from workspace.api import ApiView
 from workspace.errors import Refusal
 
@@ -19,24 +18,6 @@ class AddPhoneView(ApiView):
     http_method_names = ["post"]
     limits = ("requests", "adds")
 
-    @extend_schema(
-        operation_id="addPhone",
-        summary="Add a phone number to your workspace",
-        description=(
-            "The credentials and the ownership are proved, the carrier's webhooks are pointed at us, and only then is the "
-            "number kept. Any other reply than 201 leaves everything as it was."
-        ),
-        request=AddPhoneSerializer,
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                str,
-                OpenApiParameter.HEADER,
-                description="Send the same key to get the first reply again instead of a second add.",
-            )
-        ],
-        responses=schema.replies(AddedPhoneSerializer(), success=201),
-    )
     def post(self, request: Request) -> HttpResponse:
         return idempotency.once(request, lambda: self.reply(request))
 

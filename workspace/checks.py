@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from workspace.secrets import bad_key_count
+from workspace.secrets import is_key
 
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
@@ -15,8 +15,9 @@ def check_credential_keys(app_configs: object, **kwargs: object) -> list[CheckMe
     how = 'Make one with: python -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
     if not settings.CREDENTIAL_KEYS:
         return [Error("CREDENTIAL_KEYS is not set.", hint=how, id="workspace.E001")]
-    if bad_key_count():
-        text = f"CREDENTIAL_KEYS: {bad_key_count()} of {len(settings.CREDENTIAL_KEYS)} keys are not url-safe base64 of 32 bytes."
+    bad = [place for place, key in enumerate(settings.CREDENTIAL_KEYS, 1) if not is_key(key)]
+    if bad:
+        text = f"CREDENTIAL_KEYS: key {bad[0]} of {len(settings.CREDENTIAL_KEYS)} is not url-safe base64 of 32 bytes."
         return [Error(text, hint=how, id="workspace.E002")]
     return []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from workspace.logs import RequestIdFilter, is_unexplained
 from workspace.rates import Rate, parse_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -193,6 +194,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Workspace Phones",
     "DESCRIPTION": "Bring the phone numbers that you own at Twilio, Plivo or Telnyx into your workspace.",
     "VERSION": "1",
+    "DEFAULT_GENERATOR_CLASS": "workspace.openapi.Generator",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -204,7 +206,10 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "workspace.middleware.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": RequestIdFilter},
+        "unexplained": {"()": "django.utils.log.CallbackFilter", "callback": is_unexplained},
+    },
     "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
@@ -214,7 +219,7 @@ LOGGING = {
         # Replaces Django's own console and mail handlers: one line, one place, with the request id.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         # 4xx replies are the client's news, not the operator's.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["unexplained"]},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Both print URLs and headers of every request at INFO.
         "twilio.http_client": {"level": "WARNING"},

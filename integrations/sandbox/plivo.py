@@ -106,7 +106,7 @@ class Plivo(Carrier):
         return self._reply(202, message="changed")
 
     def list_applications(self, account: Account, request: Request, auth_id: str) -> Reply:
-        """The filter's meaning is undocumented: here it finds every name that contains it, so the caller must compare."""
+        """The filter's meaning is undocumented: here it finds every name that contains it."""
         name = request.param("app_name")
         return self._page(request, [app for app in account.applications.values() if name in app["app_name"]])
 

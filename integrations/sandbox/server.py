@@ -62,12 +62,12 @@ class Handler(BaseHTTPRequestHandler):
         """The ledger is the log."""
 
     def _is_local(self) -> bool:
-        """Host is checked too, so that no web page gets in through a name that it points at 127.0.0.1."""
+        """Host is checked too, so that no web page gets in through a name that points at 127.0.0.1."""
         host = self.headers.get("Host", "").partition(":")[0].lower()
         return ipaddress.ip_address(self.client_address[0]).is_loopback and host in LOCAL_HOSTS
 
     def _serve_carrier(self, carrier: Carrier, request: Request) -> None:
-        """Serve and book it. The ledger is complete before the reply goes out, for the caller may look at it at once."""
+        """Serve and book it. The ledger is complete before the reply goes out: the caller may look at it at once."""
         sandbox = self.server.sandbox
         account = carrier.authenticate(request.headers)
         exchange = sandbox.book.open(

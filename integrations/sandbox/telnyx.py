@@ -235,7 +235,7 @@ class Telnyx(Carrier):
         ]
 
     def _filters(self, request: Request, *known: str) -> dict[str, str]:
-        """The values of `filter[...]`. One that the sandbox does not know is refused: to ignore it would find too much."""
+        """The values of `filter[...]`. An unknown one is refused: to ignore it would find too much."""
         filters = {
             name.removeprefix("filter[").removesuffix("]"): values[0]
             for name, values in request.query.items()

@@ -1,0 +1,40 @@
+# The commands of this project. `make install` is part of all the others.
+
+PYTHON3 ?= python3
+PYTHON  := .venv/bin/python
+# An environment knows its own path: it is made anew when the checkout was moved or the requirements changed.
+STAMP   := .venv/installed
+WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum)
+
+.PHONY: install demo test lint lock bench
+
+install:
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed. Name it: make install PYTHON3=python3.12"; exit 1; }
+	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(WANTED)" ]; then \
+	  rm -rf .venv; \
+	  $(PYTHON3) -m venv .venv || { echo "On Debian first: apt-get install python3-venv"; exit 1; }; \
+	  $(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt && \
+	  $(PYTHON) -m pip check && echo "$(WANTED)" > $(STAMP); \
+	fi
+
+# ARGS=--exit ends after the tour instead of serving on.
+demo: install
+	@$(PYTHON) -m workspace.demo $(ARGS)
+
+test: install
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: install
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy integrations phones workspace users
+
+bench: install
+	$(PYTHON) -m bench.startup --check
+	$(PYTHON) -m bench.add_phone --check
+
+# Resolve requirements*.in anew, for every Python from 3.11 on.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade requirements.in -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade requirements-dev.in -o requirements-dev.txt

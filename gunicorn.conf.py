@@ -1,0 +1,57 @@
+"""How gunicorn serves `workspace.wsgi`. https://docs.gunicorn.org/en/stable/settings.html (read 2026-11-23)"""
+
+import os
+import sys
+
+import django
+from django.core.exceptions import ImproperlyConfigured
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
+try:
+    django.setup()
+    from django.conf import settings
+
+    bind = settings.BIND
+except ImproperlyConfigured as error:
+    sys.exit(f"Not configured: {error}")
+
+wsgi_app = "workspace.wsgi"
+# An add waits for a carrier most of its time: threads wait cheaply, processes use the cores.
+worker_class = "gthread"
+workers = 2
+threads = 48
+# Loaded once, before the fork, so that the workers share the memory.
+preload_app = True
+control_socket_disable = True
+# The longest request: 25 s for an add and 20 s to put things back.
+timeout = 60
+graceful_timeout = 50
+keepalive = 30
+backlog = 512
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+
+
+def on_starting(server):
+    """Refuse to start with settings that cannot work, and say what else is wrong."""
+    from django.core.management import CommandError, call_command
+    from django.db import connections
+
+    from workspace.health import find_problems
+
+    try:
+        call_command("check")
+    except CommandError as error:
+        sys.exit(str(error))
+    for problem in find_problems():
+        server.log.error(problem)
+    connections.close_all()
+
+
+def when_ready(server):
+    """Load what is imported when first used, so that no client waits for it."""
+    from integrations import PROVIDERS, provider_class
+
+    for name in PROVIDERS:
+        provider_class(name).warm_up()

@@ -1,0 +1,224 @@
+"""`make demo`: the product on this machine, with simulated carriers, a database and keys of its own in `.demo/`."""
+
+import argparse
+import base64
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+from rich.console import Console
+from rich.json import JSON
+from rich.markup import escape
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+
+if TYPE_CHECKING:
+    from users.models import Workspace
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DEMO_DIR = BASE_DIR / ".demo"
+READY_WITHIN_S = 60
+# The ids and credentials of the public page's example, so that its curl works as it stands there.
+PAGE_USER, PAGE_SID, PAGE_TOKEN = "64e5f12345abcdef12345678", "your_account_sid", "your_auth_token"
+PAGE_NUMBER = "12125551234"
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--exit", action="store_true", help="end after the tour instead of serving on")
+    stay = not parser.parse_args().exit
+
+    shutil.rmtree(DEMO_DIR, ignore_errors=True)
+    DEMO_DIR.mkdir(mode=0o700)
+    with Sandbox() as sandbox:
+        sandbox.add_account("twilio", PAGE_SID, PAGE_TOKEN)
+        sandbox.add_number("twilio", PAGE_SID, PAGE_NUMBER)
+        base_url = configure(sandbox)
+        tenant = prepare_database()
+        server = serve(base_url)
+        succeeded = False
+        try:
+            succeeded = tour(base_url, tenant, sandbox)
+            if succeeded and stay:
+                invite(base_url, tenant)
+                server.wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+    return 0 if succeeded else 1
+
+
+# -- setting up -------------------------------------------------------------------------------------------------------
+
+
+def configure(sandbox: Sandbox) -> str:
+    """Set the environment of this process and its children. Returns the server's address."""
+    address = free_address()
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="workspace.settings",
+        SECRET_KEY=secrets.token_hex(32),
+        CREDENTIAL_KEYS=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        DATABASE_URL=f"sqlite:///{DEMO_DIR / 'db.sqlite3'}",
+        PUBLIC_URL=f"http://{address}",
+        ALLOWED_HOSTS="localhost,127.0.0.1",
+        BIND=address,
+        DEBUG="off",
+        TWILIO_API_URL=sandbox.twilio_url,
+        PLIVO_API_URL=sandbox.plivo_url,
+        TELNYX_API_URL=sandbox.telnyx_url,
+    )
+    return f"http://{address}"
+
+
+def free_address() -> str:
+    """127.0.0.1:8000, or another port if that one is taken."""
+    for port in (8000, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return "127.0.0.1:{}".format(probe.getsockname()[1])
+    raise OSError("no free port")
+
+
+def prepare_database() -> dict[str, str]:
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    django.setup()
+    from users.models import ApiToken, User, Workspace
+
+    call_command("migrate", verbosity=0)
+    workspace: Workspace = Workspace.objects.create(name="Demo")
+    User.objects.create_user("ann@example.com", workspace=workspace, id=PAGE_USER)
+    colleague = User.objects.create_user("bob@example.com", workspace=workspace)
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser("admin@example.com", password)
+    token = ApiToken.issue(workspace)[1]
+    connections.close_all()
+    token_file = DEMO_DIR / "token"
+    token_file.touch(mode=0o600)
+    token_file.write_text(token + "\n")
+    return {"userId": colleague.pk, "token": token, "password": password}
+
+
+def serve(base_url: str) -> subprocess.Popen[bytes]:
+    log = (DEMO_DIR / "server.log").open("wb")
+    server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)  # noqa: S603
+    give_up_at = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < give_up_at and server.poll() is None:
+        try:
+            if requests.get(f"{base_url}/readyz", timeout=2).ok:
+                return server
+        except requests.RequestException:
+            pass
+        time.sleep(0.1)
+    server.kill()
+    sys.exit(f"The server did not start. Its log: {DEMO_DIR / 'server.log'}")
+
+
+# -- showing ----------------------------------------------------------------------------------------------------------
+
+
+def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
+    """Add a number of each carrier, then show one refusal of each kind. Says whether each reply was the expected one."""
+    twilio = {"integration": "twilio", "accSId": seeds.TWILIO_SID, "authToken": seeds.TWILIO_TOKEN}
+    plivo = {"integration": "plivo", "accSId": seeds.PLIVO_ID, "authToken": seeds.PLIVO_TOKEN}
+    telnyx = {"integration": "telnyx", "authToken": seeds.TELNYX_KEY}
+    results = []
+
+    def ask(title: str, expected: str, changes: dict[str, Any], token: str = tenant["token"], raw: str = "") -> None:
+        body = {"userId": tenant["userId"], "phoneNumber": "12125550007", **twilio, **changes}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        url = f"{base_url}/api/call/add-phone"
+        reply = requests.post(url, data=raw or json.dumps(body), headers=headers, timeout=60).json()
+        outcome = "added" if reply["status"] else reply["data"]["error"]
+        results.append(outcome == expected)
+        show(title, raw or body, reply, in_full=expected == "added")
+
+    console.rule("Three numbers, three carriers")
+    ask("A Twilio number", "added", {**twilio, "phoneNumber": "12125550001"})
+    ask("A Plivo number", "added", {"phoneNumber": "14155551234", **plivo})
+    telnyx_number = {"userId": tenant["userId"], "phoneNumber": "13125551234", **telnyx}
+    ask("A Telnyx number (no accSId: the application is made)", "added", {}, raw=json.dumps(telnyx_number))
+    results.append(voice_url(sandbox, "12125550001").startswith(f"{base_url}/api/webhooks/twilio/"))
+    console.print(f"\nThe Twilio number's voice URL at the carrier is now {base_url}/api/webhooks/twilio/…/answer\n")
+
+    console.rule("What is refused, and what the client is told")
+    ask("No token", "not_authenticated", {}, token="none")
+    ask("Not JSON", "invalid_json", {}, raw="{")
+    ask("A field missing", "invalid_field", {"authToken": ""})
+    ask("Not an id", "invalid_user_id", {"userId": "me"})
+    ask("Not a number", "invalid_phone_number", {"phoneNumber": "911"})
+    ask("Somebody else's user", "user_not_found", {"userId": "f" * 24})
+    ask("The same number again", "phone_exists", {"phoneNumber": "12125550001"})
+    ask("A wrong auth token", "invalid_credentials", {"authToken": "wrong"})
+    ask("A number of somebody else", "number_not_owned", {"phoneNumber": "12125559999"})
+    ask("A number without voice", "number_not_usable", {"phoneNumber": "12125550004"})
+    ask("In use elsewhere, and asked to refuse", "number_routed_elsewhere",
+        {"phoneNumber": "12125550002", "onConflict": "refuse"})  # fmt: skip
+    before = sandbox.snapshot()
+    sandbox.fault("status", carrier="twilio", method="POST", status=503, times=None)
+    ask("Twilio fails while the webhooks are set up", "webhook_setup_failed", {})
+    sandbox.clear_faults()
+    sandbox.fault("reset", carrier="twilio", times=None)
+    ask("Twilio cannot be reached", "carrier_unavailable", {})
+    sandbox.clear_faults()
+    results.append(sandbox.snapshot() == before)
+    console.print("\nAfter these failures the carrier's settings are " + ("as before." if results[-1] else "NOT as before."))
+    return all(results)
+
+
+def voice_url(sandbox: Sandbox, number: str) -> str:
+    return str(sandbox.state.accounts["twilio"][seeds.TWILIO_SID].numbers[number]["voice_url"])
+
+
+def show(title: str, request: Any, reply: dict[str, Any], *, in_full: bool) -> None:
+    if in_full:
+        console.print(f"\n[bold]{escape(title)}[/bold]\nPOST /api/call/add-phone")
+        console.print(JSON(request if isinstance(request, str) else json.dumps(request)))
+        console.print(JSON(json.dumps(reply)))
+    else:
+        told = f"{reply['code']} {reply['data']['error']}: {reply['errorMessage']}"
+        console.print(f"[bold]{escape(title)}[/bold]\n  {escape(told)}")
+
+
+def invite(base_url: str, tenant: dict[str, str]) -> None:
+    console.rule("Your turn")
+    console.print(f"""
+The server runs at {base_url} until you press Ctrl-C. The page's own example works here:
+
+curl --location '{base_url}/api/call/add-phone' \\
+--header "Authorization: Bearer $(cat .demo/token)" \\
+--header 'Content-Type: application/json' \\
+--data '{{
+"userId": "{PAGE_USER}",
+"phoneNumber": "{PAGE_NUMBER}",
+"integration": "twilio",
+"authToken": "{PAGE_TOKEN}",
+"accSId": "{PAGE_SID}"
+}}'
+
+API documentation  {base_url}/api/docs
+Admin              {base_url}/admin/   admin@example.com   {tenant["password"]}
+""", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
