@@ -28,7 +28,7 @@ test: install
 lint: install
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy integrations phones workspace users
+	PYTHONPATH=. $(PYTHON) -m mypy integrations phones workspace users
 
 bench: install
 	$(PYTHON) -m bench.startup --check

@@ -83,9 +83,9 @@ class Application:
 class CarrierNumber:
     """A number that the account owns and that can take calls.
 
-    `id` is the carrier's id of it; `settings` what restore() needs to know; `application` the one that was asked for, if
-    there is one; `profile_id` an outbound voice profile for an application yet to be made; `public_key` the account's
-    webhook key, if it was asked for and could be had.
+    `id` is the carrier's id of it; `settings` what restore() needs to know; `application` the one that was asked for,
+    if there is one; `profile_id` an outbound voice profile for an application yet to be made; `public_key` the
+    account's webhook key, if it was asked for and could be had.
     """
 
     id: str
@@ -131,7 +131,8 @@ class Provider(ABC):
 
     @classmethod
     def warm_up(cls) -> None:
-        """Import what the first request would wait for. Opens no connection."""
+        """Import what the first request would wait for, beyond the module itself. Opens no connection."""
+        return
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
@@ -236,7 +237,6 @@ class Provider(ABC):
 
     def not_usable(self, why: str) -> IntegrationError:
         return NumberNotUsable(f"phoneNumber {why} at {self.label}. Check the number in the {self.label} console.")
-
 
 
 class ApplicationProvider(Provider):

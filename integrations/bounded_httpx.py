@@ -1,6 +1,7 @@
 """For httpx what CarrierAdapter is for requests. Apart from transport.py because importing httpx takes its time."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import httpx
 
@@ -12,8 +13,8 @@ class BoundedTransport(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         response = super().handle_request(request)
-        assert isinstance(response.stream, httpx.SyncByteStream)
-        response.stream = BoundedStream(response.stream, request.extensions["timeout"]["read"])
+        stream = cast(httpx.SyncByteStream, response.stream)
+        response.stream = BoundedStream(stream, request.extensions["timeout"]["read"])
         return response
 
 

@@ -209,7 +209,8 @@ def number_of(reply: Any) -> dict[str, Any]:
 
 def application_of(reply: Any) -> Application:
     names = ("answer_url", "answer_method", "hangup_url", "hangup_method", "fallback_answer_url", "fallback_method")
-    return Application(identifier(reply.app_id), reply.app_name, {name: getattr(reply, name, "") or "" for name in names})
+    settings = {name: getattr(reply, name, "") or "" for name in names}
+    return Application(identifier(reply.app_id), reply.app_name, settings)
 
 
 def page_of(reply: Any) -> tuple[list[Application], bool]:

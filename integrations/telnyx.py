@@ -72,7 +72,9 @@ class Telnyx(ApplicationProvider):
 
     def link(self, number_id: str, application_id: str) -> None:
         try:
-            self.ask(lambda timeouts: self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id))
+            self.ask(
+                lambda timeouts: self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id)
+            )
         except Refused as failure:
             if not application_id or failure.status in (401, 403):
                 raise self.setup_failed(failure.detail) from None
@@ -101,7 +103,8 @@ class Telnyx(ApplicationProvider):
         fields = self._write_fields(self.wanted(urls), self.site.application_name, profile_id)
         try:
             made = self.ask(
-                lambda timeouts: application_of(self.client(timeouts).texml_applications.create(**fields).data), attempts=1
+                lambda timeouts: application_of(self.client(timeouts).texml_applications.create(**fields).data),
+                attempts=1,
             )
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
@@ -243,9 +246,7 @@ class Telnyx(ApplicationProvider):
     def _make_profile(self) -> str:
         name = self.site.application_name
         try:
-            return self.ask(
-                lambda timeouts: identifier(self.client(timeouts).outbound_voice_profiles.create(name=name).data.id), attempts=1
-            )
+            return self.ask(lambda timeouts: self._create_profile(timeouts, name), attempts=1)
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered as failure:
@@ -256,6 +257,10 @@ class Telnyx(ApplicationProvider):
             if not found:
                 raise self.setup_failed(failure.detail) from None
             return found
+
+    def _create_profile(self, timeouts: Timeouts, name: str) -> str:
+        made: Any = self.client(timeouts).outbound_voice_profiles.create(name=name).data
+        return identifier(made.id)
 
     def _delete(self, delete: Callable[["Client"], Any]) -> None:
         try:
@@ -297,7 +302,8 @@ def settings_of(number: Any) -> Settings:
 def application_of(one: Any) -> Application:
     names = ("voice_url", "voice_method", "voice_fallback_url", "status_callback", "status_callback_method")
     profile_id = getattr(one.outbound, "outbound_voice_profile_id", None) or ""
-    return Application(identifier(one.id), identifier(one.friendly_name), {n: getattr(one, n) or "" for n in names}, profile_id)
+    settings = {name: getattr(one, name) or "" for name in names}
+    return Application(identifier(one.id), identifier(one.friendly_name), settings, profile_id)
 
 
 def listed(page: Any) -> list[Any]:

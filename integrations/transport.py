@@ -1,4 +1,4 @@
-"""Connections to the carriers: one keep-alive pool for each SDK, shared by all tenants; deadlines; limits on what we read.
+"""Connections to the carriers: one keep-alive pool for each SDK, shared by all tenants; deadlines; bounded answers.
 
 Made when first used, so that a server which forks after loading shares no socket between processes.
 """
@@ -64,10 +64,10 @@ class CarrierAdapter(HTTPAdapter):
         self.official, self.base_url = official, base_url
         super().__init__(pool_maxsize=POOL_SIZE)
 
-    def send(self, request: Any, stream: Any = False, timeout: Any = None, **kwargs: Any) -> requests.Response:
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         request.url = self.base_url + request.url.removeprefix(self.official)
-        response = super().send(request, stream=True, timeout=timeout, **kwargs)
-        _, read_s = timeout
+        response = super().send(request, *args, **kwargs | {"stream": True})
+        _, read_s = kwargs["timeout"]
         try:
             response._content = read_bounded(lambda: response.raw.read1(CHUNK_BYTES, decode_content=True), read_s)
         except BaseException:

@@ -34,12 +34,9 @@ class SharedHttpClient(HttpClient):
         self.session = shared_session(OFFICIAL_URL, api_url)
         self.timeouts = timeouts
 
-    def request(self, method: str, uri: str, params: Any = None, data: Any = None, headers: Any = None,
-                auth: Any = None, timeout: Any = None, allow_redirects: bool = False) -> Response:  # fmt: skip
-        reply = self.session.request(
-            method, uri, params=params, data=data, headers=headers, auth=auth, allow_redirects=False,
-            timeout=(self.timeouts.connect_s, self.timeouts.read_s),
-        )  # fmt: skip
+    def request(self, method: str, uri: str, *args: Any, **kwargs: Any) -> Response:
+        timeout = (self.timeouts.connect_s, self.timeouts.read_s)
+        reply = self.session.request(method, uri, *args, **kwargs | {"timeout": timeout})
         return Response(reply.status_code, reply.text, reply.headers)
 
 
@@ -85,7 +82,9 @@ class Twilio(Provider):
 
     def read(self, number_id: str) -> Settings:
         try:
-            return self.ask(lambda timeouts: settings_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch()))
+            return self.ask(
+                lambda timeouts: settings_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch())
+            )
         except RequestFailed as failure:
             if isinstance(failure, Refused) and failure.status == 404:
                 raise self.not_owned() from None

@@ -26,4 +26,4 @@ class LineBusy(Refusal):
     code = "webhook_setup_failed"
 
     def __init__(self) -> None:
-        super().__init__("Another change of the webhook settings of this number or account is running. Try again in a minute.")
+        super().__init__("Another change of the webhooks of this number or account is running. Try again in a minute.")

@@ -113,7 +113,7 @@ def added_phone(phone: PhoneNumber) -> dict[str, str]:
 
 
 class AddedPhoneSerializer(serializers.Serializer):
-    """For the schema: what `added_phone` makes."""
+    """The number that was added."""
 
     _id = serializers.RegexField(OBJECT_ID.pattern, help_text="Unique identifier for the phone number record.")
     userId = serializers.RegexField(OBJECT_ID.pattern)

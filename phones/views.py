@@ -1,13 +1,12 @@
 """Door 1: the REST API."""
 
-from typing import Any
-
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from phones.serializers import AddPhoneSerializer, added_phone
 from phones.services import add_phone
 from users import idempotency, limits
+from users.authentication import token_of
 from users.models import User
 from workspace import envelope
 from workspace.api import ApiView
@@ -35,9 +34,10 @@ class AddPhoneView(ApiView):
 
 
 def workspace_user(request: Request, user_id: str) -> User:
-    """The user, if it belongs to the caller's workspace; another workspace's is as unknown as one that does not exist."""
-    user: Any = User.objects.filter(pk=user_id, workspace=request.auth.workspace_id, is_active=True).first()
+    """The user, if it is one of the caller's workspace; another's is as unknown as one that does not exist."""
+    token = token_of(request)
+    user = User.objects.filter(pk=user_id, workspace=token.workspace_id, is_active=True).first()
     if user is None:
-        limits.spend("unknown_users", request.auth.pk)
+        limits.spend("unknown_users", token.pk)
         raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
     return user

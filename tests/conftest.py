@@ -89,7 +89,9 @@ class Good:
         return {name: value for name, value in body.items() if value is not None}
 
 
-TWILIO = Good("twilio", seeds.TWILIO_SID, seeds.TWILIO_TOKEN, "12125551234", "12125550007", "12125550001", "12125559999")
+TWILIO = Good(
+    "twilio", seeds.TWILIO_SID, seeds.TWILIO_TOKEN, "12125551234", "12125550007", "12125550001", "12125559999"
+)
 PLIVO = Good("plivo", seeds.PLIVO_ID, seeds.PLIVO_TOKEN, "14155551234", "14155550007", "14155550001", "14155559999")
 TELNYX = Good("telnyx", "", seeds.TELNYX_KEY, "13125551234", "13125550007", "13125550001", "13125559999")
 CARRIERS = {good.integration: good for good in (TWILIO, PLIVO, TELNYX)}

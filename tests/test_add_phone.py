@@ -2,8 +2,7 @@
 
 import pytest
 
-from integrations.sandbox import Sandbox, rounds
-from phones.models import Account, Line, PhoneNumber
+from integrations.sandbox import Sandbox
 from tests.conftest import Good, Tenant, add
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,5 +11,6 @@ def client_address(request: HttpRequest) -> str:
     further left was written by the client and is not believed.
     """
     direct = str(request.META.get("REMOTE_ADDR", ""))
-    seen = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")] + [direct]
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    seen = [part.strip() for part in forwarded if part.strip()] + [direct]
     return seen[-1 - min(settings.TRUSTED_PROXY_COUNT, len(seen) - 1)]

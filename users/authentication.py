@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Q
 from django.utils import timezone
@@ -48,6 +48,11 @@ def note_use(token: ApiToken) -> None:
     if token.last_used_at is None or token.last_used_at < stale:
         unused = Q(last_used_at=None) | Q(last_used_at__lt=stale)
         ApiToken.objects.filter(unused, pk=token.pk).update(last_used_at=now)
+
+
+def token_of(request: Request) -> ApiToken:
+    """The token of an authenticated request."""
+    return cast(ApiToken, request.auth)
 
 
 class HasToken(BasePermission):

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
+from users.authentication import token_of
 from users.models import IdempotentReply
 from workspace.errors import Refusal
 from workspace.fields import new_object_id
@@ -33,7 +34,8 @@ def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
         act: does the work and returns a reply for every outcome; it must not raise.
 
     Raises:
-        Refusal: bad key (`invalid_field`), other body (`idempotency_mismatch`), twin at work (`idempotency_in_progress`).
+        Refusal: `invalid_field` for a bad key, `idempotency_mismatch` for another body, `idempotency_in_progress`
+            while the twin is at work.
     """
     header = request.headers.get("Idempotency-Key")
     if header is None:
@@ -42,7 +44,7 @@ def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
         reason = "Idempotency-Key: send 1 to 255 visible ASCII characters."
         raise Refusal(reason, code="invalid_field", field="Idempotency-Key")
 
-    key = digest("key", request.auth.workspace_id, request.path, header)
+    key = digest("key", token_of(request).workspace_id, request.path, header)
     body = digest("body", request.body.decode("latin-1"))
     owner = new_object_id()
     earlier = claim(key, body, owner)
@@ -56,7 +58,9 @@ def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
         return response
     finally:
         if response is not None and response.status_code in REPLAYED:
-            mine.update(status=response.status_code, body=response.content.decode(), expires_at=timezone.now() + KEPT_FOR)
+            mine.update(
+                status=response.status_code, body=response.content.decode(), expires_at=timezone.now() + KEPT_FOR
+            )
         else:
             mine.delete()
 

@@ -110,7 +110,7 @@ class RedisStore:
             self.redis.hincrby(self.name(window), "used", 1)
 
     def is_used_up(self, window: Window) -> bool:
-        return int(self.redis.hget(self.name(window), "used") or 0) >= window.limit  # type: ignore[arg-type]
+        return int(self.redis.hget(self.name(window), "used") or 0) >= window.limit
 
     @staticmethod
     def name(window: Window) -> str:

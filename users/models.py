@@ -89,7 +89,9 @@ class ApiToken(models.Model):
     def is_usable(self) -> bool:
         """Neither revoked nor expired, and its workspace is active."""
         now = timezone.now()
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now) and self.workspace.is_active
+        return (
+            self.revoked_at is None and (self.expires_at is None or self.expires_at > now) and self.workspace.is_active
+        )
 
 
 class LimitCounter(models.Model):

@@ -24,7 +24,7 @@ class ApiView(APIView):
         """The body's fields as the serializer understands them. Raises Refusal for the first that is wrong."""
         serializer = serializer_class(data=read_json(request._request))
         if not serializer.is_valid():
-            name = next(name for name in serializer.fields if name in serializer.errors)
+            name: str = next(name for name in serializer.fields if name in serializer.errors)  # type: ignore[assignment]
             error = serializer.errors[name][0]
             known = error.code if error.code.startswith("invalid_") else "invalid_field"
             raise Refusal(f"{name}: {error}", code=known, field=name)

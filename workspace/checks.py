@@ -1,5 +1,6 @@
 """What can be wrong with the settings at start, each with an id and the variable's name."""
 
+import re
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -7,6 +8,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 
 from workspace.secrets import is_key
 
+BLANK = re.compile(r"\s")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -28,10 +30,15 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     urls["PUBLIC_URL"] = settings.PUBLIC_URL
     problems: list[CheckMessage] = []
     for variable, url in urls.items():
-        parts = urlsplit(url)
+        try:
+            parts, port = urlsplit(url), urlsplit(url).port
+        except ValueError:
+            parts, port = urlsplit(""), None
         plain = parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
-        if not parts.hostname or not (parts.scheme == "https" or plain):
-            problems.append(Error(f"{variable} must be an https:// address (http only on this machine).", id="workspace.E003"))
+        if not parts.hostname or BLANK.search(url) or port == 0 or not (parts.scheme == "https" or plain):
+            problems.append(
+                Error(f"{variable} must be an https:// address (http only on this machine).", id="workspace.E003")
+            )
         elif parts.query or parts.fragment or parts.username:
             problems.append(Error(f"{variable} must have no query, fragment or credentials.", id="workspace.E004"))
     return problems

@@ -22,7 +22,7 @@ from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 
 if TYPE_CHECKING:
-    from users.models import Workspace
+    pass
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
@@ -92,7 +92,7 @@ def free_address() -> str:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return "127.0.0.1:{}".format(probe.getsockname()[1])
+            return f"127.0.0.1:{probe.getsockname()[1]}"
     raise OSError("no free port")
 
 
@@ -120,7 +120,7 @@ def prepare_database() -> dict[str, str]:
 
 def serve(base_url: str) -> subprocess.Popen[bytes]:
     log = (DEMO_DIR / "server.log").open("wb")
-    server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)  # noqa: S603
+    server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)
     give_up_at = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up_at and server.poll() is None:
         try:
@@ -137,7 +137,7 @@ def serve(base_url: str) -> subprocess.Popen[bytes]:
 
 
 def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
-    """Add a number of each carrier, then show one refusal of each kind. Says whether each reply was the expected one."""
+    """Add a number of each carrier, then show one refusal of each kind. Says whether each reply was as expected."""
     twilio = {"integration": "twilio", "accSId": seeds.TWILIO_SID, "authToken": seeds.TWILIO_TOKEN}
     plivo = {"integration": "plivo", "accSId": seeds.PLIVO_ID, "authToken": seeds.PLIVO_TOKEN}
     telnyx = {"integration": "telnyx", "authToken": seeds.TELNYX_KEY}
@@ -181,7 +181,8 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     ask("Twilio cannot be reached", "carrier_unavailable", {})
     sandbox.clear_faults()
     results.append(sandbox.snapshot() == before)
-    console.print("\nAfter these failures the carrier's settings are " + ("as before." if results[-1] else "NOT as before."))
+    verdict = "as before" if results[-1] else "NOT as before"
+    console.print(f"\nAfter these failures the carrier's settings are {verdict}.")
     return all(results)
 
 
@@ -201,7 +202,8 @@ def show(title: str, request: Any, reply: dict[str, Any], *, in_full: bool) -> N
 
 def invite(base_url: str, tenant: dict[str, str]) -> None:
     console.rule("Your turn")
-    console.print(f"""
+    console.print(
+        f"""
 The server runs at {base_url} until you press Ctrl-C. The page's own example works here:
 
 curl --location '{base_url}/api/call/add-phone' \\
@@ -217,7 +219,9 @@ curl --location '{base_url}/api/call/add-phone' \\
 
 API documentation  {base_url}/api/docs
 Admin              {base_url}/admin/   admin@example.com   {tenant["password"]}
-""", markup=False)
+""",
+        markup=False,
+    )
 
 
 if __name__ == "__main__":

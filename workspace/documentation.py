@@ -1,4 +1,4 @@
-"""`/api/schema` and `/api/docs`. Their library takes a tenth of a second to import, which only their readers wait for."""
+"""`/api/schema` and `/api/docs`. Their library takes a tenth of a second to import: only their readers wait for it."""
 
 from django.http import HttpRequest, HttpResponse
 

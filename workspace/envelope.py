@@ -36,11 +36,15 @@ ERRORS: dict[str, tuple[int, str]] = {
     "carrier_unavailable": (500, "Carrier unavailable"),
     "internal_error": (500, "Internal error"),
 }
-INTERNAL_ERROR = "Something went wrong on our side and nothing was kept. Try again; if it stays, send us the X-Request-ID."
+INTERNAL_ERROR = (
+    "Something went wrong on our side and nothing was kept. Try again; if it stays, send us the X-Request-ID."
+)
 
 
 def success(data: Any, *, message: str, status: int = 200) -> JsonResponse:
-    return JsonResponse({"message": message, "status": True, "code": status, "errorMessage": "", "data": data}, status=status)
+    return JsonResponse(
+        {"message": message, "status": True, "code": status, "errorMessage": "", "data": data}, status=status
+    )
 
 
 def failure(code: str, reason: str, *, field: str | None = None, headers: dict[str, str] | None = None) -> JsonResponse:

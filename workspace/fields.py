@@ -75,10 +75,13 @@ def whole_milliseconds(moment: datetime.datetime) -> datetime.datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-class SecretField(models.TextField):
+class SecretField(models.Field):
     """A `Secret`, kept sealed. It takes nothing else, so that no plain text can reach the database by mistake."""
 
     description = "Encrypted text"
+
+    def get_internal_type(self) -> str:
+        return "TextField"
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Secret | None:
         return None if value is None else Secret(value)
@@ -95,5 +98,5 @@ class SecretField(models.TextField):
         return value.sealed
 
     def value_to_string(self, obj: models.Model) -> str:
-        secret = self.value_from_object(obj)
+        secret: Secret | None = self.value_from_object(obj)
         return secret.sealed if secret else ""

@@ -15,12 +15,18 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 def readyz(request: HttpRequest) -> JsonResponse:
     problems = find_problems()
-    return JsonResponse({"status": "not ready" if problems else "ok", "problems": problems}, status=503 if problems else 200)
+    return JsonResponse(
+        {"status": "not ready" if problems else "ok", "problems": problems}, status=503 if problems else 200
+    )
 
 
 def find_problems() -> list[str]:
     """What keeps this installation from working, each with the variable or command that mends it."""
-    problems = [str(message.msg) for message in run_checks() if isinstance(message, Error) and message.id.startswith("workspace.")]
+    problems = [
+        str(message.msg)
+        for message in run_checks()
+        if isinstance(message, Error) and str(message.id).startswith("workspace.")
+    ]
     try:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):

@@ -1,4 +1,4 @@
-"""What holds for every reply under /api/: a request id, the envelope, no caching; and for every request: a size and a host."""
+"""What holds for all of /api/: a host, a size of the body, a request id, the envelope, no caching."""
 
 import re
 import uuid
@@ -11,7 +11,9 @@ from workspace import envelope
 from workspace.logs import request_id
 
 MAX_BODY_BYTES = 16 * 1024
+LENGTH = re.compile(r"[0-9]{1,20}")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
 
 class ApiMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -43,6 +45,6 @@ def refuse(request: HttpRequest) -> HttpResponse | None:
     except DisallowedHost:
         return envelope.failure("bad_host", "The Host header names a host that this server does not serve.")
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
+    if not LENGTH.fullmatch(length) or int(length) > MAX_BODY_BYTES:
         return envelope.failure("body_too_large", f"The body is too large; send at most {MAX_BODY_BYTES} bytes.")
     return None

@@ -14,7 +14,6 @@ class Generator(SchemaGenerator):
     """Knows the descriptions of all views."""
 
     def parse(self, request: object, public: bool) -> object:
-        import phones.openapi  # these two use this module
         import users.openapi  # noqa: F401
 
         return super().parse(request, public)
@@ -43,6 +42,6 @@ def replies(data: serializers.Serializer, *, success: int) -> dict[int, serializ
     """Every status that an API view may answer with, and its body."""
     error = envelope_of("Error", ErrorData(), status=False)
     name = type(data).__name__.removesuffix("Serializer")
-    return {success: envelope_of(name + "Reply", data, status=True)} | {
-        status: error for status in sorted({status for status, _ in ERRORS.values()})
-    }
+    return {success: envelope_of(name + "Reply", data, status=True)} | dict.fromkeys(
+        sorted({status for status, _ in ERRORS.values()}), error
+    )

@@ -57,7 +57,7 @@ def keep_account(
     application = found.application
     account_id = credentials.account_id
     if not account_id:
-        # Telnyx names an account by its application. Until there is one, the key stands in, so that two first adds meet.
+        # Telnyx names an account by its application. Until there is one its key stands in, and two first adds meet.
         account_id = application.id if application else f"new-{credentials.digest[:40]}"
     row = Account(
         integration=credentials.integration,
@@ -152,7 +152,7 @@ def name_account(account: Account, application: Application) -> None:
 
 
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:
-    """After a successful add: the token just proved is the account's current one; the one before stays for its webhooks."""
+    """After a successful add: the token just proved is the current one; the one before stays for its webhooks."""
     changes: dict[str, object] = {}
     if account.token_digest != credentials.digest:
         changes |= {
@@ -208,7 +208,7 @@ def drop_application(account: Account, auth_token: str | None, deadline: Deadlin
     # An add that died between making it and noting its id left one that only its name tells.
     found = None if account.application_id else provider.find_application()
     application_id = account.application_id or (found.id if found else "")
-    users = Account.objects.filter(integration=account.integration, application_id=application_id).exclude(pk=account.pk)
-    if application_id and not users.exists():
+    same = Account.objects.filter(integration=account.integration, application_id=application_id)
+    if application_id and not same.exclude(pk=account.pk).exists():
         Account.objects.filter(pk=account.pk).update(application_id="")
         provider.delete_application(application_id, account.made_profile_id)

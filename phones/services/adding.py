@@ -137,7 +137,8 @@ def reserve(user: User, number: str, credentials: Credentials) -> PhoneNumber:
                 row.save(force_insert=True)
             return row
         except IntegrityError:
-            earlier = PhoneNumber.objects.filter(lease_is_over(), user=user, number=number).exclude(state=State.ACTIVE).first()
+            unfinished = PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE)
+            earlier = unfinished.filter(user=user, number=number).first()
             if earlier is None or not take_over(earlier):
                 break
             settle_or_leave(earlier, auth_token=credentials.auth_token)
@@ -315,4 +316,4 @@ def seal(settings: Settings) -> Secret:
 
 
 def overtaken() -> IntegrationError:
-    return WebhookSetupFailed("The webhook set-up took too long and was taken back. Try again.", "the lease was taken over")
+    return WebhookSetupFailed("The webhook set-up took too long and was taken back. Try again.", "lease taken over")

@@ -48,4 +48,3 @@ def held(account: Account, operation_id: str, deadline: Deadline) -> Iterator[bo
         yield abandoned
     finally:
         give_back(account, operation_id)
-

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from integrations.errors import IntegrationError
 from phones.errors import LineBusy
@@ -36,17 +37,17 @@ def reconcile() -> Outcome:
     outcome = Outcome()
     for row in PhoneNumber.objects.filter(lease_is_over(), state__in=[State.RESERVED, State.APPLYING]):
         if take_over(row):
-            attempt(outcome, f"add {row.pk}", lambda row=row: settle_or_leave(row))
+            attempt(outcome, f"add {row.pk}", partial(settle_or_leave, row))
     for row in PhoneNumber.objects.filter(state=State.ACTIVE, operation__isnull=False):
-        attempt(outcome, f"rotation by {row.pk}", lambda row=row: finish_rotation(row))
+        attempt(outcome, f"rotation by {row.pk}", partial(finish_rotation, row))
     for line in Line.objects.filter(lease_is_over(), phone_numbers=None):
         operation_id = new_object_id()
         if leases.take(line, operation_id):
-            attempt(outcome, f"line {line.pk}", lambda line=line, op=operation_id: let_line_go(line, op))
+            attempt(outcome, f"line {line.pk}", partial(let_line_go, line, operation_id))
     for line in Line.objects.filter(lease_is_over()).exclude(lease_id=""):
-        Line.objects.filter(pk=line.pk, lease_id=line.lease_id).update(lease_id="", lease_until=None)
+        leases.give_back(line, line.lease_id)
     for account in Account.objects.filter(lease_is_over(), lines=None):
-        attempt(outcome, f"account {account.pk}", lambda account=account: release_account(account, new_object_id()))
+        attempt(outcome, f"account {account.pk}", partial(release_account, account, new_object_id()))
     limits.forget_past_windows()
     idempotency.forget_expired()
     return outcome

@@ -8,4 +8,6 @@ def workspace_by_id(text: str) -> Workspace:
     try:
         return Workspace.objects.get(pk=text)
     except (Workspace.DoesNotExist, ValidationError):
-        raise CommandError(f"There is no workspace {text!r}. Make one: manage.py create_workspace NAME --email E") from None
+        raise CommandError(
+            f"There is no workspace {text!r}. Make one: manage.py create_workspace NAME --email E"
+        ) from None

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 
 class Command(BaseCommand):
-    help = "Show the product against simulated carriers, with a database and settings of its own (the same as make demo)."
+    help = "Show the product against simulated carriers, with a database and settings of its own, as make demo does."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
