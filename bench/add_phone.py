@@ -1,0 +1,240 @@
+"""What an add costs: requests and rounds at the carrier, time beside the carrier's own, and what shared connections save.
+
+The carriers are the sandbox. It counts the requests and rounds, and is 50 ms away: by answering that much later for the
+first two tables, and behind a network with TLS for the third, where a new connection costs its handshakes as well.
+"""
+
+import argparse
+import base64
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bench.network import FarServer, make_certificate
+from bench.report import Line, finish
+from integrations.sandbox import Sandbox, rounds
+from integrations.sandbox import state as seeds
+
+ROUND_TRIP_S = 0.05
+ADDS = 15
+DJANGO = [sys.executable, "manage.py"]
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """Credentials in the sandbox, and what an add may cost: rounds and requests, application known and to be made."""
+
+    name: str
+    account: str
+    token: str
+    account_id: str
+    rounds_known: int
+    rounds_first: int
+    requests_known: int
+    requests_first: int
+    prefix: str
+
+
+CARRIERS = [
+    # CARRIERS 0, and one read more for Plivo's read-back; Telnyx's profile and public key are read beside the others.
+    Carrier("twilio", seeds.TWILIO_SID, seeds.TWILIO_TOKEN, seeds.TWILIO_SID, 2, 2, 3, 3, "1212556"),
+    Carrier("plivo", seeds.PLIVO_ID, seeds.PLIVO_TOKEN, seeds.PLIVO_ID, 3, 4, 4, 5, "1415556"),
+    Carrier("telnyx", seeds.TELNYX_ACCOUNT, seeds.TELNYX_KEY, "", 2, 3, 3, 6, "1312556"),
+]
+
+
+def number(carrier: Carrier, index: int) -> str:
+    return f"{carrier.prefix}{7000 + index}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
+    parser.add_argument("--provider", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.provider:
+        measure_provider(**json.loads(options.provider))
+        return
+    with tempfile.TemporaryDirectory() as name, Sandbox() as sandbox:
+        for carrier in CARRIERS:
+            for index in range(4 * ADDS):
+                sandbox.add_number(carrier.name, carrier.account, number(carrier, index))
+        lines = measure(Path(name), sandbox)
+    finish(lines, check=options.check)
+
+
+def measure(directory: Path, sandbox: Sandbox) -> list[Line]:
+    environment = {
+        **os.environ,
+        "SECRET_KEY": "bench" * 12,
+        "CREDENTIAL_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
+        "PUBLIC_URL": "https://phones.example.com",
+        "DATABASE_URL": f"sqlite:///{directory / 'bench.sqlite3'}",
+        "BIND": "127.0.0.1:8765",
+        "LIMIT_ADDS": "off",
+        "LIMIT_REQUESTS": "off",
+        "TWILIO_API_URL": sandbox.twilio_url,
+        "PLIVO_API_URL": sandbox.plivo_url,
+        "TELNYX_API_URL": sandbox.telnyx_url,
+    }
+    subprocess.run([*DJANGO, "migrate", "--verbosity", "0"], env=environment, check=True)
+    made = subprocess.run(
+        [*DJANGO, "create_workspace", "Bench", "--email", "bench@example.com"],
+        env=environment, check=True, capture_output=True,
+    )  # fmt: skip
+    tenant = json.loads(made.stdout)
+    with (directory / "server.log").open("wb") as log:
+        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], env=environment, stdout=log, stderr=log)
+    try:
+        wait_until_ready("http://127.0.0.1:8765")
+        lines = through_http("http://127.0.0.1:8765", tenant, sandbox)
+    finally:
+        server.terminate()
+        server.wait()
+    return lines + provider_alone(directory, environment, sandbox)
+
+
+def wait_until_ready(url: str) -> None:
+    for _ in range(300):
+        try:
+            if requests.get(f"{url}/readyz", timeout=10).ok:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    sys.exit("the server did not start")
+
+
+def through_http(url: str, tenant: dict[str, str], sandbox: Sandbox) -> list[Line]:
+    """Counts and times of adds through the API, the first of an account and those that follow."""
+    lines = []
+    client = requests.Session()
+    client.headers["Authorization"] = f"Bearer {tenant['token']}"
+    sandbox.delay_s = ROUND_TRIP_S
+
+    def add(carrier: Carrier, index: int) -> float:
+        body = {
+            "userId": tenant["userId"], "phoneNumber": number(carrier, index), "integration": carrier.name,
+            "authToken": carrier.token, **({"accSId": carrier.account_id} if carrier.account_id else {}),
+        }  # fmt: skip
+        sandbox.clear_ledger()
+        start = time.perf_counter()
+        reply = client.post(f"{url}/api/call/add-phone", json=body)
+        wall_s = time.perf_counter() - start
+        if reply.status_code != 201:
+            sys.exit(f"{carrier.name}: {reply.text}")
+        return wall_s
+
+    for carrier in CARRIERS:
+        add(carrier, 0)
+        first = list(sandbox.ledger)
+        lines += [
+            Line(f"{carrier.name}: rounds, application to be made", rounds(first), carrier.rounds_first, exact=True),
+            Line(f"{carrier.name}: requests, application to be made", len(first), carrier.requests_first),
+        ]
+        for index in (1, 2, 3):  # both workers open their connections
+            add(carrier, index)
+        walls = [add(carrier, index) for index in range(4, 4 + ADDS)]
+        known = list(sandbox.ledger)
+        ideal_s = carrier.rounds_known * ROUND_TRIP_S
+        lines += [
+            Line(f"{carrier.name}: rounds, application known", rounds(known), carrier.rounds_known, exact=True),
+            Line(f"{carrier.name}: requests, application known", len(known), carrier.requests_known),
+            Line(f"{carrier.name}: add over HTTP / its rounds of 50 ms", statistics.median(walls) / ideal_s, 1.25),
+        ]
+    sandbox.delay_s = 0.0
+    return lines
+
+
+def provider_alone(directory: Path, environment: dict[str, str], sandbox: Sandbox) -> list[Line]:
+    """The provider's part, in a process of its own: beside its rounds, and with shared beside new connections."""
+    certificate = make_certificate(directory)
+    far = FarServer(int(sandbox.url.rsplit(":", 1)[1]), certificate, ROUND_TRIP_S)
+    trust = {"REQUESTS_CA_BUNDLE": str(certificate), "SSL_CERT_FILE": str(certificate)}
+    lines = []
+    for carrier in CARRIERS:
+        near_url = {"twilio": sandbox.twilio_url, "plivo": sandbox.plivo_url, "telnyx": sandbox.telnyx_url}[carrier.name]
+        ideal_s = carrier.rounds_known * ROUND_TRIP_S
+        sandbox.delay_s = ROUND_TRIP_S
+        near = run_provider(carrier, near_url, environment, new_clients=False)
+        sandbox.delay_s = 0.0
+        lines.append(Line(f"{carrier.name}: provider part / its rounds", statistics.median(near["shared"]) / ideal_s, 1.10))
+        far_url = near_url.replace(sandbox.url, far.url)
+        both = run_provider(carrier, far_url, environment | trust, new_clients=True)
+        ratio = statistics.median(both["shared"]) / statistics.median(both["new"])
+        lines.append(Line(f"{carrier.name}: shared connections / a new client for each add", ratio, 0.55))
+    return lines
+
+
+def run_provider(carrier: Carrier, api_url: str, environment: dict[str, str], *, new_clients: bool) -> Any:
+    arguments = {
+        "name": carrier.name, "account_id": carrier.account_id, "token": carrier.token, "api_url": api_url,
+        "numbers": [number(carrier, index) for index in range(2 * ADDS, 4 * ADDS)], "new_clients": new_clients,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "bench.add_phone", "--provider", json.dumps(arguments)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True)
+    return json.loads(done.stdout)
+
+
+def measure_provider(
+    *, name: str, account_id: str, token: str, api_url: str, numbers: list[str], new_clients: bool
+) -> None:
+    """Print the seconds that each add took of the provider, with shared connections and, in turn, with new ones."""
+    from integrations import provider_class, transport
+    from integrations.base import ApplicationProvider, Provider, Site, Urls
+
+    kind = provider_class(name)
+    kind.warm_up()
+    site = Site("https://phones.example.com", api_url, transport.Timeouts(3, 10))
+    urls = Urls(*(f"{site.webhooks_url}{name}/bench/{what}" for what in ("answer", "status", "fallback")))
+
+    def connect() -> Provider:
+        return kind(account_id=account_id, auth_token=token, site=site, deadline=transport.Deadline(25))
+
+    first = connect()
+    application_id = ""
+    if isinstance(first, ApplicationProvider):
+        found = first.find_application()
+        if found is None:
+            found = first.make_application(urls, "")
+        application_id = found.id
+
+    def add(one: str) -> None:
+        provider = connect()
+        proved = provider.prove(one, application_id=application_id, want_public_key=False)
+        settings = provider.apply(proved.id, urls, application_id) or provider.read(proved.id)
+        if not provider.routes_to_us(settings, urls, application_id):
+            sys.exit("not routed")
+
+    def with_new_clients(one: str) -> None:
+        for cached in (transport.shared_adapter, transport.shared_session, transport.shared_httpx_client):
+            cached.cache_clear()
+        add(one)
+
+    def timed(work: Callable[[str], None], one: str) -> float:
+        start = time.perf_counter()
+        work(one)
+        return time.perf_counter() - start
+
+    for one in numbers[:3]:
+        add(one)
+    walls: dict[str, list[float]] = {"shared": [], "new": []}
+    for one in numbers[3 : 3 + ADDS]:
+        if new_clients:
+            walls["new"].append(timed(with_new_clients, one))
+            add(one)  # opens the shared connections again, which adds keep open otherwise
+        walls["shared"].append(timed(add, one))
+    print(json.dumps(walls))
+
+
+if __name__ == "__main__":
+    main()
