@@ -14,7 +14,7 @@ install:
 	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(WANTED)" ]; then \
 	  rm -rf .venv; \
 	  $(PYTHON3) -m venv .venv || { echo "On Debian first: apt-get install python3-venv"; exit 1; }; \
-	  $(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt && \
+	  $(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements.txt -r requirements-dev.txt && \
 	  $(PYTHON) -m pip check && echo "$(WANTED)" > $(STAMP); \
 	fi
 

@@ -63,10 +63,12 @@ class CarrierAdapter(HTTPAdapter):
     def __init__(self, official: str, base_url: str) -> None:
         self.official, self.base_url = official, base_url
         super().__init__(pool_maxsize=POOL_SIZE)
+        # HTTPS_PROXY and REQUESTS_CA_BUNDLE hold for every carrier; Plivo's SDK does not heed them by itself.
+        self.environment = requests.Session().merge_environment_settings(base_url, {}, True, None, None)
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         request.url = self.base_url + request.url.removeprefix(self.official)
-        response = super().send(request, *args, **kwargs | {"stream": True})
+        response = super().send(request, *args, **kwargs | self.environment)
         _, read_s = kwargs["timeout"]
         try:
             response._content = read_bounded(lambda: response.raw.read1(CHUNK_BYTES, decode_content=True), read_s)
@@ -102,6 +104,7 @@ def shared_session(official: str, base_url: str) -> requests.Session:
     """The session through which Twilio is spoken to, for every tenant."""
     session = requests.Session()
     session.cookies = no_cookies()  # type: ignore[assignment]
+    session.trust_env = False  # the adapter has read it, once
     session.mount(official, shared_adapter(official, base_url))
     return session
 

@@ -3,7 +3,7 @@
 import re
 
 # The plus and separators that people type. Everything else, other scripts' digits included, is a mistake or an attack.
-TYPED = re.compile(r"\+?[0-9 ()-]+")
+TYPED = re.compile(r"\+?[0-9 (][0-9 ()-]*")
 # ITU-T E.164 knows no more than 15; the shortest numbers that carriers sell have a country code and 4 digits.
 MIN_DIGITS, MAX_DIGITS = 7, 15
 NO_NUMBER = "not a phone number. Send it with the country code, for example 12125551234."

@@ -2,13 +2,35 @@
 
 from django.http import HttpResponse
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from phones.serializers import AddedPhoneSerializer, AddPhoneSerializer
 from workspace.fields import OBJECT_ID
 from workspace.openapi import replies
+
+
+REQUEST = {
+    "userId": "64e5f12345abcdef12345678",
+    "phoneNumber": "12125551234",
+    "integration": "twilio",
+    "authToken": "your_auth_token",
+    "accSId": "your_account_sid",
+}
+REPLY = {
+    "message": "Phone number added successfully",
+    "status": True,
+    "code": 201,
+    "errorMessage": "",
+    "data": {
+        "_id": "64e5f12345abcdef87654321",
+        "userId": "64e5f12345abcdef12345678",
+        "phoneNumber": "12125551234",
+        "integration": "twilio",
+        "createdAt": "2025-05-15T10:30:00.000Z",
+    },
+}
 
 
 class AddPhone(OpenApiViewExtension):
@@ -18,6 +40,7 @@ class AddPhone(OpenApiViewExtension):
         class Described(self.target_class):  # type: ignore[name-defined]
             @extend_schema(
                 operation_id="addPhone",
+                tags=["Phone numbers"],
                 summary="Add a phone number to your workspace",
                 description=(
                     "The credentials and the ownership are proved, the carrier's webhooks are pointed at us, and only "
@@ -33,6 +56,10 @@ class AddPhone(OpenApiViewExtension):
                     )
                 ],
                 responses=replies(AddedPhoneSerializer(), success=201),
+                examples=[
+                    OpenApiExample("A Twilio number", REQUEST, request_only=True),
+                    OpenApiExample("Added", REPLY, response_only=True, status_codes=["201"]),
+                ],
             )
             def post(self, request: Request) -> HttpResponse:
                 return super().post(request)

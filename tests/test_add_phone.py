@@ -1,15 +1,380 @@
-"""Adding a number over HTTP, against the sandbox carriers through the real SDKs."""
+"""Adding a number over HTTP, against the sandbox carriers through the real SDKs: each outcome and what it leaves."""
+
+import json
+from typing import Any
 
 import pytest
 
 from integrations.sandbox import Sandbox
-from tests.conftest import Good, Tenant, add
+from integrations.sandbox import state as seeds
+from integrations.transport import Deadline
+from phones.models import Account, Line, PhoneNumber
+from phones.services.carriers import connect, urls_for
+from phones.services.reconciling import reconcile
+from phones.services.restoring import let_line_go
+from tests.carrier_contract import violations
+from tests.conftest import PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from workspace.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+OWNERS = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
 
-def test_an_added_number_is_told_as_the_public_page_says(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+
+def at_carrier(sandbox: Sandbox, good: Good, number: str) -> dict[str, Any]:
+    """The number as its carrier has it now."""
+    return sandbox.snapshot()[good.integration][OWNERS[good.integration]]["numbers"][number]
+
+
+def applications(sandbox: Sandbox, good: Good) -> dict[str, Any]:
+    return sandbox.snapshot()[good.integration][OWNERS[good.integration]]["applications"]
+
+
+def assert_routed_to_us(sandbox: Sandbox, good: Good, number: str) -> None:
+    line = Line.objects.get(account__integration=good.integration, number=number)
+    urls, now = urls_for(line.account), at_carrier(sandbox, good, number)
+    if good is TWILIO:
+        assert (now["voice_url"], now["voice_method"]) == (urls.answer, "POST")
+        assert (now["status_callback"], now["status_callback_method"]) == (urls.status, "POST")
+        assert (now["trunk_sid"] or "", now["voice_application_sid"] or "", now["voice_receive_mode"]) == (
+            "",
+            "",
+            "voice",
+        )
+        return
+    linked = applications(sandbox, good)[line.account.application_id]
+    if good is PLIVO:
+        assert now["application"].endswith(f"/Application/{line.account.application_id}/")
+        assert (linked["answer_url"], linked["hangup_url"]) == (urls.answer, urls.status)
+    else:
+        assert now["connection_id"] == line.account.application_id
+        assert (linked["voice_url"], linked["status_callback"]) == (urls.answer, urls.status)
+
+
+def assert_refused(reply: Any, status: int, error: str, field: str | None) -> None:
+    body = reply.json()
+    assert (reply.status_code, body["code"], body["status"]) == (status, status, False)
+    assert body["data"] == {"error": error, "field": field}
+    assert body["errorMessage"]
+
+
+def assert_nothing_happened(sandbox: Sandbox, before: dict[str, Any]) -> None:
+    assert not PhoneNumber.objects.exists()
+    assert not Line.objects.exists()
+    assert not Account.objects.exists()
+    assert sandbox.snapshot() == before
+
+
+# -- added ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_added_number_is_routed_to_us_and_kept(sandbox: Sandbox, tenant: Tenant, carrier: Good):
     reply = add(tenant, carrier.body(tenant.user))
     assert reply.status_code == 201, reply.content
-    body = reply.json()
-    assert list(body) == ["message", "status", "code", "errorMessage", "data"]
+    phone = PhoneNumber.objects.get()
+    assert reply.json() == {
+        "message": "Phone number added successfully",
+        "status": True,
+        "code": 201,
+        "errorMessage": "",
+        "data": {
+            "_id": phone.pk,
+            "userId": tenant.user.pk,
+            "phoneNumber": carrier.number,
+            "integration": carrier.integration,
+            "createdAt": phone.created_at.strftime("%Y-%m-%dT%H:%M:%S.")
+            + f"{phone.created_at.microsecond // 1000:03d}Z",
+        },
+    }
+    assert phone.state == PhoneNumber.State.ACTIVE
+    assert_routed_to_us(sandbox, carrier, carrier.number)
+
+
+def test_the_second_number_of_an_account_shares_its_application(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    before = len(applications(sandbox, carrier))
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    assert add(tenant, carrier.body(tenant.user, phoneNumber=carrier.another)).status_code == 201
+    assert_routed_to_us(sandbox, carrier, carrier.number)
+    assert_routed_to_us(sandbox, carrier, carrier.another)
+    assert Account.objects.count() == 1
+    assert len(applications(sandbox, carrier)) == before + (0 if carrier is TWILIO else 1)
+
+
+ELSEWHERE = [
+    (TWILIO, "12125550001"), (TWILIO, "12125550002"), (TWILIO, "12125550003"), (TWILIO, "12125550006"),
+    (PLIVO, "14155550001"), (PLIVO, "14155550002"),
+    (TELNYX, "13125550001"), (TELNYX, "13125550002"), (TELNYX, "13125550003"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("good", "number"), ELSEWHERE)
+def test_a_number_routed_elsewhere_is_taken_over_and_can_be_given_back_as_it_was(
+    sandbox: Sandbox, tenant: Tenant, good: Good, number: str
+):
+    before = sandbox.snapshot()
+    assert add(tenant, good.body(tenant.user, phoneNumber=number)).status_code == 201
+    assert_routed_to_us(sandbox, good, number)
+    give_back_everything()
+    assert_nothing_happened(sandbox, before)
+
+
+@pytest.mark.parametrize(("good", "number"), ELSEWHERE)
+def test_a_number_routed_elsewhere_is_left_alone_when_asked_to_refuse(
+    sandbox: Sandbox, tenant: Tenant, good: Good, number: str
+):
+    before = sandbox.snapshot()
+    reply = add(tenant, good.body(tenant.user, phoneNumber=number, onConflict="refuse"))
+    assert_refused(reply, 400, "number_routed_elsewhere", "phoneNumber")
+    assert_nothing_happened(sandbox, before)
+
+
+@pytest.mark.parametrize(("good", "number"), [(TWILIO, "12125551234"), (TWILIO, "12125550005"), (PLIVO, "14155551234"),
+                                              (TELNYX, "13125551234")])  # fmt: skip
+def test_an_empty_route_and_the_carriers_demo_are_no_conflict(
+    sandbox: Sandbox, tenant: Tenant, good: Good, number: str
+):
+    assert add(tenant, good.body(tenant.user, phoneNumber=number, onConflict="refuse")).status_code == 201
+    assert_routed_to_us(sandbox, good, number)
+
+
+def give_back_everything() -> None:
+    """Take every active number off its line, as a removal will, and restore."""
+    for phone in PhoneNumber.objects.select_related("line__account"):
+        line, operation_id = phone.line, new_object_id()
+        account = line.account
+        provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(10))
+        provider.restore(line.carrier_id, json.loads(line.snapshot.open()), urls_for(account), account.application_id)
+        phone.delete()
+        Line.objects.filter(pk=line.pk).update(lease_id=operation_id)
+        let_line_go(line, operation_id)
+
+
+# -- refused by the carrier -------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_token_is_invalid_credentials(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    before = sandbox.snapshot()
+    reply = add(tenant, carrier.body(tenant.user, authToken="wrong-token"))
+    assert_refused(reply, 400, "invalid_credentials", "authToken")
+    assert "wrong-token" not in reply.content.decode()
+    assert_nothing_happened(sandbox, before)
+
+
+@pytest.mark.parametrize(
+    ("good", "acc_sid", "token", "number"),
+    [
+        (TWILIO, seeds.TWILIO_SUSPENDED_SID, seeds.TWILIO_SUSPENDED_TOKEN, "12125558888"),
+        (TWILIO, seeds.TWILIO_CLOSED_SID, seeds.TWILIO_CLOSED_TOKEN, "12125558888"),
+        (TWILIO, seeds.TWILIO_OTHER_SID, seeds.TWILIO_TOKEN, "12125551234"),
+        (PLIVO, seeds.PLIVO_SUSPENDED_ID, seeds.PLIVO_SUSPENDED_TOKEN, "14155558888"),
+        (PLIVO, "not-an-auth-id", seeds.PLIVO_TOKEN, "14155551234"),
+        (TELNYX, None, seeds.TELNYX_SUSPENDED_KEY, "13125558888"),
+    ],
+)
+def test_a_suspended_closed_or_foreign_account_is_invalid_credentials(
+    sandbox: Sandbox, tenant: Tenant, good: Good, acc_sid: str | None, token: str, number: str
+):
+    before = sandbox.snapshot()
+    reply = add(tenant, good.body(tenant.user, accSId=acc_sid, authToken=token, phoneNumber=number))
+    assert_refused(reply, 400, "invalid_credentials", "authToken")
+    assert "credentials" in reply.json()["errorMessage"]
+    assert_nothing_happened(sandbox, before)
+
+
+def test_a_number_of_another_account_is_not_owned(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    before = sandbox.snapshot()
+    reply = add(tenant, carrier.body(tenant.user, phoneNumber=carrier.not_owned))
+    assert_refused(reply, 400, "number_not_owned", "phoneNumber")
+    assert_nothing_happened(sandbox, before)
+
+
+def test_a_longer_number_that_contains_the_wanted_one_is_not_it(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    prefix = {"twilio": "4420794600", "plivo": "4420794601", "telnyx": "4420794602"}[carrier.integration]
+    sandbox.add_number(carrier.integration, OWNERS[carrier.integration], prefix + "00")
+    reply = add(tenant, carrier.body(tenant.user, phoneNumber=prefix + "0"))
+    assert_refused(reply, 400, "number_not_owned", "phoneNumber")
+
+
+@pytest.mark.parametrize(
+    ("good", "number"),
+    [(TWILIO, "12125550004"), (PLIVO, "14155550003"), (PLIVO, "14155550004"), (TELNYX, "13125550004")],
+)
+def test_a_number_without_voice_or_not_active_is_not_usable(sandbox: Sandbox, tenant: Tenant, good: Good, number: str):
+    before = sandbox.snapshot()
+    reply = add(tenant, good.body(tenant.user, phoneNumber=number))
+    assert_refused(reply, 400, "number_not_usable", "phoneNumber")
+    assert_nothing_happened(sandbox, before)
+
+
+def test_the_same_number_again_exists_however_it_is_written(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    sandbox.clear_ledger()
+    for written in (
+        carrier.number,
+        f"+{carrier.number}",
+        f"+{carrier.number[0]} ({carrier.number[1:4]}) {carrier.number[4:7]}-{carrier.number[7:]}",
+    ):
+        assert_refused(add(tenant, carrier.body(tenant.user, phoneNumber=written)), 400, "phone_exists", "phoneNumber")
+    assert sandbox.ledger == []
+
+
+def test_two_users_may_have_the_same_number_on_one_line(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
+):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    snapshot = Line.objects.get().snapshot.open()
+    assert add(other_tenant, carrier.body(other_tenant.user)).status_code == 201
+    assert Line.objects.count() == 1
+    assert PhoneNumber.objects.count() == 2
+    assert Line.objects.get().snapshot.open() == snapshot
+    assert_routed_to_us(sandbox, carrier, carrier.number)
+
+
+# -- accounts ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_token_just_proved_becomes_the_accounts_token(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    account = sandbox.state.account(carrier.integration, OWNERS[carrier.integration])
+    account.secret = "rotated-token"
+    sandbox.state.ids_by_key["rotated-token"] = account.id
+    body = carrier.body(tenant.user, phoneNumber=carrier.another, authToken="rotated-token")
+    assert add(tenant, body).status_code == 201
+    row = Account.objects.get()
+    assert row.auth_token.open() == "rotated-token"
+    assert row.previous_auth_token.open() == carrier.auth_token
+    assert row.rotated_at is not None
+    assert not PhoneNumber.objects.filter(operation__isnull=False).exists()
+
+
+def test_a_failed_add_leaves_the_account_row_that_was_there(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    before = Account.objects.values().get() | {"auth_token": None}
+    for method in ("POST", "PATCH"):
+        sandbox.fault("status", carrier=carrier.integration, method=method, status=400, times=None)
+    reply = add(tenant, carrier.body(tenant.user, phoneNumber=carrier.another))
+    assert_refused(reply, 500, "webhook_setup_failed", None)
+    after = Account.objects.values().get() | {"auth_token": None}
+    assert {name for name in before if before[name] != after[name]} <= {"used_by"}
+    assert PhoneNumber.objects.count() == Line.objects.count() == 1
+
+
+def test_the_telnyx_account_is_named_by_the_application_that_we_made(sandbox: Sandbox, tenant: Tenant):
+    assert add(tenant, TELNYX.body(tenant.user)).status_code == 201
+    row = Account.objects.get()
+    assert row.account_id == row.application_id
+    made = applications(sandbox, TELNYX)[row.application_id]
+    assert made["friendly_name"].startswith("workspace-phones-")
+    assert made["outbound"]["outbound_voice_profile_id"] == seeds.TELNYX_VOICE_PROFILE
+    assert row.public_key == sandbox.state.account("telnyx", seeds.TELNYX_KEY).public_key()
+
+
+def test_a_voice_profile_is_made_where_there_is_none_and_goes_with_the_application(sandbox: Sandbox, tenant: Tenant):
+    before = sandbox.snapshot()
+    body = TELNYX.body(tenant.user, phoneNumber="13125557777", authToken=seeds.TELNYX_NOPROFILE_KEY)
+    assert add(tenant, body).status_code == 201
+    account = sandbox.snapshot()["telnyx"][seeds.TELNYX_NOPROFILE_ACCOUNT]
+    row = Account.objects.get()
+    assert list(account["profiles"]) == [row.made_profile_id]
+    assert row.public_key == ""
+    give_back_everything()
+    assert_nothing_happened(sandbox, before)
+
+
+def test_a_named_telnyx_application_is_used_and_put_back_as_it_was(sandbox: Sandbox, tenant: Tenant):
+    before = sandbox.snapshot()
+    body = TELNYX.body(tenant.user, accSId=seeds.TELNYX_CUSTOMER_APP)
+    assert add(tenant, body).status_code == 201
+    assert_routed_to_us(sandbox, TELNYX, TELNYX.number)
+    assert Account.objects.get().account_id == seeds.TELNYX_CUSTOMER_APP
+    assert len(applications(sandbox, TELNYX)) == 3
+    give_back_everything()
+    assert_nothing_happened(sandbox, before)
+
+
+@pytest.mark.parametrize("acc_sid", ["999", "no-number", seeds.TELNYX_SIP_CONNECTION])
+def test_an_unknown_telnyx_application_is_an_invalid_field(sandbox: Sandbox, tenant: Tenant, acc_sid: str):
+    before = sandbox.snapshot()
+    assert_refused(add(tenant, TELNYX.body(tenant.user, accSId=acc_sid)), 400, "invalid_field", "accSId")
+    assert_nothing_happened(sandbox, before)
+
+
+def test_a_public_key_that_the_client_gives_is_kept(sandbox: Sandbox, tenant: Tenant):
+    key = sandbox.state.account("telnyx", seeds.TELNYX_OTHER_KEY).public_key()
+    assert add(tenant, TELNYX.body(tenant.user, publicKey=key)).status_code == 201
+    assert Account.objects.get().public_key == key
+    assert not any(exchange.path == "/public_key" for exchange in sandbox.ledger)
+
+
+def test_an_application_that_somebody_changed_is_pointed_at_us_again(sandbox: Sandbox, tenant: Tenant):
+    for good, url in ((PLIVO, "answer_url"), (TELNYX, "voice_url")):
+        assert add(tenant, good.body(tenant.user)).status_code == 201
+        application_id = Account.objects.get(integration=good.integration).application_id
+        owner = OWNERS[good.integration]
+        sandbox.console(good.integration, owner, application=application_id, **{url: "https://else.example.com/"})
+        assert add(tenant, good.body(tenant.user, phoneNumber=good.another)).status_code == 201
+        assert_routed_to_us(sandbox, good, good.another)
+
+
+def test_an_application_that_somebody_deleted_is_made_again(sandbox: Sandbox, tenant: Tenant):
+    for good in (PLIVO, TELNYX):
+        assert add(tenant, good.body(tenant.user)).status_code == 201
+        application_id = Account.objects.get(integration=good.integration).application_id
+        with sandbox.lock:
+            del sandbox.state.account(good.integration, OWNERS[good.integration]).applications[application_id]
+        assert add(tenant, good.body(tenant.user, phoneNumber=good.another)).status_code == 201
+        assert_routed_to_us(sandbox, good, good.another)
+        assert Account.objects.get(integration=good.integration).application_id != application_id
+
+
+def test_a_route_of_ours_without_a_line_is_not_taken_for_the_customers(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    PhoneNumber.objects.all().delete()  # the database is lost, the carrier's settings are not
+    Line.objects.all().delete()
+    Account.objects.all().delete()
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    assert_routed_to_us(sandbox, carrier, carrier.number)
+    give_back_everything()
+    now = at_carrier(sandbox, carrier, carrier.number)
+    assert not (now.get("voice_url") or now.get("application") or now.get("connection_id"))
+
+
+def test_a_setting_that_somebody_changed_after_us_stays_when_the_number_is_given_back(sandbox: Sandbox, tenant: Tenant):
+    assert add(tenant, TWILIO.body(tenant.user, phoneNumber="12125550001")).status_code == 201
+    sandbox.console("twilio", seeds.TWILIO_SID, number="12125550001", voice_url="https://new.example.com/")
+    give_back_everything()
+    now = at_carrier(sandbox, TWILIO, "12125550001")
+    assert now["voice_url"] == "https://new.example.com/"
+    assert now["status_callback"] == f"{seeds.FOREIGN_URL}/twilio/status"
+
+
+# -- the carriers' documents ------------------------------------------------------------------------------------------
+
+
+def test_every_request_and_every_reply_keeps_to_the_carriers_documents(sandbox: Sandbox, tenant: Tenant):
+    for good, number in [*ELSEWHERE, *((good, good.number) for good in (TWILIO, PLIVO, TELNYX))]:
+        assert add(tenant, good.body(tenant.user, phoneNumber=number)).status_code == 201
+    give_back_everything()
+    for good, body in (
+        (TELNYX, {"accSId": seeds.TELNYX_CUSTOMER_APP}),
+        (TELNYX, {"authToken": seeds.TELNYX_NOPROFILE_KEY, "phoneNumber": "13125557777"}),
+    ):
+        assert add(tenant, good.body(tenant.user, **body)).status_code == 201
+        give_back_everything()
+    for good in (TWILIO, PLIVO, TELNYX):
+        for method in ("POST", "PATCH"):
+            sandbox.fault("lost_reply", carrier=good.integration, method=method, times=2)
+        add(tenant, good.body(tenant.user))
+        add(tenant, good.body(tenant.user, authToken="wrong-token"))
+        add(tenant, good.body(tenant.user, phoneNumber=good.not_owned))
+        sandbox.clear_faults()
+    reconcile()
+    exchanges = sandbox.ledger
+    methods = {(exchange.carrier, exchange.method) for exchange in exchanges}
+    assert methods == {
+        ("twilio", "GET"), ("twilio", "POST"),
+        ("plivo", "GET"), ("plivo", "POST"), ("plivo", "DELETE"),
+        ("telnyx", "GET"), ("telnyx", "POST"), ("telnyx", "PATCH"), ("telnyx", "DELETE"),
+    }  # fmt: skip
+    problems = {f"{exchange.carrier} {problem}" for exchange in exchanges for problem in violations(exchange)}
+    assert problems == set()

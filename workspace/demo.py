@@ -6,10 +6,13 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,8 @@ def main() -> int:
     parser.add_argument("--exit", action="store_true", help="end after the tour instead of serving on")
     stay = not parser.parse_args().exit
 
+    # Ended from outside, it still ends its server.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     shutil.rmtree(DEMO_DIR, ignore_errors=True)
     DEMO_DIR.mkdir(mode=0o700)
     with Sandbox() as sandbox:
@@ -46,18 +51,12 @@ def main() -> int:
         sandbox.add_number("twilio", PAGE_SID, PAGE_NUMBER)
         base_url = configure(sandbox)
         tenant = prepare_database()
-        server = serve(base_url)
         succeeded = False
-        try:
+        with suppress(KeyboardInterrupt), running_server(base_url) as server:
             succeeded = tour(base_url, tenant, sandbox)
             if succeeded and stay:
                 invite(base_url, tenant)
                 server.wait()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.terminate()
-            server.wait(timeout=60)
     return 0 if succeeded else 1
 
 
@@ -118,18 +117,26 @@ def prepare_database() -> dict[str, str]:
     return {"userId": colleague.pk, "token": token, "password": password}
 
 
-def serve(base_url: str) -> subprocess.Popen[bytes]:
-    log = (DEMO_DIR / "server.log").open("wb")
-    server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)
+@contextmanager
+def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The real server, from when it is ready until the end of the block."""
+    with (DEMO_DIR / "server.log").open("wb") as log:
+        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)  # noqa: S603
+    try:
+        wait_until_ready(server, base_url)
+        yield server
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], base_url: str) -> None:
     give_up_at = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up_at and server.poll() is None:
-        try:
+        with suppress(requests.RequestException):
             if requests.get(f"{base_url}/readyz", timeout=2).ok:
-                return server
-        except requests.RequestException:
-            pass
+                return
         time.sleep(0.1)
-    server.kill()
     sys.exit(f"The server did not start. Its log: {DEMO_DIR / 'server.log'}")
 
 

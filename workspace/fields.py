@@ -98,5 +98,5 @@ class SecretField(models.Field):
         return value.sealed
 
     def value_to_string(self, obj: models.Model) -> str:
-        secret: Secret | None = self.value_from_object(obj)
+        secret: Any = self.value_from_object(obj)
         return secret.sealed if secret else ""

@@ -4,7 +4,7 @@ What a view answers is described beside it, in `<app>/openapi.py`.
 """
 
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.utils import inline_serializer
+from drf_spectacular.utils import OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
 from workspace.envelope import ERRORS
@@ -14,6 +14,7 @@ class Generator(SchemaGenerator):
     """Knows the descriptions of all views."""
 
     def parse(self, request: object, public: bool) -> object:
+        import phones.openapi  # noqa: F401  these two use this module
         import users.openapi  # noqa: F401
 
         return super().parse(request, public)
@@ -38,10 +39,13 @@ def envelope_of(name: str, data: serializers.Serializer, *, status: bool) -> ser
     )
 
 
-def replies(data: serializers.Serializer, *, success: int) -> dict[int, serializers.Serializer]:
+def replies(data: serializers.Serializer, *, success: int) -> dict[int, OpenApiResponse]:
     """Every status that an API view may answer with, and its body."""
-    error = envelope_of("Error", ErrorData(), status=False)
     name = type(data).__name__.removesuffix("Serializer")
-    return {success: envelope_of(name + "Reply", data, status=True)} | dict.fromkeys(
-        sorted({status for status, _ in ERRORS.values()}), error
-    )
+    error = envelope_of("Error", ErrorData(), status=False)
+    codes: dict[int, list[str]] = {}
+    for code, (status, _) in ERRORS.items():
+        codes.setdefault(status, []).append(f"`{code}`")
+    return {success: OpenApiResponse(envelope_of(f"{name}Reply", data, status=True), "It is done.")} | {
+        status: OpenApiResponse(error, ", ".join(codes[status])) for status in sorted(codes)
+    }

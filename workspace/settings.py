@@ -45,6 +45,20 @@ def whole_number(name: str, default: int, *, least: int = 0) -> int:
     return value
 
 
+def switch(name: str, *, default: bool) -> bool:
+    text = env.str(name, default=str(default)).strip().lower()
+    if text not in ("", "1", "0", "true", "false", "yes", "no", "on", "off"):
+        raise ImproperlyConfigured(f"{name} must be true or false.")
+    return text in ("1", "true", "yes", "on")
+
+
+def redis_url(name: str) -> str:
+    url = env.str(name, default="").strip()
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ImproperlyConfigured(f"{name} must be redis://host:port/number, rediss:// or unix://.")
+    return url
+
+
 def rate(name: str, default: str) -> Rate | None:
     try:
         return parse_rate(env.str(name, default=default))
@@ -56,8 +70,11 @@ def database(name: str, default: str) -> dict:
     url = env.str(name, default=default)
     if not url.startswith("sqlite:"):
         raise ImproperlyConfigured(f"{name} must be sqlite:///path/to/file.sqlite3. MongoDB is not supported yet.")
+    config = env.db_url_config(url)
+    if config["NAME"] != ":memory:" and not Path(config["NAME"]).resolve().parent.is_dir():
+        raise ImproperlyConfigured(f"{name} names a file in a folder that does not exist.")
     return {
-        **env.db_url_config(url),
+        **config,
         "CONN_MAX_AGE": 600,
         "OPTIONS": {
             # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.
@@ -72,7 +89,7 @@ def database(name: str, default: str) -> dict:
 
 SECRET_KEY = required("SECRET_KEY", "Set it to a long random text, for example the output of: openssl rand -hex 32")
 CREDENTIAL_KEYS = [key.strip() for key in env.str("CREDENTIAL_KEYS", default="").split(",") if key.strip()]
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = switch("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carriers reach this server.").rstrip("/")
 BIND = env.str("BIND", default="127.0.0.1:8000")
@@ -90,7 +107,7 @@ CARRIER_READ_TIMEOUT_S = seconds("CARRIER_READ_TIMEOUT_S", 10)
 
 # -- limits -------------------------------------------------------------------------------------------------------
 
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = redis_url("REDIS_URL")
 LIMITS: dict[str, Rate | None] = {
     "requests": rate("LIMIT_REQUESTS", "1200/minute"),
     "adds": rate("LIMIT_ADDS", "240/minute"),
@@ -200,6 +217,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_SETTINGS": {"docExpansion": "full", "defaultModelsExpandDepth": -1},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,

@@ -26,7 +26,8 @@ METHODS = {"VoiceMethod", "VoiceFallbackMethod", "StatusCallbackMethod", "SmsMet
 SIDS = {"TrunkSid": "TK", "VoiceApplicationSid": "AP", "SmsApplicationSid": "AP"}
 WRITABLE = URLS.keys() | METHODS | SIDS.keys() | {"FriendlyName", "VoiceReceiveMode", "VoiceCallerIdLookup"}
 
-ACCOUNT = r"/2010-04-01/Accounts/(AC[0-9a-fA-F]{32})"
+# Any shape: the example on the public page has an account called your_account_sid.
+ACCOUNT = r"/2010-04-01/Accounts/([A-Za-z0-9_-]{1,64})"
 
 
 class Twilio(Carrier):

@@ -52,7 +52,7 @@ def keep_account(
     credentials: Credentials, found: CarrierNumber, provider: Provider, known: Account | None
 ) -> tuple[Account, bool]:
     """The row of a proved account, and whether it was made now."""
-    if known and Account.objects.filter(pk=known.pk).exists():
+    if known:
         return known, False
     application = found.application
     account_id = credentials.account_id

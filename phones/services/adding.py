@@ -153,21 +153,21 @@ def prove_within_limits(addition: Addition) -> tuple[Account | None, Provider, C
         subjects.append(("refused_credentials", f"{credentials.integration}:{credentials.account_id}"))
     subjects.append(("refused_credentials_total", "all"))
 
-    known = proved_before(known_account(credentials), credentials)
-    counted: AbstractContextManager[limits.Hold | None] = nullcontext() if known else limits.hold(*subjects)
+    known = known_account(credentials)
+    counted: AbstractContextManager[limits.Hold | None]
+    counted = nullcontext() if proved_before(known, credentials) else limits.hold(*subjects)
     with counted as hold:
         try:
-            return prove(addition)
+            return prove(addition, known)
         except InvalidCredentials:
             if hold:
                 hold.spend()
             raise
 
 
-def prove(addition: Addition) -> tuple[Account | None, Provider, CarrierNumber]:
+def prove(addition: Addition, account: Account | None) -> tuple[Account | None, Provider, CarrierNumber]:
     """Ask the carrier: credentials, account, ownership, voice, present route. Reads only; nothing is written."""
     credentials = addition.credentials
-    account = known_account(credentials)
     application_id = (account.application_id if account else "") or (
         credentials.account_id if credentials.names_application else ""
     )
@@ -195,7 +195,7 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
         if line:
             line.delete()
         leases.pause(addition.deadline)
-        known, provider, found = prove(addition)
+        known, provider, found = prove(addition, known_account(addition.credentials))
 
     if line_is_new and found.route is Route.OURS:
         remember(line, provider, found)
