@@ -23,9 +23,9 @@ threads = 48
 # Loaded once, before the fork, so that the workers share the memory.
 preload_app = True
 control_socket_disable = True
-# The longest request: 25 s for an add and 20 s to put things back.
+# An add takes up to 25 s.
 timeout = 60
-graceful_timeout = 50
+graceful_timeout = 30
 keepalive = 30
 backlog = 512
 limit_request_line = 4094

@@ -37,7 +37,7 @@ class SharedHttpClient(HttpClient):
     def request(self, method: str, uri: str, *args: Any, **kwargs: Any) -> Response:
         timeout = (self.timeouts.connect_s, self.timeouts.read_s)
         reply = self.session.request(method, uri, *args, **kwargs | {"timeout": timeout})
-        return Response(reply.status_code, reply.text, reply.headers)
+        return Response(reply.status_code, reply.content.decode("utf-8", "replace"), reply.headers)
 
 
 class Twilio(Provider):

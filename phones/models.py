@@ -13,7 +13,7 @@ from integrations import PROVIDERS
 from workspace.fields import MillisecondField, ObjectIdField, SecretField
 
 INTEGRATIONS = sorted(PROVIDERS.items())
-# Longer than any request takes, restoring included.
+# Longer than anything that is done under it takes.
 LEASE = timedelta(seconds=60)
 
 

@@ -10,7 +10,6 @@ from phones.serializers import AddedPhoneSerializer, AddPhoneSerializer
 from workspace.fields import OBJECT_ID
 from workspace.openapi import replies
 
-
 REQUEST = {
     "userId": "64e5f12345abcdef12345678",
     "phoneNumber": "12125551234",

@@ -12,7 +12,7 @@ from integrations.errors import WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.models import Account, token_digest
 from phones.services import leases
-from phones.services.carriers import RESTORE_BUDGET_S, connect, urls_for
+from phones.services.carriers import connect, urls_for
 from workspace.secrets import Secret
 
 
@@ -168,7 +168,7 @@ def adopt_credentials(account: Account, credentials: Credentials, found_public_k
         Account.objects.filter(pk=account.pk, token_digest=account.token_digest).update(**changes)
 
 
-def release_account(account: Account, operation_id: str, auth_token: str | None = None) -> None:
+def release_account(account: Account, operation_id: str, deadline: Deadline, auth_token: str | None = None) -> None:
     """When no line uses an account any more: undo what we made there and delete the row.
 
     An add that begins meanwhile inserts its line first and then writes `used_by`; here `used_by` is read first and then
@@ -176,7 +176,6 @@ def release_account(account: Account, operation_id: str, auth_token: str | None 
 
     Raises IntegrationError when the carrier cannot be asked; the row stays and `reconcile` tries again.
     """
-    deadline = Deadline(RESTORE_BUDGET_S)
     try:
         with leases.held(account, operation_id, deadline):
             mine = Account.objects.filter(pk=account.pk, used_by=account.used_by)

@@ -28,7 +28,7 @@ from phones.services.accounts import (
     proved_before,
     ready_application,
 )
-from phones.services.carriers import REQUEST_BUDGET_S, connect, urls_for
+from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.restoring import settle_line, settle_or_leave, take_over
 from users import limits
 from users.models import User
@@ -99,14 +99,14 @@ def add_phone(
 
     Effects:
         Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most
-        25 s, and 20 s more to put things back. No database transaction is open while the carrier is asked.
+        20 s, and 5 s more to put things back. No database transaction is open while the carrier is asked.
     """
     credentials = Credentials(integration, account_id, auth_token, public_key)
     addition = Addition(
         reservation=reserve(user, number, credentials),
         credentials=credentials,
         refuse_conflict=on_conflict == "refuse",
-        deadline=Deadline(REQUEST_BUDGET_S),
+        deadline=Deadline(ADD_BUDGET_S),
     )
     try:
         prepared = snapshot(addition, *prove_within_limits(addition))
@@ -141,7 +141,7 @@ def reserve(user: User, number: str, credentials: Credentials) -> PhoneNumber:
             earlier = unfinished.filter(user=user, number=number).first()
             if earlier is None or not take_over(earlier):
                 break
-            settle_or_leave(earlier, auth_token=credentials.auth_token)
+            settle_or_leave(earlier, Deadline(ADD_BUDGET_S), auth_token=credentials.auth_token)
     raise PhoneExists
 
 
@@ -255,7 +255,7 @@ def undo(addition: Addition) -> None:
     if row is None:
         return  # active, or settled by somebody else
     try:
-        settle_or_leave(row, auth_token=addition.credentials.auth_token)
+        settle_or_leave(row, Deadline(UNDO_BUDGET_S), auth_token=addition.credentials.auth_token)
     except Exception as error:
         log.error("Add %s could not be undone; reconcile will try again", row.pk, exc_info=error)
 
@@ -291,7 +291,7 @@ def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tup
         if leases.take(earlier, addition.id):
             if earlier.lease_id:
                 # Its holder died: what that left at the carrier comes first, and may end with the line deleted.
-                settle_line(earlier, addition.id, auth_token=addition.credentials.auth_token)
+                settle_line(earlier, addition.deadline, auth_token=addition.credentials.auth_token)
             if earlier.carrier_id != found.id:
                 Line.objects.filter(pk=earlier.pk).update(carrier_id=found.id)
                 earlier.carrier_id = found.id

@@ -7,9 +7,11 @@ from integrations.base import Provider, Site, Urls
 from integrations.transport import Deadline, Timeouts
 from phones.models import Account
 
-# For the whole of a request, and again for putting things back.
-REQUEST_BUDGET_S = 25.0
-RESTORE_BUDGET_S = 20.0
+# 25 s for a whole request: to add, and then, if that failed, to put things back.
+ADD_BUDGET_S = 20.0
+UNDO_BUDGET_S = 5.0
+# To settle one operation where nobody waits for the reply.
+SETTLE_BUDGET_S = 30.0
 
 
 def connect(integration: str, account_id: str, auth_token: str, deadline: Deadline) -> Provider:

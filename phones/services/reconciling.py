@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from integrations.errors import IntegrationError
+from integrations.transport import Deadline
 from phones.errors import LineBusy
 from phones.models import Account, Line, PhoneNumber, lease_is_over, token_digest
 from phones.services import leases
 from phones.services.accounts import Credentials, adopt_credentials, release_account
+from phones.services.carriers import SETTLE_BUDGET_S
 from phones.services.restoring import let_line_go, operation_token, settle_or_leave, take_over
 from users import idempotency, limits
 from workspace.fields import new_object_id
@@ -37,17 +39,18 @@ def reconcile() -> Outcome:
     outcome = Outcome()
     for row in PhoneNumber.objects.filter(lease_is_over(), state__in=[State.RESERVED, State.APPLYING]):
         if take_over(row):
-            attempt(outcome, f"add {row.pk}", partial(settle_or_leave, row))
+            attempt(outcome, f"add {row.pk}", partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)))
     for row in PhoneNumber.objects.filter(state=State.ACTIVE, operation__isnull=False):
         attempt(outcome, f"rotation by {row.pk}", partial(finish_rotation, row))
     for line in Line.objects.filter(lease_is_over(), phone_numbers=None):
         operation_id = new_object_id()
         if leases.take(line, operation_id):
-            attempt(outcome, f"line {line.pk}", partial(let_line_go, line, operation_id))
+            attempt(outcome, f"line {line.pk}", partial(let_line_go, line, operation_id, Deadline(SETTLE_BUDGET_S)))
     for line in Line.objects.filter(lease_is_over()).exclude(lease_id=""):
         leases.give_back(line, line.lease_id)
     for account in Account.objects.filter(lease_is_over(), lines=None):
-        attempt(outcome, f"account {account.pk}", partial(release_account, account, new_object_id()))
+        release = partial(release_account, account, new_object_id(), Deadline(SETTLE_BUDGET_S))
+        attempt(outcome, f"account {account.pk}", release)
     limits.forget_past_windows()
     idempotency.forget_expired()
     return outcome

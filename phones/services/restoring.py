@@ -9,7 +9,7 @@ from integrations.transport import Deadline
 from phones.models import LEASE, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import release_account
-from phones.services.carriers import RESTORE_BUDGET_S, connect, urls_for
+from phones.services.carriers import connect, urls_for
 from workspace.fields import new_object_id
 
 State = PhoneNumber.State
@@ -28,11 +28,12 @@ def take_over(row: PhoneNumber) -> bool:
     return True
 
 
-def settle(row: PhoneNumber, *, auth_token: str | None = None) -> None:
+def settle(row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None) -> None:
     """End an unfinished add whose operation is ours: the carrier as before, the row gone.
 
     Args:
         row: reserved or applying, with our operation id.
+        deadline: when it must be done.
         auth_token: credentials to use besides those that the add began with.
 
     Raises:
@@ -40,16 +41,16 @@ def settle(row: PhoneNumber, *, auth_token: str | None = None) -> None:
     """
     line = row.line or Line.objects.filter(lease_id=row.operation_id).first()
     if line and row.state == State.APPLYING:
-        give_line_back(line, row, auth_token or operation_token(row))
+        give_line_back(line, row, auth_token or operation_token(row), deadline)
     PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
     if line:
-        let_line_go(line, row.operation_id, auth_token or operation_token(row))
+        let_line_go(line, row.operation_id, deadline, auth_token or operation_token(row))
 
 
-def settle_or_leave(row: PhoneNumber, *, auth_token: str | None = None) -> None:
+def settle_or_leave(row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None) -> None:
     """Settle; if that cannot be done now, leave the row free for the next who tries, and raise why."""
     try:
-        settle(row, auth_token=auth_token)
+        settle(row, deadline, auth_token=auth_token)
     except BaseException:
         PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).update(lease_until=timezone.now())
         Line.objects.filter(lease_id=row.operation_id).update(lease_until=timezone.now())
@@ -60,17 +61,17 @@ def operation_token(row: PhoneNumber) -> str | None:
     return json.loads(row.operation.open())["auth_token"] if row.operation else None
 
 
-def give_line_back(line: Line, row: PhoneNumber, auth_token: str | None) -> None:
+def give_line_back(line: Line, row: PhoneNumber, auth_token: str | None, deadline: Deadline) -> None:
     """Restore the number's settings at the carrier, unless another active number needs the line."""
     if line.phone_numbers.filter(state=State.ACTIVE).exclude(pk=row.pk).exists():
         return
     account = line.account
     token = auth_token or account.auth_token.open()
-    provider = connect(account.integration, account.account_id, token, Deadline(RESTORE_BUDGET_S))
+    provider = connect(account.integration, account.account_id, token, deadline)
     provider.restore(line.carrier_id, json.loads(line.snapshot.open()), urls_for(account), account.application_id)
 
 
-def let_line_go(line: Line, operation_id: str, auth_token: str | None = None) -> None:
+def let_line_go(line: Line, operation_id: str, deadline: Deadline, auth_token: str | None = None) -> None:
     """Give up the lease of a line; when no number is on it any more, delete it, and then its account likewise."""
     account = line.account
     with transaction.atomic():
@@ -79,12 +80,12 @@ def let_line_go(line: Line, operation_id: str, auth_token: str | None = None) ->
             return
         for unused in Line.objects.filter(pk=line.pk, lease_id=operation_id):
             unused.delete()
-    release_account(account, operation_id, auth_token)
+    release_account(account, operation_id, deadline, auth_token)
 
 
-def settle_line(line: Line, operation_id: str, *, auth_token: str | None = None) -> None:
-    """Settle what the dead holder of a line left on it. Its lease is ours, under `operation_id`."""
+def settle_line(line: Line, deadline: Deadline, *, auth_token: str | None = None) -> None:
+    """Settle what the dead holder of a line, whose lease is ours now, left on it."""
     for row in line.phone_numbers.filter(lease_is_over(), state=State.APPLYING):
         if take_over(row):
-            give_line_back(line, row, auth_token or operation_token(row))
+            give_line_back(line, row, auth_token or operation_token(row), deadline)
             PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
