@@ -68,15 +68,13 @@ class Urls:
 class Application:
     """A carrier's application: where webhooks live at Plivo and Telnyx.
 
-    `settings` are the fields that we set, as they are there. `profile_id` is Telnyx's outbound voice profile;
-    `made_profile` says that we made that profile together with the application.
+    `settings` are the fields that we set, as they are there. `profile_id` is Telnyx's outbound voice profile.
     """
 
     id: str
     name: str
     settings: Settings
     profile_id: str = ""
-    made_profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ class Provider(ABC):
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
         """Put back what was there before us, as far as our own values are still there, and read back.
 
-        Returns whether anything was ours. A number that is gone needs nothing.
+        Returns whether anything was ours. Raises NumberNotOwned when the number is gone.
         """
 
     @abstractmethod
@@ -250,8 +248,8 @@ class ApplicationProvider(Provider):
         """The application's settings as we want them."""
 
     @abstractmethod
-    def find_application(self) -> Application | None:
-        """The application that has our name, the oldest if there are several."""
+    def find_application(self, application_id: str = "") -> Application | None:
+        """The application with this id; without one, that with our name, the oldest if there are several."""
 
     @abstractmethod
     def make_application(self, urls: Urls, profile_id: str) -> Application:
@@ -266,8 +264,11 @@ class ApplicationProvider(Provider):
         """Put back a customer's application as it was, if its addresses are still ours. Fine if it is gone."""
 
     @abstractmethod
-    def delete_application(self, application_id: str, profile_id: str) -> None:
-        """Delete an application that we made, and the profile if we made one. Fine if they are gone."""
+    def delete_application(self, application_id: str) -> None:
+        """Delete an application that we made (none if the id is empty) and what else of ours went with it.
+
+        Fine if it is gone.
+        """
 
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         return bool(application_id) and settings["application_id"] == application_id
@@ -277,14 +278,11 @@ class ApplicationProvider(Provider):
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
         before = snapshot["application_id"]
-        try:
-            if not self.routes_to_us(self.read(number_id), urls, application_id) or before == application_id:
-                return False
-            self.link(number_id, before)
-            if self.routes_to_us(self.read(number_id), urls, application_id):
-                raise self.setup_failed("still linked to our application")
-        except NumberNotOwned:
+        if not self.routes_to_us(self.read(number_id), urls, application_id) or before == application_id:
             return False
+        self.link(number_id, before)
+        if self.routes_to_us(self.read(number_id), urls, application_id):
+            raise self.setup_failed("still linked to our application")
         return True
 
     @abstractmethod

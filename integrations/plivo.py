@@ -14,6 +14,7 @@ OFFICIAL_URL = "https://api.plivo.com"
 # https://www.plivo.com/docs/account/api/application (read 2026-11-23): limit is at most 20
 PAGE_SIZE = 20
 MAX_PAGES = 50
+DELETED = 204
 APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
 
 
@@ -58,7 +59,7 @@ class Plivo(ApplicationProvider):
 
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
         try:
-            self._request("POST", ("Number", number_id), {"app_id": application_id})
+            self._request("POST", ("Number", number_id), {"app_id": application_id}, parse=confirmed)
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered:
@@ -76,7 +77,7 @@ class Plivo(ApplicationProvider):
 
     def link(self, number_id: str, application_id: str) -> None:
         try:
-            self._request("POST", ("Number", number_id), {"app_id": application_id or None})
+            self._request("POST", ("Number", number_id), {"app_id": application_id or None}, parse=confirmed)
         except Refused as failure:
             if not application_id or failure.status in (401, 403):
                 raise self.setup_failed(failure.detail) from None
@@ -93,9 +94,9 @@ class Plivo(ApplicationProvider):
             "fallback_answer_url": urls.fallback, "fallback_method": "POST",
         }  # fmt: skip
 
-    def find_application(self) -> Application | None:
+    def find_application(self, application_id: str = "") -> Application | None:
         try:
-            return self._find_application()
+            return self._application(application_id) if application_id else self._find_application()
         except RequestFailed as failure:
             self.cannot_read(failure)
 
@@ -126,7 +127,9 @@ class Plivo(ApplicationProvider):
         if application and application.settings == self.wanted(urls):
             self._write_application(application_id, snapshot)
 
-    def delete_application(self, application_id: str, profile_id: str) -> None:
+    def delete_application(self, application_id: str) -> None:
+        if not application_id:
+            return
         try:
             self._request("DELETE", ("Application", application_id), {"cascade": False}, missing=404)
         except RequestFailed as failure:
@@ -142,7 +145,10 @@ class Plivo(ApplicationProvider):
             statuses: list[int] = []
             try:
                 client = self.client(timeouts, statuses)
-                return parse(client.request(method, path, data))
+                reply = client.request(method, path, data)
+                if method == "DELETE" and statuses[-1] != DELETED:
+                    raise ValueError("a deletion is answered with 204 and nothing else")
+                return parse(reply)
             except Exception as error:
                 raise SdkError(type(error).__name__, statuses[-1] if statuses else None) from None
 
@@ -178,7 +184,7 @@ class Plivo(ApplicationProvider):
 
     def _write_application(self, application_id: str, settings: Settings) -> None:
         try:
-            self._request("POST", ("Application", application_id), dict(settings))
+            self._request("POST", ("Application", application_id), dict(settings), parse=confirmed)
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered:
@@ -195,6 +201,12 @@ class Plivo(ApplicationProvider):
             return None
         # The SDK refuses an Auth ID of the wrong shape before it asks.
         return 401 if error.status is None and error.kind == AuthenticationError.__name__ else error.status
+
+
+def confirmed(reply: Any) -> None:
+    """Make sure that a reply is the confirmation of a change: without one it may not have happened."""
+    if not isinstance(reply.message, str):
+        raise TypeError("not a confirmation")
 
 
 def number_of(reply: Any) -> dict[str, Any]:

@@ -91,14 +91,13 @@ class Telnyx(ApplicationProvider):
             "status_callback": urls.status, "status_callback_method": "post",
         }  # fmt: skip
 
-    def find_application(self) -> Application | None:
+    def find_application(self, application_id: str = "") -> Application | None:
         try:
-            return self._find_application()
+            return self._application(application_id) if application_id else self._find_application()
         except RequestFailed as failure:
             self.cannot_read(failure)
 
     def make_application(self, urls: Urls, profile_id: str) -> Application:
-        made_profile = not profile_id
         profile_id = profile_id or self._make_profile()
         fields = self._write_fields(self.wanted(urls), self.site.application_name, profile_id)
         try:
@@ -113,7 +112,7 @@ class Telnyx(ApplicationProvider):
             if found is None:
                 raise self.setup_failed(failure.detail) from None
             made = found
-        return Application(made.id, made.name, made.settings, profile_id, made_profile)
+        return made
 
     def point_application(self, application: Application, urls: Urls) -> None:
         profile_id = application.profile_id
@@ -132,11 +131,13 @@ class Telnyx(ApplicationProvider):
         if application and application.settings == self.wanted(urls):
             self._write_application(application_id, application.name, snapshot, application.profile_id)
 
-    def delete_application(self, application_id: str, profile_id: str) -> None:
+    def delete_application(self, application_id: str) -> None:
         try:
-            self._delete(lambda client: client.texml_applications.delete(application_id))
-            if profile_id:
-                self._delete(lambda client: client.outbound_voice_profiles.delete(profile_id))
+            if application_id:
+                self._delete(lambda client: client.texml_applications.delete(application_id))
+            for profile in self.ask(self._profiles):
+                if profile.name == self.site.application_name:
+                    self._delete(lambda client, id=profile.id: client.outbound_voice_profiles.delete(id))  # type: ignore[misc]
         except RequestFailed as failure:
             raise self.setup_failed(failure.detail) from None
 
@@ -240,8 +241,10 @@ class Telnyx(ApplicationProvider):
 
     def _profile_id(self, timeouts: Timeouts) -> str:
         """An enabled outbound voice profile, without which an application cannot call out; empty if there is none."""
-        page = self.client(timeouts).outbound_voice_profiles.list(page_size=PAGE_SIZE)
-        return next((identifier(one.id) for one in listed(page) if one.enabled), "")
+        return next((identifier(one.id) for one in self._profiles(timeouts) if one.enabled), "")
+
+    def _profiles(self, timeouts: Timeouts) -> list[Any]:
+        return listed(self.client(timeouts).outbound_voice_profiles.list(page_size=PAGE_SIZE))
 
     def _make_profile(self) -> str:
         name = self.site.application_name

@@ -64,7 +64,7 @@ class CarrierAdapter(HTTPAdapter):
         self.official, self.base_url = official, base_url
         super().__init__(pool_maxsize=POOL_SIZE)
         # HTTPS_PROXY and REQUESTS_CA_BUNDLE hold for every carrier; Plivo's SDK does not heed them by itself.
-        self.environment = requests.Session().merge_environment_settings(base_url, {}, True, None, None)
+        self.environment: Any = requests.Session().merge_environment_settings(base_url, {}, True, None, None)
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         request.url = self.base_url + request.url.removeprefix(self.official)

@@ -8,7 +8,7 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from integrations.base import CarrierNumber, IntegrationError, Provider, Route, Settings, Urls, identifier
-from integrations.errors import InvalidCredentials, NumberNotOwned, Refused, RequestFailed, Unanswered
+from integrations.errors import InvalidCredentials, Refused, RequestFailed, Unanswered
 from integrations.transport import Timeouts, in_parallel, shared_session
 
 OFFICIAL_URL = "https://api.twilio.com"
@@ -94,10 +94,7 @@ class Twilio(Provider):
         return settings == self._ours(urls)
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
-        try:
-            now, ours = self.read(number_id), self._ours(urls)
-        except NumberNotOwned:
-            return False
+        now, ours = self.read(number_id), self._ours(urls)
         back = {
             name: snapshot[name]
             for group in FIELD_GROUPS

@@ -25,7 +25,7 @@ class Leased(models.Model):
     """A row that one operation at a time may change at the carrier. A lease that ran out belongs to a dead process."""
 
     lease_id = models.CharField(max_length=24, blank=True, editable=False)
-    lease_until = MillisecondField(null=True, editable=False)
+    lease_until = MillisecondField(null=True, editable=False, db_index=True)
 
     class Meta:
         abstract = True
@@ -47,7 +47,6 @@ class Account(Leased):
     # What a customer's own application was like before us. Empty for one that we made.
     application_snapshot = SecretField(null=True, editable=False)
     application_is_customers = models.BooleanField(default=False, editable=False)
-    made_profile_id = models.CharField(max_length=64, blank=True, editable=False)
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
     # The last operation that relied on this row; whoever deletes the row makes sure that it is still the same.
     used_by = models.CharField(max_length=24, blank=True, editable=False)
@@ -62,6 +61,24 @@ class Account(Leased):
 
 def token_digest(auth_token: str) -> str:
     return salted_hmac("phones.Account.token_digest", auth_token, algorithm="sha256").hexdigest()
+
+
+class MadeApplication(models.Model):
+    """An application that we made at a carrier, remembered after its end.
+
+    A number that is seen linked to it was on its way through an add of ours; that is never the customer's own route.
+    """
+
+    id = ObjectIdField(primary_key=True)
+    integration = models.CharField(max_length=16, choices=INTEGRATIONS)
+    application_id = models.CharField(max_length=64)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["integration", "application_id"], name="made_application_once")]
+
+    def __str__(self) -> str:
+        return self.application_id
 
 
 class Line(Leased):

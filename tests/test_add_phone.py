@@ -275,7 +275,10 @@ def test_a_voice_profile_is_made_where_there_is_none_and_goes_with_the_applicati
     assert add(tenant, body).status_code == 201
     account = sandbox.snapshot()["telnyx"][seeds.TELNYX_NOPROFILE_ACCOUNT]
     row = Account.objects.get()
-    assert list(account["profiles"]) == [row.made_profile_id]
+    (profile,) = account["profiles"].values()
+    made = account["applications"][row.application_id]
+    assert made["outbound"]["outbound_voice_profile_id"] == profile["id"]
+    assert profile["name"] == made["friendly_name"]
     assert row.public_key == ""
     give_back_everything()
     assert_nothing_happened(sandbox, before)

@@ -10,7 +10,7 @@ from django.utils import timezone
 from integrations.base import Application, ApplicationProvider, CarrierNumber, Provider
 from integrations.errors import WebhookSetupFailed
 from integrations.transport import Deadline
-from phones.models import Account, token_digest
+from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import connect, urls_for
 from workspace.secrets import Secret
@@ -40,7 +40,13 @@ def known_account(credentials: Credentials) -> Account | None:
     accounts = Account.objects.filter(integration=credentials.integration)
     if credentials.account_id:
         return accounts.filter(account_id=credentials.account_id).first()
-    return accounts.filter(token_digest=credentials.digest, application_is_customers=False).first()
+    ours = accounts.filter(token_digest=credentials.digest, application_is_customers=False)
+    return ours.exclude(account_id=stand_in(credentials)).first() or ours.first()
+
+
+def stand_in(credentials: Credentials) -> str:
+    """The account id of a Telnyx account before it has an application, so that two first adds meet in one row."""
+    return f"new-{credentials.digest[:40]}"
 
 
 def proved_before(account: Account | None, credentials: Credentials) -> bool:
@@ -55,10 +61,8 @@ def keep_account(
     if known:
         return known, False
     application = found.application
-    account_id = credentials.account_id
-    if not account_id:
-        # Telnyx names an account by its application. Until there is one its key stands in, and two first adds meet.
-        account_id = application.id if application else f"new-{credentials.digest[:40]}"
+    # Telnyx names an account by its application.
+    account_id = credentials.account_id or (application.id if application else stand_in(credentials))
     row = Account(
         integration=credentials.integration,
         account_id=account_id,
@@ -67,18 +71,19 @@ def keep_account(
         public_key=credentials.public_key or found.public_key,
         application_is_customers=is_customers(credentials, application, provider),
     )
+    is_new = True
     try:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError:
-        row = Account.objects.get(integration=credentials.integration, account_id=account_id)
-        return row, False
-    made_meanwhile = known_account(credentials)
-    if made_meanwhile and made_meanwhile.pk != row.pk and not credentials.account_id and not application:
-        # The row that stood in for the key has got its application, and its name, since we looked.
-        row.delete()
-        return made_meanwhile, False
-    return row, True
+        row, is_new = Account.objects.get(integration=credentials.integration, account_id=account_id), False
+    if account_id == stand_in(credentials):
+        named = known_account(credentials)
+        if named and named.pk != row.pk:
+            # The first stand-in has got its application, and its name, since we looked. Nobody uses the second.
+            Account.objects.filter(pk=row.pk, account_id=account_id).delete()
+            return named, False
+    return row, is_new
 
 
 def is_customers(credentials: Credentials, application: Application | None, provider: Provider) -> bool:
@@ -116,13 +121,14 @@ def ready_application(
     with leases.held(account, operation_id, deadline) as abandoned:
         if account.application_id and account.application_id != asked_for:
             return account.application_id  # made by another operation since we asked
-        known_good = application is not None and application.id == account.application_id
-        if not (known_good or account.application_is_customers or (is_new and not abandoned)):
-            application = provider.find_application()
+        is_certain = application is not None and application.id == account.application_id
+        if not is_certain and (abandoned or not is_new or was_made_by_us(account.integration, application)):
+            application = provider.find_application(account.account_id if account.application_is_customers else "")
         if application is None and account.application_is_customers:
             raise provider.unknown_application()
         if application is None:
             application = provider.make_application(urls, found.profile_id)
+            MadeApplication.objects.create(integration=account.integration, application_id=application.id)
         elif application.settings != provider.wanted(urls):
             if account.application_is_customers and account.application_snapshot is None:
                 keep_application_snapshot(account, application)
@@ -136,16 +142,19 @@ def keep_application_snapshot(account: Account, application: Application) -> Non
     Account.objects.filter(pk=account.pk).update(application_snapshot=snapshot)
 
 
+def was_made_by_us(integration: str, application: Application | None) -> bool:
+    made = MadeApplication.objects.filter(integration=integration)
+    return application is not None and made.filter(application_id=application.id).exists()
+
+
 def name_account(account: Account, application: Application) -> None:
     """Note the application, and for Telnyx that its id is the account's, too."""
     account.application_id = application.id
-    if application.made_profile:
-        account.made_profile_id = application.profile_id
     if account.account_id.startswith("new-"):
         account.account_id = application.id
     try:
         with transaction.atomic():
-            account.save(update_fields=["application_id", "made_profile_id", "account_id"])
+            account.save(update_fields=["application_id", "account_id"])
     except IntegrityError:
         # The same Telnyx account under another API key: the next try finds the application, and its account, by name.
         raise WebhookSetupFailed("The webhooks of this account are being set up right now. Try again.") from None
@@ -168,6 +177,11 @@ def adopt_credentials(account: Account, credentials: Credentials, found_public_k
         Account.objects.filter(pk=account.pk, token_digest=account.token_digest).update(**changes)
 
 
+def end_rotation(phone: PhoneNumber) -> None:
+    """The account has the token that this number was added with; the number need not keep it any more."""
+    PhoneNumber.objects.filter(pk=phone.pk, state=PhoneNumber.State.ACTIVE).update(operation=None, lease_until=None)
+
+
 def release_account(account: Account, operation_id: str, deadline: Deadline, auth_token: str | None = None) -> None:
     """When no line uses an account any more: undo what we made there and delete the row.
 
@@ -179,11 +193,10 @@ def release_account(account: Account, operation_id: str, deadline: Deadline, aut
     try:
         with leases.held(account, operation_id, deadline):
             mine = Account.objects.filter(pk=account.pk, used_by=account.used_by)
-            if account.lines.exists() or not mine.update(used_by=operation_id):
+            if account.lines.exists() or not mine.update(used_by=operation_id) or account.lines.exists():
                 return
-            if account.lines.exists():
+            if not drop_application(account, operation_id, auth_token, deadline):
                 return
-            drop_application(account, auth_token, deadline)
             try:
                 with transaction.atomic():
                     for unused in Account.objects.filter(pk=account.pk, used_by=operation_id):
@@ -194,20 +207,28 @@ def release_account(account: Account, operation_id: str, deadline: Deadline, aut
         return
 
 
-def drop_application(account: Account, auth_token: str | None, deadline: Deadline) -> None:
-    """Delete the application that we made, or put a customer's back as it was."""
+def drop_application(account: Account, operation_id: str, auth_token: str | None, deadline: Deadline) -> bool:
+    """Delete the application that we made, or put a customer's back as it was. Says no if the account is in use again.
+
+    The id is cleared first, and only while nobody else has written `used_by`: whoever comes later finds none, and waits
+    for the account's lease to look for itself.
+    """
+    application_id = account.application_id
+    if not Account.objects.filter(pk=account.pk, used_by=operation_id).update(application_id=""):
+        return False
     provider = connect(account.integration, account.account_id, auth_token or account.auth_token.open(), deadline)
     if not isinstance(provider, ApplicationProvider):
-        return
+        return True
     if account.application_is_customers:
-        if account.application_snapshot and account.application_id:
+        if account.application_snapshot:
             snapshot = json.loads(account.application_snapshot.open())
-            provider.restore_application(account.application_id, snapshot, urls_for(account))
-        return
-    # An add that died between making it and noting its id left one that only its name tells.
-    found = None if account.application_id else provider.find_application()
-    application_id = account.application_id or (found.id if found else "")
-    same = Account.objects.filter(integration=account.integration, application_id=application_id)
-    if application_id and not same.exclude(pk=account.pk).exists():
-        Account.objects.filter(pk=account.pk).update(application_id="")
-        provider.delete_application(application_id, account.made_profile_id)
+            provider.restore_application(account.account_id, snapshot, urls_for(account))
+        return True
+    if not application_id:
+        # An add that died between making it and noting its id left one that only its name tells.
+        found = provider.find_application()
+        application_id = found.id if found else ""
+    same = Account.objects.filter(integration=account.integration, application_id=application_id or None)
+    if not same.exclude(pk=account.pk).exists():
+        provider.delete_application(application_id)
+    return True

@@ -17,12 +17,13 @@ from integrations.base import CarrierNumber, Provider, Route, Settings
 from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.errors import PhoneExists, RoutedElsewhere
-from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
+from phones.models import LEASE, Account, Line, MadeApplication, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import (
     Credentials,
     adopt_credentials,
     check_named_application,
+    end_rotation,
     keep_account,
     known_account,
     proved_before,
@@ -197,7 +198,7 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
         leases.pause(addition.deadline)
         known, provider, found = prove(addition, known_account(addition.credentials))
 
-    if line_is_new and found.route is Route.OURS:
+    if line_is_new and is_ours(account, found):
         remember(line, provider, found)
     operation = Secret.seal(json.dumps({"auth_token": addition.credentials.auth_token}))
     if not addition.mine().update(state=State.APPLYING, line=line, operation=operation):
@@ -232,9 +233,9 @@ def activate(addition: Addition, prepared: Prepared) -> None:
     """Make the number active, unless somebody has settled it meanwhile, and let go of the line."""
     account, credentials = prepared.account, addition.credentials
     is_rotation = account.token_digest != credentials.digest
-    done: dict[str, object] = {"state": State.ACTIVE, "operation_id": "", "lease_until": None}
-    if not is_rotation:
-        done["operation"] = None
+    done: dict[str, object] = {"state": State.ACTIVE, "operation_id": ""}
+    if not is_rotation:  # else the lease and the token in `operation` stay until the account has the token, too
+        done |= {"operation": None, "lease_until": None}
     with transaction.atomic():  # one disk flush instead of two; each statement is enough alone
         if not addition.mine().update(**done):
             raise overtaken()
@@ -243,7 +244,7 @@ def activate(addition: Addition, prepared: Prepared) -> None:
     try:
         adopt_credentials(account, credentials, prepared.found.public_key)
         if is_rotation:
-            PhoneNumber.objects.filter(pk=addition.reservation.pk).update(operation=None)
+            end_rotation(addition.reservation)
     except DatabaseError as error:
         # The number is active, so the add has succeeded; its `operation` still holds the token for `reconcile`.
         log.error("The new credentials of %s are not kept yet; reconcile will do it", account, exc_info=error)
@@ -255,7 +256,7 @@ def undo(addition: Addition) -> None:
     if row is None:
         return  # active, or settled by somebody else
     try:
-        settle_or_leave(row, Deadline(UNDO_BUDGET_S), auth_token=addition.credentials.auth_token)
+        settle_or_leave(row, Deadline(UNDO_BUDGET_S), auth_token=addition.credentials.auth_token, just_proved=True)
     except Exception as error:
         log.error("Add %s could not be undone; reconcile will try again", row.pk, exc_info=error)
 
@@ -298,6 +299,13 @@ def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tup
             if Line.objects.filter(pk=earlier.pk, lease_id=addition.id).exists():
                 return earlier, False
         leases.pause(addition.deadline)
+
+
+def is_ours(account: Account, found: CarrierNumber) -> bool:
+    """Whether the route that was seen is ours, or was while an add of ours was under way."""
+    linked = found.settings.get("application_id")
+    made = MadeApplication.objects.filter(integration=account.integration, application_id=linked)
+    return found.route is Route.OURS or (found.route is Route.ELSEWHERE and bool(linked) and made.exists())
 
 
 def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from django.utils import timezone
+
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.errors import LineBusy
 from phones.models import Account, Line, PhoneNumber, lease_is_over, token_digest
 from phones.services import leases
-from phones.services.accounts import Credentials, adopt_credentials, release_account
+from phones.services.accounts import Credentials, adopt_credentials, end_rotation, release_account
 from phones.services.carriers import SETTLE_BUDGET_S
 from phones.services.restoring import let_line_go, operation_token, settle_or_leave, take_over
 from users import idempotency, limits
@@ -40,14 +42,12 @@ def reconcile() -> Outcome:
     for row in PhoneNumber.objects.filter(lease_is_over(), state__in=[State.RESERVED, State.APPLYING]):
         if take_over(row):
             attempt(outcome, f"add {row.pk}", partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)))
-    for row in PhoneNumber.objects.filter(state=State.ACTIVE, operation__isnull=False):
+    for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=timezone.now()):
         attempt(outcome, f"rotation by {row.pk}", partial(finish_rotation, row))
-    for line in Line.objects.filter(lease_is_over(), phone_numbers=None):
+    for line in Line.objects.filter(lease_until__lt=timezone.now()):
         operation_id = new_object_id()
         if leases.take(line, operation_id):
             attempt(outcome, f"line {line.pk}", partial(let_line_go, line, operation_id, Deadline(SETTLE_BUDGET_S)))
-    for line in Line.objects.filter(lease_is_over()).exclude(lease_id=""):
-        leases.give_back(line, line.lease_id)
     for account in Account.objects.filter(lease_is_over(), lines=None):
         release = partial(release_account, account, new_object_id(), Deadline(SETTLE_BUDGET_S))
         attempt(outcome, f"account {account.pk}", release)
@@ -71,4 +71,4 @@ def finish_rotation(row: PhoneNumber) -> None:
     rotated_since = account and account.rotated_at and account.rotated_at > row.created_at
     if account and token and not rotated_since and account.token_digest != token_digest(token):
         adopt_credentials(account, Credentials(account.integration, account.account_id, token), "")
-    PhoneNumber.objects.filter(pk=row.pk, state=State.ACTIVE).update(operation=None)
+    end_rotation(row)

@@ -1,10 +1,12 @@
 """Taking back what an operation did at a carrier: after a failure at once, after a crash by whoever finds it."""
 
 import json
+from contextlib import suppress
 
 from django.db import transaction
 from django.utils import timezone
 
+from integrations.errors import NumberNotOwned
 from integrations.transport import Deadline
 from phones.models import LEASE, Line, PhoneNumber, lease_is_over
 from phones.services import leases
@@ -28,29 +30,36 @@ def take_over(row: PhoneNumber) -> bool:
     return True
 
 
-def settle(row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None) -> None:
+def settle(row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None, just_proved: bool = False) -> None:
     """End an unfinished add whose operation is ours: the carrier as before, the row gone.
 
     Args:
         row: reserved or applying, with our operation id.
         deadline: when it must be done.
-        auth_token: credentials to use besides those that the add began with.
+        auth_token: credentials to use instead of those that the add began with.
+        just_proved: the number was there a moment ago, so a carrier that says it is gone is not believed yet.
 
     Raises:
         IntegrationError: the carrier cannot be asked. The row stays as it is, to be settled later.
     """
     line = row.line or Line.objects.filter(lease_id=row.operation_id).first()
     if line and row.state == State.APPLYING:
-        give_line_back(line, row, auth_token or operation_token(row), deadline)
+        try:
+            give_line_back(line, row, auth_token or operation_token(row), deadline)
+        except NumberNotOwned:
+            if just_proved:
+                raise
     PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
     if line:
         let_line_go(line, row.operation_id, deadline, auth_token or operation_token(row))
 
 
-def settle_or_leave(row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None) -> None:
+def settle_or_leave(
+    row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None, just_proved: bool = False
+) -> None:
     """Settle; if that cannot be done now, leave the row free for the next who tries, and raise why."""
     try:
-        settle(row, deadline, auth_token=auth_token)
+        settle(row, deadline, auth_token=auth_token, just_proved=just_proved)
     except BaseException:
         PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).update(lease_until=timezone.now())
         Line.objects.filter(lease_id=row.operation_id).update(lease_until=timezone.now())
@@ -87,5 +96,6 @@ def settle_line(line: Line, deadline: Deadline, *, auth_token: str | None = None
     """Settle what the dead holder of a line, whose lease is ours now, left on it."""
     for row in line.phone_numbers.filter(lease_is_over(), state=State.APPLYING):
         if take_over(row):
-            give_line_back(line, row, auth_token or operation_token(row), deadline)
+            with suppress(NumberNotOwned):
+                give_line_back(line, row, auth_token or operation_token(row), deadline)
             PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()

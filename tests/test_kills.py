@@ -1,0 +1,333 @@
+"""All or nothing when the process dies: an add is killed with SIGKILL at each of its steps, then the rest is settled.
+
+The add runs in a process of its own (tests/kill_one_add.py) on the same database file and the same sandbox carriers.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from integrations.sandbox import Sandbox
+from phones.models import Account, Line, PhoneNumber, token_digest
+from phones.services import reconcile
+from tests.conftest import Tenant, add
+from tests.kill_one_add import EVERY_STEP, REFUSED, SUCCEEDED
+from tests.test_faults import (
+    SUBJECTS,
+    Subject,
+    assert_active,
+    assert_envelope,
+    assert_remembers,
+    changes,
+    fail_at_the_end,
+    prepare_account,
+    rows,
+)
+from users.models import LimitCounter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KILLED = -9
+NEW_TOKEN = "a-new-token-0123456789"
+
+# -- the process that dies --------------------------------------------------------------------------------------------
+
+
+class Killer:
+    """The running tests/kill_one_add.py."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "workspace.settings",
+            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "TWILIO_API_URL": sandbox.twilio_url,
+            "PLIVO_API_URL": sandbox.plivo_url,
+            "TELNYX_API_URL": sandbox.telnyx_url,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.kill_one_add"],
+            cwd=Path(__file__).parent.parent, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(
+        self, tenant: Tenant, subject: Subject, cut: str, when: str = "after", *, call: int = 1, auth_token: str = ""
+    ) -> dict[str, int]:
+        """Add the subject's number for this user, cut there. Returns how the process ended and the calls it made."""
+        fields = {
+            "number": subject.number,
+            "integration": subject.integration,
+            "account_id": subject.good.acc_sid,
+            "auth_token": auth_token or subject.good.auth_token,
+        }
+        job = {"user": tenant.user.pk, "fields": fields, "cut": cut, "when": when, "call": call}
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def killer(django_db_setup: None, running_sandbox: Sandbox) -> Iterator[Killer]:
+    killer = Killer(running_sandbox)
+    yield killer
+    killer.stop()
+
+
+def age_leases() -> None:
+    """As if the time that a lease lasts had gone by."""
+    past = timezone.now() - timedelta(hours=1)
+    for model in (PhoneNumber, Line, Account):
+        model.objects.exclude(lease_until=None).update(lease_until=past)
+
+
+# -- where it dies ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place in an add: on an account that is new or known; one that would succeed, or one that fails at its end."""
+
+    name: str
+    where: str
+    when: str
+    known: bool = False
+    fails: bool = False
+
+    def __str__(self) -> str:
+        return " ".join(
+            [self.name, self.when, self.where.rpartition(":")[2]] + ["known"] * self.known + ["undone"] * self.fails
+        )
+
+
+STEPS = ("reserve", "prove", "snapshot", "apply", "read_back", "activate")
+PARTS = ("keep_account", "hold_line", "ready_application")
+SETTLING = ("give_line_back", "let_line_go")
+
+
+def cuts() -> Iterator[Cut]:
+    for name, subject in SUBJECTS.items():
+        provider = f"integrations.{subject.integration}:{subject.integration.title()}"
+        for known in (False, True):
+            if known and name not in ("twilio", "plivo", "telnyx"):
+                continue
+            for step in STEPS:
+                for when in ("before", "after"):
+                    yield Cut(name, f"phones.services.adding:{step}", when, known)
+            for part in PARTS:
+                yield Cut(name, f"phones.services.adding:{part}", "after", known)
+            yield Cut(name, f"{provider}.apply", "after", known)
+            for settling in SETTLING:
+                for when in ("before", "after"):
+                    yield Cut(name, f"phones.services.restoring:{settling}", when, known, fails=True)
+        if subject.integration != "twilio":
+            yield Cut(name, f"{provider}.make_application", "after")
+            yield Cut(name, f"{provider}.delete_application", "before", fails=True)
+            yield Cut(name, f"{provider}.delete_application", "after", fails=True)
+    yield Cut("telnyx without a voice profile", "integrations.telnyx:Telnyx._make_profile", "after")
+
+
+at_each_cut = pytest.mark.parametrize("cut", list(cuts()), ids=str)
+
+
+def kill(killer: Killer, sandbox: Sandbox, tenant: Tenant, cut: Cut) -> Subject:
+    """Have the add killed at the cut. Returns whose number it was about."""
+    subject = SUBJECTS[cut.name]
+    if cut.fails:
+        fail_at_the_end(sandbox, cut.name)
+    assert killer.run(tenant, subject, cut.where, cut.when)["ended"] == KILLED, "the add never came to the cut"
+    sandbox.clear_faults()
+    return subject
+
+
+def is_done(cut: Cut) -> bool:
+    """Whether the add had its number active when it died."""
+    return cut.where.endswith(":activate") and cut.when == "after"
+
+
+# -- the cases --------------------------------------------------------------------------------------------------------
+
+
+@at_each_cut
+def test_what_a_killed_add_leaves_is_whole_or_gone_after_reconcile(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, cut: Cut
+):
+    if cut.known:
+        prepare_account(sandbox, tenant, SUBJECTS[cut.name])
+    rows_before, carriers_before = rows(), sandbox.snapshot()
+    subject = kill(killer, sandbox, tenant, cut)
+    age_leases()
+    assert reconcile().failed == 0
+    if is_done(cut):
+        assert_remembers(assert_active(sandbox, subject, tenant, subject.number), cut.name)
+    else:
+        assert rows() == rows_before
+        assert changes(carriers_before, sandbox.snapshot()) == []
+
+
+@at_each_cut
+def test_after_a_kill_the_same_user_waits_for_the_lease_and_adds_again(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, cut: Cut
+):
+    if cut.known:
+        prepare_account(sandbox, tenant, SUBJECTS[cut.name])
+    subject = kill(killer, sandbox, tenant, cut)
+    body = subject.good.body(tenant.user, phoneNumber=subject.number)
+    if PhoneNumber.objects.filter(user=tenant.user, number=subject.number).exists():
+        assert_envelope(add(tenant, body), "phone_exists")
+    age_leases()
+    assert_envelope(add(tenant, body), "phone_exists" if is_done(cut) else "")
+    assert_remembers(assert_active(sandbox, subject, tenant, subject.number), cut.name)
+    assert reconcile().failed == 0
+    assert_active(sandbox, subject, tenant, subject.number)
+
+
+@at_each_cut
+def test_after_a_kill_another_user_gets_the_number_with_the_customers_route_remembered(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, cut: Cut
+):
+    if cut.known:
+        prepare_account(sandbox, tenant, SUBJECTS[cut.name])
+    subject = kill(killer, sandbox, tenant, cut)
+    age_leases()
+    assert_envelope(add(other_tenant, subject.good.body(other_tenant.user, phoneNumber=subject.number)), "")
+    assert_remembers(assert_active(sandbox, subject, other_tenant, subject.number), cut.name)
+    age_leases()
+    assert reconcile().failed == 0
+    assert_remembers(assert_active(sandbox, subject, other_tenant, subject.number), cut.name)
+    unfinished = PhoneNumber.objects.filter(number=subject.number).exclude(state=PhoneNumber.State.ACTIVE)
+    assert not unfinished.exists()
+    assert PhoneNumber.objects.filter(user=tenant.user, number=subject.number).exists() == is_done(cut)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["succeeding", "undone"])
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_killed_after_any_write_or_request_the_rest_is_whole_or_gone(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str, fails: bool
+):
+    subject = SUBJECTS[name]
+    carriers_before = sandbox.snapshot()
+
+    def start_over() -> None:
+        sandbox.reset()
+        for model in (PhoneNumber, Line, Account, LimitCounter):
+            model.objects.all().delete()
+        if fails:
+            fail_at_the_end(sandbox, name)
+
+    start_over()
+    whole_run = killer.run(tenant, subject, EVERY_STEP, call=0)
+    assert whole_run["ended"] == (REFUSED if fails else SUCCEEDED)
+    assert whole_run["calls"] > 10
+    wrong, active = [], 0
+    for call in range(1, whole_run["calls"] + 1):
+        start_over()
+        assert killer.run(tenant, subject, EVERY_STEP, call=call)["ended"] == KILLED
+        sandbox.clear_faults()
+        age_leases()
+        outcome = reconcile()
+        if PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE).exists():
+            assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
+            active += 1
+            continue
+        left = {model: len(kept) for model, kept in rows().items() if kept}
+        differing = changes(carriers_before, sandbox.snapshot())
+        if left or differing or outcome.failed:
+            wrong.append((f"call {call} of {whole_run['calls']}", left, differing))
+    assert wrong == []
+    assert (active > 0) == (not fails)
+
+
+# -- a new token ------------------------------------------------------------------------------------------------------
+
+
+def rotate_at_the_carrier(sandbox: Sandbox, subject: Subject) -> None:
+    """The customer has made a new token; the old one is good no more."""
+    owner = sandbox.state.account(subject.integration, subject.owner)
+    if subject.integration == "telnyx":
+        del sandbox.state.ids_by_key[owner.secret]
+        sandbox.state.ids_by_key[NEW_TOKEN] = owner.id
+    owner.secret = NEW_TOKEN
+
+
+each_carrier = pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])
+
+
+@each_carrier
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_new_token_is_taken_over_although_the_add_died_before_it_was(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str, when: str
+):
+    subject = SUBJECTS[name]
+    prepare_account(sandbox, tenant, subject)
+    rotate_at_the_carrier(sandbox, subject)
+    cut = "phones.services.adding:adopt_credentials"
+    assert killer.run(tenant, subject, cut, when, auth_token=NEW_TOKEN)["ended"] == KILLED
+    number = PhoneNumber.objects.get(number=subject.number)
+    assert number.state == PhoneNumber.State.ACTIVE
+    assert number.operation is not None
+    assert reconcile().failed == 0
+    account = Account.objects.get()
+    assert account.auth_token.open() == NEW_TOKEN
+    assert account.previous_auth_token.open() == subject.good.auth_token
+    assert account.token_digest == token_digest(NEW_TOKEN)
+    assert account.rotated_at is not None
+    number.refresh_from_db()
+    assert number.operation is None
+    assert number.state == PhoneNumber.State.ACTIVE
+
+
+@each_carrier
+@pytest.mark.parametrize("step", ["snapshot", "apply", "read_back"])
+def test_an_add_with_a_new_token_that_died_leaves_the_account_as_it_was(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str, step: str
+):
+    subject = SUBJECTS[name]
+    prepare_account(sandbox, tenant, subject)
+    rows_before, carriers_before = rows(), sandbox.snapshot()
+    rotate_at_the_carrier(sandbox, subject)
+    assert killer.run(tenant, subject, f"phones.services.adding:{step}", auth_token=NEW_TOKEN)["ended"] == KILLED
+    age_leases()
+    assert reconcile().failed == 0
+    assert rows() == rows_before
+    assert changes(carriers_before, sandbox.snapshot()) == []
+
+
+@each_carrier
+def test_reconcile_does_not_bring_back_a_token_that_was_replaced_since(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str
+):
+    subject = SUBJECTS[name]
+    prepare_account(sandbox, tenant, subject)
+    rotate_at_the_carrier(sandbox, subject)
+    cut = "phones.services.adding:adopt_credentials"
+    assert killer.run(tenant, subject, cut, "before", auth_token=NEW_TOKEN)["ended"] == KILLED
+    account = Account.objects.get()
+    newest = "the-newest-token-0123456789"
+    account.previous_auth_token, account.auth_token = account.auth_token, type(account.auth_token).seal(newest)
+    account.token_digest, account.rotated_at = token_digest(newest), timezone.now() + timedelta(seconds=1)
+    account.save()
+    assert reconcile().failed == 0
+    account.refresh_from_db()
+    assert account.auth_token.open() == newest
+    assert PhoneNumber.objects.get(number=subject.number).operation is None
+
+
+def test_the_killed_process_uses_this_database(killer: Killer, sandbox: Sandbox, tenant: Tenant):
+    assert killer.run(tenant, SUBJECTS["twilio"], "", call=0) == {"ended": SUCCEEDED, "calls": 0}
+    assert PhoneNumber.objects.get().user == tenant.user
