@@ -22,8 +22,9 @@ install:
 demo: install
 	@$(PYTHON) -m workspace.demo $(ARGS)
 
+# On every core; ARGS="-n 0 -k name" for one test under a debugger.
 test: install
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n auto $(ARGS)
 
 lint: install
 	$(PYTHON) -m ruff check .

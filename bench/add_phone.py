@@ -162,12 +162,16 @@ def provider_alone(directory: Path, environment: dict[str, str], sandbox: Sandbo
     trust = {"REQUESTS_CA_BUNDLE": str(certificate), "SSL_CERT_FILE": str(certificate)}
     lines = []
     for carrier in CARRIERS:
-        near_url = {"twilio": sandbox.twilio_url, "plivo": sandbox.plivo_url, "telnyx": sandbox.telnyx_url}[carrier.name]
+        near_url = {"twilio": sandbox.twilio_url, "plivo": sandbox.plivo_url, "telnyx": sandbox.telnyx_url}[
+            carrier.name
+        ]
         ideal_s = carrier.rounds_known * ROUND_TRIP_S
         sandbox.delay_s = ROUND_TRIP_S
         near = run_provider(carrier, near_url, environment, new_clients=False)
         sandbox.delay_s = 0.0
-        lines.append(Line(f"{carrier.name}: provider part / its rounds", statistics.median(near["shared"]) / ideal_s, 1.10))
+        lines.append(
+            Line(f"{carrier.name}: provider part / its rounds", statistics.median(near["shared"]) / ideal_s, 1.10)
+        )
         far_url = near_url.replace(sandbox.url, far.url)
         both = run_provider(carrier, far_url, environment | trust, new_clients=True)
         ratio = statistics.median(both["shared"]) / statistics.median(both["new"])

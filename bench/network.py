@@ -69,9 +69,7 @@ class FarServer:
         await asyncio.sleep(self.round_trip_s)
         await self.join(reader, writer, port, self.round_trip_s / 2)
 
-    async def join(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, delay_s: float
-    ) -> None:
+    async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, delay_s: float) -> None:
         onward_reader, onward_writer = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(carry(reader, onward_writer, delay_s), carry(onward_reader, writer, delay_s))
 

@@ -281,6 +281,7 @@ def test_a_new_token_is_taken_over_although_the_add_died_before_it_was(
     number = PhoneNumber.objects.get(number=subject.number)
     assert number.state == PhoneNumber.State.ACTIVE
     assert number.operation is not None
+    age_leases()
     assert reconcile().failed == 0
     account = Account.objects.get()
     assert account.auth_token.open() == NEW_TOKEN
@@ -322,6 +323,7 @@ def test_reconcile_does_not_bring_back_a_token_that_was_replaced_since(
     account.previous_auth_token, account.auth_token = account.auth_token, type(account.auth_token).seal(newest)
     account.token_digest, account.rotated_at = token_digest(newest), timezone.now() + timedelta(seconds=1)
     account.save()
+    age_leases()
     assert reconcile().failed == 0
     account.refresh_from_db()
     assert account.auth_token.open() == newest

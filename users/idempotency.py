@@ -4,11 +4,13 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header (read
 progress, 422 when the key comes with another body.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -18,6 +20,8 @@ from users.authentication import token_of
 from users.models import IdempotentReply
 from workspace.errors import Refusal
 from workspace.fields import new_object_id
+
+log = logging.getLogger(__name__)
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_FOR = timedelta(hours=24)
@@ -57,12 +61,20 @@ def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
         response = act()
         return response
     finally:
+        keep(mine, response)
+
+
+def keep(mine: QuerySet[IdempotentReply], response: HttpResponse | None) -> None:
+    """Keep the reply for whoever sends the request again, or give the key free."""
+    try:
         if response is not None and response.status_code in REPLAYED:
-            mine.update(
-                status=response.status_code, body=response.content.decode(), expires_at=timezone.now() + KEPT_FOR
-            )
+            expires_at = timezone.now() + KEPT_FOR
+            mine.update(status=response.status_code, body=response.content.decode(), expires_at=expires_at)
         else:
             mine.delete()
+    except DatabaseError as error:
+        # The work is done or undone all the same; its reply goes out, and the record runs out by itself.
+        log.error("The reply to an Idempotency-Key could not be kept", exc_info=error)
 
 
 def digest(*parts: str) -> str:

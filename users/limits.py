@@ -7,7 +7,7 @@ count, such as credentials that may yet prove right, is held first and then sett
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from users.models import LimitCounter
 from workspace.errors import Refusal
 from workspace.rates import Rate
 
+# Longer than a carrier may be asked; what is held longer belongs to a process that died.
+HOLD_LASTS_S = 60
 HOLD_WAIT_S = 5.0
 HOLD_POLL_S = 0.05
 
@@ -59,24 +61,31 @@ class DatabaseStore:
     """One row for each window, changed by compare-and-set."""
 
     def take(self, window: Window, column: str) -> bool:
+        now = datetime.now(UTC)
         row = LimitCounter.objects.filter(key=window.key)
         free = row.filter(used__lt=window.limit - F("held"))
-        if free.update(**{column: F(column) + 1}):
+        until = {"held_until": now + timedelta(seconds=HOLD_LASTS_S)} if column == "held" else {}
+        one_more = {column: F(column) + 1, **until}
+        if free.update(**one_more):
             return True
-        if row.exists():
-            return False
-        try:
-            # In a block of its own, so that losing the race does not spoil a transaction around it.
-            with transaction.atomic():
-                expires_at = datetime.fromtimestamp(window.ends_at, UTC)
-                LimitCounter.objects.create(key=window.key, expires_at=expires_at, **{column: 1})
-            return True
-        except IntegrityError:
-            return bool(free.update(**{column: F(column) + 1}))
+        row.filter(held__gt=0, held_until__lt=now).update(held=0)
+        if not row.exists():
+            try:
+                # In a block of its own, so that losing the race does not spoil a transaction around it.
+                with transaction.atomic():
+                    expires_at = datetime.fromtimestamp(window.ends_at, UTC)
+                    LimitCounter.objects.create(key=window.key, expires_at=expires_at, **{column: 1}, **until)
+                return True
+            except IntegrityError:
+                pass
+        # Either the row is full, or it was made since the first try.
+        return bool(free.update(**one_more))
 
     def settle(self, window: Window, used: bool) -> None:
-        row = LimitCounter.objects.filter(key=window.key, held__gt=0)
-        row.update(held=F("held") - 1, used=F("used") + int(used))
+        row = LimitCounter.objects.filter(key=window.key)
+        given_back = row.filter(held__gt=0).update(held=F("held") - 1, used=F("used") + int(used))
+        if used and not given_back:
+            row.update(used=F("used") + 1)
 
     def is_used_up(self, window: Window) -> bool:
         return LimitCounter.objects.filter(key=window.key, used__gte=window.limit).exists()
@@ -88,10 +97,21 @@ class RedisStore:
     TAKE = """
     local used = tonumber(redis.call('HGET', KEYS[1], 'used') or 0)
     local held = tonumber(redis.call('HGET', KEYS[1], 'held') or 0)
+    if held > 0 and tonumber(redis.call('HGET', KEYS[1], 'held_until')) < tonumber(ARGV[4]) then
+        redis.call('HSET', KEYS[1], 'held', 0)
+        held = 0
+    end
     if used + held >= tonumber(ARGV[1]) then return 0 end
     redis.call('HINCRBY', KEYS[1], ARGV[2], 1)
+    if ARGV[2] == 'held' then redis.call('HSET', KEYS[1], 'held_until', ARGV[4] + ARGV[5]) end
     redis.call('EXPIREAT', KEYS[1], ARGV[3])
     return 1
+    """
+    SETTLE = """
+    local held = tonumber(redis.call('HGET', KEYS[1], 'held') or 0)
+    if held > 0 then redis.call('HINCRBY', KEYS[1], 'held', -1) end
+    redis.call('HINCRBY', KEYS[1], 'used', ARGV[1])
+    redis.call('EXPIREAT', KEYS[1], ARGV[2])
     """
 
     def __init__(self, url: str) -> None:
@@ -99,15 +119,15 @@ class RedisStore:
 
         self.redis = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
         self.take_script = self.redis.register_script(self.TAKE)
+        self.settle_script = self.redis.register_script(self.SETTLE)
 
     def take(self, window: Window, column: str) -> bool:
         # Kept a minute longer than the window, for a hold that is settled after its end.
-        return bool(self.take_script(keys=[self.name(window)], args=[window.limit, column, window.ends_at + 60]))
+        times = [window.ends_at + HOLD_LASTS_S, int(time.time()), HOLD_LASTS_S]
+        return bool(self.take_script(keys=[self.name(window)], args=[window.limit, column, *times]))
 
     def settle(self, window: Window, used: bool) -> None:
-        self.redis.hincrby(self.name(window), "held", -1)
-        if used:
-            self.redis.hincrby(self.name(window), "used", 1)
+        self.settle_script(keys=[self.name(window)], args=[int(used), window.ends_at + HOLD_LASTS_S])
 
     def is_used_up(self, window: Window) -> bool:
         return int(self.redis.hget(self.name(window), "used") or 0) >= window.limit

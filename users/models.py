@@ -101,6 +101,7 @@ class LimitCounter(models.Model):
     key = models.CharField(max_length=200, unique=True)
     used = models.PositiveIntegerField(default=0)
     held = models.PositiveIntegerField(default=0)
+    held_until = MillisecondField(null=True)
     expires_at = MillisecondField(db_index=True)
 
     def __str__(self) -> str:

@@ -8,11 +8,12 @@ from django.core.checks import CheckMessage, Error, Tags, register
 
 from workspace.secrets import is_key
 
+WORKSPACE = "workspace"
 BLANK = re.compile(r"\s")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
-@register()
+@register(WORKSPACE)
 def check_credential_keys(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     how = 'Make one with: python -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
     if not settings.CREDENTIAL_KEYS:
@@ -24,7 +25,7 @@ def check_credential_keys(app_configs: object, **kwargs: object) -> list[CheckMe
     return []
 
 
-@register()
+@register(WORKSPACE)
 def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     urls = {f"{name.upper()}_API_URL": url for name, url in settings.CARRIER_API_URLS.items()}
     urls["PUBLIC_URL"] = settings.PUBLIC_URL

@@ -121,7 +121,7 @@ def prepare_database() -> dict[str, str]:
 def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """The real server, from when it is ready until the end of the block."""
     with (DEMO_DIR / "server.log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)  # noqa: S603
+        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)
     try:
         wait_until_ready(server, base_url)
         yield server

@@ -1,11 +1,12 @@
 """`/healthz`: the process is up. `/readyz`: it can do its work."""
 
-from django.core.checks import Error, run_checks
+from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from phones.models import Account
+from workspace.checks import WORKSPACE
 from workspace.secrets import CannotOpen
 
 
@@ -22,11 +23,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 def find_problems() -> list[str]:
     """What keeps this installation from working, each with the variable or command that mends it."""
-    problems = [
-        str(message.msg)
-        for message in run_checks()
-        if isinstance(message, Error) and str(message.id).startswith("workspace.")
-    ]
+    problems = [str(message.msg) for message in run_checks(tags=[WORKSPACE])]
     try:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):

@@ -241,8 +241,10 @@ LOGGING = {
         # 4xx replies are the client's news, not the operator's.
         "django.request": {"level": "ERROR", "filters": ["unexplained"]},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # Both print URLs and headers of every request at INFO.
-        "twilio.http_client": {"level": "WARNING"},
+        # They print URLs and headers of every request at INFO or DEBUG.
+        "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "telnyx": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
     },
 }

@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
                 ('key', models.CharField(max_length=200, unique=True)),
                 ('used', models.PositiveIntegerField(default=0)),
                 ('held', models.PositiveIntegerField(default=0)),
+                ('held_until', workspace.fields.MillisecondField(null=True)),
                 ('expires_at', workspace.fields.MillisecondField(db_index=True)),
             ],
         ),

@@ -1,0 +1,91 @@
+"""A server as in production: gunicorn with the project's own settings file, a database file, a free port."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from integrations.sandbox import Sandbox
+
+PROJECT = Path(__file__).resolve().parent.parent
+READY_WITHIN_S = 30
+
+
+@dataclass
+class Live:
+    """Where a running server is, and what it knows."""
+
+    port: int
+    database: Path
+    user: str
+    token: str
+
+    def send(self, data: bytes, *, timeout_s: float = 10) -> bytes:
+        """Everything that the server answers to these bytes until it closes; empty when it just closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
+            connection.sendall(data)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                while part := connection.recv(65536):
+                    answer += part
+            return answer
+
+
+def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+@contextlib.contextmanager
+def serve(folder: Path, sandbox: Sandbox, **variables: str) -> Iterator[Live]:
+    """Migrate a database, make a workspace in it and run gunicorn."""
+    database = folder / "live.sqlite3"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = os.environ | {
+        "DATABASE_URL": f"sqlite:///{database}",
+        "BIND": f"127.0.0.1:{port}",
+        "TWILIO_API_URL": sandbox.twilio_url,
+        "PLIVO_API_URL": sandbox.plivo_url,
+        "TELNYX_API_URL": sandbox.telnyx_url,
+        **variables,
+    }
+    migrated = run_manage("migrate", "--verbosity", "0", env=env)
+    assert migrated.returncode == 0, migrated.stderr
+    made = json.loads(run_manage("create_workspace", "Live", "--email", "user@live.example.com", env=env).stdout)
+    with (folder / "gunicorn.log").open("wb") as log:
+        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", "1"]
+        server = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
+        try:
+            wait_until_ready(port, server)
+            yield Live(port, database, made["userId"], made["token"])
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
+    give_up_at = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < give_up_at and server.poll() is None:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as ready,
+        ):
+            if ready.status == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server did not get ready")

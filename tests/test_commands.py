@@ -1,0 +1,173 @@
+"""The commands of users/, and what is said about settings that cannot work."""
+
+import json
+import os
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from tests.conftest import Tenant, add
+from tests.live import run_manage
+from users.models import ApiToken, User, Workspace
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_create_workspace_makes_all_that_a_first_request_needs():
+    made = json.loads(run("create_workspace", "Acme", "--email", "Ann@Example.com"))
+    assert list(made) == ["workspaceId", "userId", "token"]
+    user = User.objects.get(pk=made["userId"])
+    assert (user.email, user.workspace.pk, user.workspace.name) == ("ann@example.com", made["workspaceId"], "Acme")
+    assert not user.has_usable_password() and not user.is_staff
+    tenant = Tenant(user.workspace, user, made["token"])
+    assert add(tenant, {}).status_code == 400
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "email", ["", "ann", "ann@", "@example.com", "a b@example.com", "ann@example.com\n\nx", "a" * 250 + "@example.com"]
+)
+def test_a_bad_address_makes_nothing(email: str):
+    with pytest.raises(CommandError):
+        run("create_workspace", "Acme", "--email", email)
+    assert (Workspace.objects.count(), User.objects.count(), ApiToken.objects.count()) == (0, 0, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["", "a" * 201])
+def test_a_bad_name_makes_nothing(name: str):
+    with pytest.raises(CommandError):
+        run("create_workspace", name, "--email", "ann@example.com")
+    assert (Workspace.objects.count(), User.objects.count()) == (0, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("email", ["user@one.example.com", "USER@One.example.com", " user@one.example.com "])
+def test_an_address_that_is_taken_makes_nothing(tenant: Tenant, email: str):
+    with pytest.raises(CommandError, match="already exists"):
+        run("create_workspace", "Acme", "--email", email)
+    with pytest.raises(CommandError, match="already exists"):
+        run("create_user", "--workspace", tenant.workspace.pk, "--email", email)
+    assert (Workspace.objects.count(), User.objects.count()) == (1, 1)
+
+
+def test_create_user_adds_a_user_to_the_workspace(tenant: Tenant):
+    made = json.loads(run("create_user", "--workspace", tenant.workspace.pk, "--email", "bob@example.com"))
+    assert list(made) == ["userId"]
+    assert User.objects.get(pk=made["userId"]).workspace == tenant.workspace
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("workspace", ["0" * 24, "x", "", "64e5f12345abcdef12345678\n", "' OR 1=1"])
+def test_an_unknown_workspace_is_told(workspace: str):
+    for arguments in (["create_user", "--email", "a@example.com"], ["create_token"]):
+        with pytest.raises(CommandError, match="no workspace"):
+            run(*arguments, "--workspace", workspace)
+    assert (User.objects.count(), ApiToken.objects.count()) == (0, 0)
+
+
+def test_create_token_shows_it_once_and_keeps_only_its_digest(tenant: Tenant):
+    made = json.loads(run("create_token", "--workspace", tenant.workspace.pk, "--expires-days", "2"))
+    assert list(made) == ["token", "prefix"]
+    row = ApiToken.objects.get(prefix=made["prefix"])
+    assert made["token"].startswith(made["prefix"])
+    assert made["token"] not in [str(value) for value in vars(row).values()]
+    assert 1.9 < (row.expires_at - timezone.now()).total_seconds() / 86400 <= 2
+    assert add(Tenant(tenant.workspace, tenant.user, made["token"]), {}).status_code == 400
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "40000", "x", "1.5"])
+def test_a_token_that_expires_at_no_time_is_refused(tenant: Tenant, days: str):
+    with pytest.raises(CommandError, match="expires-days"):
+        run("create_token", "--workspace", tenant.workspace.pk, f"--expires-days={days}")
+    assert ApiToken.objects.count() == 1
+
+
+def test_a_revoked_token_is_refused_at_once_and_stays_so(tenant: Tenant):
+    prefix = ApiToken.objects.get().prefix
+    assert add(tenant, {}).status_code == 400
+    assert prefix in run("revoke_token", prefix)
+    revoked_at = ApiToken.objects.get().revoked_at
+    assert add(tenant, {}).status_code == 401
+    run("revoke_token", prefix)
+    assert ApiToken.objects.get().revoked_at == revoked_at
+
+
+def test_a_prefix_that_names_no_token_or_several_revokes_none(tenant: Tenant):
+    for prefix in ("wp_nothing", "", "wp_"):
+        with pytest.raises(CommandError, match="No token"):
+            run("revoke_token", prefix)
+    token = ApiToken.objects.get()
+    ApiToken.objects.create(workspace=tenant.workspace, digest="x", prefix=token.prefix)
+    with pytest.raises(CommandError, match="Several"):
+        run("revoke_token", token.prefix)
+    assert not ApiToken.objects.exclude(revoked_at=None).exists()
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+BAD_SETTINGS = [
+    ("SECRET_KEY", None), ("SECRET_KEY", ""), ("SECRET_KEY", "  "), ("PUBLIC_URL", None), ("PUBLIC_URL", ""),
+    ("PUBLIC_URL", "phones.example.com"), ("PUBLIC_URL", "http://phones.example.com"), ("PUBLIC_URL", "ftp://phones.example.com"),
+    ("PUBLIC_URL", "https://"), ("PUBLIC_URL", "https://[::1"), ("PUBLIC_URL", "https://a b"), ("PUBLIC_URL", "https://a:99999"),
+    ("PUBLIC_URL", "https://a?b=c"), ("PUBLIC_URL", "https://user:pass@a"), ("TWILIO_API_URL", "http://evil.example"),
+    ("PLIVO_API_URL", "nonsense"), ("TELNYX_API_URL", "https://a#b"), ("CREDENTIAL_KEYS", None), ("CREDENTIAL_KEYS", ""),
+    ("CREDENTIAL_KEYS", "short"), ("CREDENTIAL_KEYS", "GOOD,short"), ("CREDENTIAL_KEYS", "garbage!" * 6), ("CREDENTIAL_KEYS", "A" * 44),
+    ("DATABASE_URL", "postgres://localhost/x"), ("DATABASE_URL", "nonsense"), ("DATABASE_URL", ""),
+    ("DATABASE_URL", "sqlite:////no/such/folder/db.sqlite3"), ("CARRIER_CONNECT_TIMEOUT_S", "0"), ("CARRIER_CONNECT_TIMEOUT_S", "x"),
+    ("CARRIER_READ_TIMEOUT_S", "-1"), ("CARRIER_READ_TIMEOUT_S", "nan"), ("CARRIER_READ_TIMEOUT_S", "inf"), ("CARRIER_READ_TIMEOUT_S", "61"),
+    ("LIMIT_REQUESTS", "0/minute"), ("LIMIT_ADDS", "10"), ("LIMIT_REFUSED_CREDENTIALS", "10/week"), ("LIMIT_UNKNOWN_USERS", "-1/hour"),
+    ("LIMIT_REFUSED_CREDENTIALS_TOTAL", "ten/hour"), ("LIMIT_FAILED_TOKENS", ""), ("TRUSTED_PROXY_COUNT", "-1"),
+    ("TRUSTED_PROXY_COUNT", "x"), ("DEBUG", "maybe"), ("REDIS_URL", "localhost:6379"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_SETTINGS)
+def test_a_setting_that_cannot_work_stops_the_start_with_its_name(name: str, value: str | None):
+    env = dict(os.environ)
+    env.pop(name, None)
+    if value is not None:
+        env[name] = value.replace("GOOD", os.environ["CREDENTIAL_KEYS"])
+    result = run_manage("check", env=env)
+    assert result.returncode != 0
+    assert name in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "user:pass" not in result.stderr and "garbage!" not in result.stderr, "a value may be a secret"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LIMIT_ADDS", "5/fortnight"), ("CREDENTIAL_KEYS", "short"), ("PUBLIC_URL", "x")]
+)
+def test_the_server_does_not_start_either(name: str, value: str):
+    env = os.environ | {name: value, "BIND": "127.0.0.1:0"}
+    command = [sys.executable, "-m", "gunicorn", "workspace.wsgi"]
+    result = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode != 0
+    assert name in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "good", [{"LIMIT_ADDS": "off"}, {"LIMIT_ADDS": " 5/second "}, {"DEBUG": "on"}, {"TRUSTED_PROXY_COUNT": "2"}, {"REDIS_URL": ""},
+             {"PUBLIC_URL": "http://localhost:8000"}, {"PUBLIC_URL": "https://phones.example.com/base/"}]
+)  # fmt: skip
+def test_settings_that_work_are_taken(good: dict[str, Any]):
+    result = run_manage("check", env=os.environ | good)
+    assert result.returncode == 0, result.stderr

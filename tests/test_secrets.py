@@ -1,0 +1,187 @@
+"""No secret is ever shown, logged or stored in plain text: canaries, and a search for them everywhere."""
+
+import base64
+import json
+import logging
+import sqlite3
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+from phones.models import Account
+from phones.numbers import to_e164
+from phones.services import add_phone, reconcile
+from phones.services.accounts import Credentials
+from tests.conftest import CARRIERS, TWILIO, Good, Tenant, add
+from tests.live import serve
+from workspace.secrets import Secret
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CANARY = "canary-7f3a9c51e2d84b06"
+
+
+def spellings(secret: str) -> list[str]:
+    """How a secret may look: as it is, and as HTTP Basic authentication and repr write it."""
+    return [secret, base64.b64encode(secret.encode()).decode().rstrip("=")[:-2], secret.encode().hex()]
+
+
+def found(secrets: list[str], text: str) -> list[str]:
+    return [one for secret in secrets for one in spellings(secret) if one in text]
+
+
+@pytest.fixture
+def every_log_line(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """All that any logger says, at DEBUG, tracebacks included."""
+    levels = {
+        name: logger.level
+        for name, logger in logging.root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger)
+    }
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG)
+    formatter = logging.Formatter("%(name)s %(levelname)s %(message)s")
+
+    def read() -> str:
+        lines = [formatter.format(record) + str(vars(record)) for record in caplog.records]
+        return "\n".join(lines)
+
+    yield read
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def database_bytes() -> str:
+    """The database's file and its write-ahead log, as they lie on the disk."""
+    name = Path(connection.settings_dict["NAME"])
+    return "".join(file.read_bytes().decode("latin-1") for file in name.parent.glob(f"{name.name}*"))
+
+
+def canary_account(sandbox: Sandbox, carrier: Good) -> Good:
+    """The carrier's good account with a canary for its token."""
+    account = sandbox.state.account(carrier.integration, carrier.acc_sid or seeds.TELNYX_ACCOUNT)
+    sandbox.state.ids_by_key = (
+        {**sandbox.state.ids_by_key, CANARY: account.id} if carrier.integration == "telnyx" else {}
+    )
+    account.secret = CANARY
+    return Good(**{**vars(carrier), "auth_token": CANARY})
+
+
+FAULTS: dict[str, Callable[[Sandbox], Any]] = {
+    "none": lambda sandbox: None,
+    "refused": lambda sandbox: sandbox.fault("status", status=401, times=None),
+    "echo": lambda sandbox: sandbox.fault("status", status=400, times=None, body={"message": CANARY, "error": CANARY}),
+    "echo-html": lambda sandbox: sandbox.fault("status", status=500, times=None, body=f"<html>{CANARY}</html>"),
+    "echo-nonsense": lambda sandbox: sandbox.fault("status", status=200, times=None, body=f"{{{CANARY}"),
+    "down": lambda sandbox: sandbox.fault("reset", times=None),
+    "truncated": lambda sandbox: sandbox.fault("truncated", times=None),
+    "empty": lambda sandbox: sandbox.fault("empty", times=None),
+    "huge": lambda sandbox: sandbox.fault("huge", times=None),
+    "redirect": lambda sandbox: sandbox.fault("redirect", times=None, location="https://evil.example/"),
+    "write-refused": lambda sandbox: sandbox.fault(
+        "status", method="POST", status=400, times=None, body={"message": CANARY}
+    ),
+    "write-lost": lambda sandbox: sandbox.fault("lost_reply", method="POST", times=None),
+    "busy": lambda sandbox: sandbox.fault("status", status=429, times=None, body={"message": CANARY}),
+}
+
+
+def test_the_search_finds_what_was_planted(sandbox: Sandbox, every_log_line: Callable[[], str], tenant: Tenant):
+    logging.getLogger("urllib3.connectionpool").debug("Authorization: %s", CANARY)
+    basic = base64.b64encode(f"AC1:{CANARY}".encode()).decode()
+    assert found([CANARY], every_log_line())
+    assert found([f"AC1:{CANARY}"], f"Basic {basic}")
+    try:
+        raise ValueError(CANARY)
+    except ValueError as error:
+        logging.getLogger("some.library").error("failed", exc_info=error)
+        assert found([CANARY], "".join(traceback.format_exception(error)))
+    tenant.workspace.name = CANARY
+    tenant.workspace.save()
+    assert found([CANARY], database_bytes())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_secret_is_told_logged_or_stored(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, every_log_line: Callable[[], str], fault: str
+):
+    good = canary_account(sandbox, carrier)
+    secrets = [CANARY, tenant.token, seeds.TWILIO_ACCOUNT_AUTH_TOKEN, f"{good.acc_sid}:{CANARY}"]
+    FAULTS[fault](sandbox)
+
+    reply = add(tenant, good.body(tenant.user), **{"Idempotency-Key": "k"})
+    sandbox.clear_faults()
+    reconcile()
+
+    assert (reply.status_code == 201) is (fault == "none") or fault == "write-lost"
+    assert not found(secrets, reply.content.decode() + str(reply.headers))
+    log = every_log_line()
+    assert log, "nothing was logged at all: the search would prove nothing"
+    assert not found(secrets, log)
+    assert not found(secrets, database_bytes())
+
+
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("none", "write-lost")])
+def test_no_secret_rides_in_an_exception(sandbox: Sandbox, tenant: Tenant, carrier: Good, fault: str):
+    good = canary_account(sandbox, carrier)
+    FAULTS[fault](sandbox)
+    with pytest.raises(Exception) as caught:
+        add_phone(
+            user=tenant.user,
+            number=to_e164(good.number),
+            integration=good.integration,
+            account_id=good.acc_sid,
+            auth_token=CANARY,
+        )
+    error: BaseException | None = caught.value
+    told = repr(error) + str(vars(caught.value)) + "".join(traceback.format_exception(caught.value))
+    assert not found([CANARY], told)
+    assert error and error.__cause__ is None
+    while error := error.__context__:
+        assert not found([CANARY], repr(error)), "a chained error holds it, for whoever prints more than we do"
+
+
+@pytest.mark.parametrize("name", sorted(CARRIERS))
+def test_no_object_that_holds_a_secret_prints_it(name: str):
+    credentials = Credentials(name, "AC1", CANARY, CANARY)
+    account = Account(integration=name, account_id="AC1", auth_token=Secret.seal(CANARY), token_digest="x")
+    for thing in (credentials, account, account.auth_token, Secret.seal(CANARY)):
+        assert not found([CANARY], f"{thing} {thing!r}")
+
+
+def test_bad_fields_are_not_repeated(tenant: Tenant, every_log_line: Callable[[], str]):
+    for name in ("userId", "phoneNumber", "integration", "authToken", "accSId", "onConflict", "publicKey"):
+        body = TWILIO.body(tenant.user, onConflict="replace") | {name: f"{CANARY} é"}
+        reply = add(tenant, body)
+        assert reply.status_code == 400
+        assert CANARY not in reply.content.decode()
+    assert add(tenant, json.dumps(TWILIO.body(tenant.user))[:-1] + CANARY).status_code == 400
+    assert add(Tenant(tenant.workspace, tenant.user, CANARY), {}).status_code == 401
+    assert CANARY not in every_log_line()
+
+
+def test_a_server_tells_and_stores_no_secret_either(sandbox: Sandbox, tmp_path: Path):
+    """What the log handlers of production write, the server's own lines included."""
+    canary_account(sandbox, TWILIO)
+    with serve(tmp_path, sandbox, LIMIT_FAILED_TOKENS="off") as live:
+        answers = b""
+        for token, secret in ((live.token, CANARY), (live.token, "wrong-" + CANARY), (CANARY, CANARY)):
+            body = {"userId": live.user, "phoneNumber": TWILIO.number, "integration": "twilio"}
+            body |= {"authToken": secret, "accSId": TWILIO.acc_sid}
+            data = json.dumps(body).encode()
+            head = f"POST /api/call/add-phone HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+            answers += live.send(f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data)
+        assert answers.startswith(b"HTTP/1.1 201")
+        wal = live.database.with_name(live.database.name + "-wal")
+        assert wal.exists(), "the write-ahead log is part of the search"
+        everything = b"".join(file.read_bytes() for file in tmp_path.iterdir()) + answers
+        assert not found([CANARY, live.token], everything.decode("latin-1"))
+        with sqlite3.connect(live.database) as database:
+            assert database.execute("SELECT count(*) FROM phones_account").fetchone() == (1,)
