@@ -1,4 +1,4 @@
-"""What an add costs: requests and rounds at the carrier, time beside the carrier's own, and what shared connections save.
+"""What an add costs: requests and rounds at the carrier, time beside the carrier's, what shared connections save.
 
 The carriers are the sandbox. It counts the requests and rounds, and is 50 ms away: by answering that much later for the
 first two tables, and behind a network with TLS for the third, where a new connection costs its handshakes as well.
