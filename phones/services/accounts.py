@@ -58,32 +58,32 @@ def keep_account(
     credentials: Credentials, found: CarrierNumber, provider: Provider, known: Account | None
 ) -> tuple[Account, bool]:
     """The row of a proved account, and whether it was made now."""
-    if known:
-        return known, False
     application = found.application
     # Telnyx names an account by its application.
     account_id = credentials.account_id or (application.id if application else stand_in(credentials))
-    row = Account(
-        integration=credentials.integration,
-        account_id=account_id,
-        auth_token=Secret.seal(credentials.auth_token),
-        token_digest=credentials.digest,
-        public_key=credentials.public_key or found.public_key,
-        application_is_customers=is_customers(credentials, application, provider),
-    )
-    is_new = True
-    try:
-        with transaction.atomic():
-            row.save(force_insert=True)
-    except IntegrityError:
-        row, is_new = Account.objects.get(integration=credentials.integration, account_id=account_id), False
-    if account_id == stand_in(credentials):
+    same_id = Account.objects.filter(integration=credentials.integration, account_id=account_id)
+    # Looked up again, and by the credentials first: another add may have kept it while the carrier was asked.
+    while (row := known or known_account(credentials) or same_id.first()) is None:
+        new = Account(
+            integration=credentials.integration,
+            account_id=account_id,
+            auth_token=Secret.seal(credentials.auth_token),
+            token_digest=credentials.digest,
+            public_key=credentials.public_key or found.public_key,
+            application_is_customers=is_customers(credentials, application, provider),
+        )
+        try:
+            with transaction.atomic():
+                new.save(force_insert=True)
+        except IntegrityError:
+            continue
         named = known_account(credentials)
-        if named and named.pk != row.pk:
-            # The first stand-in has got its application, and its name, since we looked. Nobody uses the second.
-            Account.objects.filter(pk=row.pk, account_id=account_id).delete()
+        if named and named.pk != new.pk:
+            # The first stand-in got its application's name between the two statements. Nobody uses the second.
+            new.delete()
             return named, False
-    return row, is_new
+        return new, True
+    return row, False
 
 
 def is_customers(credentials: Credentials, application: Application | None, provider: Provider) -> bool:
