@@ -1,5 +1,6 @@
 """How gunicorn serves `workspace.wsgi`. https://docs.gunicorn.org/en/stable/settings.html (read 2026-11-23)"""
 
+import gc
 import os
 import sys
 
@@ -55,3 +56,6 @@ def when_ready(server):
 
     for name in PROVIDERS:
         provider_class(name).warm_up()
+    # What is loaded now stays for good: the garbage collector need not walk through it again in the middle of requests.
+    gc.collect()
+    gc.freeze()

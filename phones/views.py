@@ -38,6 +38,6 @@ def workspace_user(request: Request, user_id: str) -> User:
     token = token_of(request)
     user = User.objects.filter(pk=user_id, workspace=token.workspace_id, is_active=True).first()
     if user is None:
-        limits.spend("unknown_users", token.pk)
+        limits.spend(("unknown_users", token.pk))
         raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
     return user

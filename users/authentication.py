@@ -27,7 +27,7 @@ class BearerAuthentication(BaseAuthentication):
         match = BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", ""))
         token = find_token(match[1]) if match else None
         if token is None:
-            limits.spend("failed_tokens", client_address(request._request))
+            limits.spend(("failed_tokens", client_address(request._request)))
             raise AuthenticationFailed
         note_use(token)
         return token.workspace, token

@@ -17,8 +17,7 @@ class ApiView(APIView):
     limits: ClassVar[tuple[str, ...]] = ("requests",)
 
     def check_throttles(self, request: Request) -> None:
-        for name in self.limits:
-            limits.spend(name, request.auth.pk)
+        limits.spend(*((name, request.auth.pk) for name in self.limits))
 
     def read(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """The body's fields as the serializer understands them. Raises Refusal for the first that is wrong."""
