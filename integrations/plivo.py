@@ -210,11 +210,11 @@ def confirmed(reply: Any) -> None:
 
 
 def number_of(reply: Any) -> dict[str, Any]:
-    linked = APPLICATION_PATH.search(reply.application or "")
+    linked = APPLICATION_PATH.search(getattr(reply, "application", None) or "")
     return {
         "number": reply.number,
-        "active": reply.active is True,
-        "voice": reply.voice_enabled is True,
+        "active": getattr(reply, "active", True) is not False,
+        "voice": getattr(reply, "voice_enabled", True) is not False,
         "settings": {"application_id": linked[1] if linked else ""},
     }
 
@@ -226,4 +226,4 @@ def application_of(reply: Any) -> Application:
 
 
 def page_of(reply: Any) -> tuple[list[Application], bool]:
-    return [application_of(one) for one in reply.objects], not reply.meta.next
+    return [application_of(one) for one in reply.objects], not getattr(reply.meta, "next", None)

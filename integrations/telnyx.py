@@ -241,7 +241,7 @@ class Telnyx(ApplicationProvider):
 
     def _profile_id(self, timeouts: Timeouts) -> str:
         """An enabled outbound voice profile, without which an application cannot call out; empty if there is none."""
-        return next((identifier(one.id) for one in self._profiles(timeouts) if one.enabled), "")
+        return next((identifier(one.id) for one in self._profiles(timeouts) if one.enabled is not False), "")
 
     def _profiles(self, timeouts: Timeouts) -> list[Any]:
         return listed(self.client(timeouts).outbound_voice_profiles.list(page_size=PAGE_SIZE))

@@ -25,6 +25,16 @@ FIELD_GROUPS = [
     ("voice_application_sid", "trunk_sid"),
     ("voice_receive_mode",),
 ]
+# The same fields of a number that is routed nowhere.
+EMPTY = {
+    "voice_url": "", "voice_method": "POST",
+    "voice_fallback_url": "", "voice_fallback_method": "POST",
+    "status_callback": "", "status_callback_method": "POST",
+    "voice_application_sid": "", "trunk_sid": "",
+    "voice_receive_mode": "voice",
+}  # fmt: skip
+# https://www.twilio.com/docs/iam/api/account (read 2026-11-23)
+INACTIVE = ("suspended", "closed")
 
 
 class SharedHttpClient(HttpClient):
@@ -67,7 +77,7 @@ class Twilio(Provider):
             )
         except RequestFailed as failure:
             self.cannot_read(failure, refusals=(401, 403, 404))
-        if account_status != "active":
+        if account_status in INACTIVE:
             raise self.suspended(account_status)
         # The filter also finds longer numbers that contain this one.
         found = next((one for one in numbers if one["phone_number"] == f"+{number}"), None)
@@ -110,13 +120,7 @@ class Twilio(Provider):
         return True
 
     def blank(self) -> Settings:
-        return {
-            "voice_url": "", "voice_method": "POST",
-            "voice_fallback_url": "", "voice_fallback_method": "POST",
-            "status_callback": "", "status_callback_method": "POST",
-            "voice_application_sid": "", "trunk_sid": "",
-            "voice_receive_mode": "voice",
-        }  # fmt: skip
+        return dict(EMPTY)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -133,7 +137,7 @@ class Twilio(Provider):
         ]
 
     def _account_status(self, timeouts: Timeouts) -> str:
-        return str(self.client(timeouts).api.v2010.accounts(self.account_id).fetch().status)
+        return identifier(self.client(timeouts).api.v2010.accounts(self.account_id).fetch().status)
 
     def _update(self, number_id: str, settings: Settings) -> Settings | None:
         """Write these fields. Returns the number's settings afterwards, or None when the outcome is unknown."""
@@ -178,5 +182,5 @@ class Twilio(Provider):
 
 
 def settings_of(number: Any) -> Settings:
-    """The fields that we set and put back. Twilio writes an empty field as null or as an empty text."""
-    return {name: getattr(number, name) or "" for group in FIELD_GROUPS for name in group}
+    """The fields that we set and put back. Twilio writes an empty one as null or as an empty text, or leaves it out."""
+    return {name: getattr(number, name) or empty for name, empty in EMPTY.items()}
