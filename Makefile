@@ -2,9 +2,9 @@
 
 PYTHON3 ?= python3
 PYTHON  := .venv/bin/python
-# An environment knows its own path: it is made anew when the checkout was moved or the requirements changed.
+# An environment knows its path and its Python: it is made anew when they, or the requirements, have changed.
 STAMP   := .venv/installed
-WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum)
+WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum) $(shell $(PYTHON3) -VV 2>&1 | cksum)
 
 .PHONY: install demo test lint lock bench
 

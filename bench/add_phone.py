@@ -20,13 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import requests
+from urllib.parse import quote
 
 from bench.network import FarServer, make_certificate
 from bench.report import Line, finish
 from integrations.sandbox import Sandbox, rounds
 from integrations.sandbox import state as seeds
+from workspace.demo import free_address, wait_until_ready
 
 ROUND_TRIP_S = 0.05
 ADDS = 15
@@ -82,8 +82,9 @@ def measure(directory: Path, sandbox: Sandbox) -> list[Line]:
         "SECRET_KEY": "bench" * 12,
         "CREDENTIAL_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
         "PUBLIC_URL": "https://phones.example.com",
-        "DATABASE_URL": f"sqlite:///{directory / 'bench.sqlite3'}",
-        "BIND": "127.0.0.1:8765",
+        "DATABASE_URL": f"sqlite:///{quote(str(directory / 'bench.sqlite3'))}",
+        "ENV_FILE": os.devnull,
+        "BIND": free_address(),
         "LIMIT_ADDS": "off",
         "LIMIT_REQUESTS": "off",
         "TWILIO_API_URL": sandbox.twilio_url,
@@ -99,8 +100,9 @@ def measure(directory: Path, sandbox: Sandbox) -> list[Line]:
     with (directory / "server.log").open("wb") as log:
         server = subprocess.Popen([sys.executable, "-m", "gunicorn"], env=environment, stdout=log, stderr=log)
     try:
-        wait_until_ready("http://127.0.0.1:8765")
-        lines = through_http("http://127.0.0.1:8765", tenant, sandbox)
+        url = f"http://{environment['BIND']}"
+        wait_until_ready(server, url, directory / "server.log")
+        lines = through_http(url, tenant, sandbox)
     finally:
         server.terminate()
         server.wait()
@@ -118,16 +120,6 @@ def measured_round_trip_s(sandbox: Sandbox) -> float:
         walls.append(time.perf_counter() - start)
     connection.close()
     return statistics.median(walls)
-
-
-def wait_until_ready(url: str) -> None:
-    for _ in range(300):
-        try:
-            if requests.get(f"{url}/readyz", timeout=10).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.1)
-    sys.exit("the server did not start")
 
 
 def through_http(url: str, tenant: dict[str, str], sandbox: Sandbox) -> list[Line]:

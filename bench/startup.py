@@ -74,6 +74,7 @@ def main() -> None:
         "SECRET_KEY": "bench" * 12,
         "CREDENTIAL_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
         "PUBLIC_URL": "https://phones.example.com",
+        "ENV_FILE": os.devnull,
     }
     with tempfile.TemporaryDirectory() as name:
         bare = Path(name)

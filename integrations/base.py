@@ -163,10 +163,10 @@ class Provider(ABC):
         """Whether these settings bring the number's calls to us."""
 
     @abstractmethod
-    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         """Put back what was there before us, as far as our own values are still there, and read back.
 
-        Returns whether anything was ours. Raises NumberNotOwned when the number is gone.
+        Raises NumberNotOwned when the number is gone.
         """
 
     @abstractmethod
@@ -276,14 +276,13 @@ class ApplicationProvider(Provider):
     def blank(self) -> Settings:
         return {"application_id": ""}
 
-    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         before = snapshot["application_id"]
         if not self.routes_to_us(self.read(number_id), urls, application_id) or before == application_id:
-            return False
+            return
         self.link(number_id, before)
         if self.routes_to_us(self.read(number_id), urls, application_id):
             raise self.setup_failed("still linked to our application")
-        return True
 
     @abstractmethod
     def link(self, number_id: str, application_id: str) -> None:

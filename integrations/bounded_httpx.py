@@ -12,24 +12,23 @@ class BoundedTransport(httpx.HTTPTransport):
     """Reads a bounded body in bounded time."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        deadline = Deadline(request.extensions["timeout"]["read"])
         response = super().handle_request(request)
-        stream = cast(httpx.SyncByteStream, response.stream)
-        response.stream = BoundedStream(stream, request.extensions["timeout"]["read"])
+        response.stream = BoundedStream(cast(httpx.SyncByteStream, response.stream), deadline)
         return response
 
 
 class BoundedStream(httpx.SyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream, read_s: float) -> None:
-        self.stream, self.read_s = stream, read_s
+    def __init__(self, stream: httpx.SyncByteStream, deadline: Deadline) -> None:
+        self.stream, self.deadline = stream, deadline
 
     def __iter__(self) -> Iterator[bytes]:
-        deadline = Deadline(self.read_s)
         size = 0
         for chunk in self.stream:
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
                 raise httpx.DecodingError("the answer is too large")
-            if not deadline.remaining_s():
+            if not self.deadline.remaining_s():
                 raise httpx.ReadTimeout("the answer came too slowly")
             yield chunk
 

@@ -153,7 +153,7 @@ class Telnyx(ApplicationProvider):
             base_url=self.site.api_url,
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             max_retries=0,
-            http_client=shared_httpx_client(),
+            http_client=shared_httpx_client(self.site.api_url),
             # Given, so that the SDK does not take it from the environment for every tenant.
             public_key="",
         )

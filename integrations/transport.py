@@ -3,6 +3,7 @@
 Made when first used, so that a server which forks after loading shares no socket between processes.
 """
 
+import ssl
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -29,7 +30,7 @@ PARALLEL_READS = 128
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds: to connect, and to wait for an answer and then again for all of its body."""
+    """Seconds: to connect, and to wait for an answer with all of its body."""
 
     connect_s: float
     read_s: float
@@ -57,21 +58,26 @@ def no_cookies() -> CookieJar:
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
+def read_environment(base_url: str) -> Any:
+    """What HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE say of an address. They hold for every carrier; of the SDKs
+    only Twilio's heeds them all."""
+    return requests.Session().merge_environment_settings(base_url, {}, True, None, None)
+
+
 class CarrierAdapter(HTTPAdapter):
     """Sends what is meant for `official` to `base_url`, reads a bounded body in bounded time, follows no redirect."""
 
     def __init__(self, official: str, base_url: str) -> None:
         self.official, self.base_url = official, base_url
         super().__init__(pool_maxsize=POOL_SIZE)
-        # HTTPS_PROXY and REQUESTS_CA_BUNDLE hold for every carrier; Plivo's SDK does not heed them by itself.
-        self.environment: Any = requests.Session().merge_environment_settings(base_url, {}, True, None, None)
+        self.environment = read_environment(base_url)
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         request.url = self.base_url + request.url.removeprefix(self.official)
+        deadline = Deadline(kwargs["timeout"][1])
         response = super().send(request, *args, **kwargs | self.environment)
-        _, read_s = kwargs["timeout"]
         try:
-            response._content = read_bounded(lambda: response.raw.read1(CHUNK_BYTES, decode_content=True), read_s)
+            response._content = read_bounded(lambda: response.raw.read1(CHUNK_BYTES, decode_content=True), deadline)
         except BaseException:
             response.close()
             raise
@@ -81,9 +87,8 @@ class CarrierAdapter(HTTPAdapter):
         return response
 
 
-def read_bounded(read_chunk: Callable[[], bytes], read_s: float) -> bytes:
-    """All chunks until an empty one. Raises when they are too many or too slow."""
-    deadline = Deadline(read_s)
+def read_bounded(read_chunk: Callable[[], bytes], deadline: Deadline) -> bytes:
+    """All chunks until an empty one. Raises a requests exception when they are too many or too slow."""
     body = bytearray()
     while chunk := read_chunk():
         body += chunk
@@ -110,14 +115,21 @@ def shared_session(official: str, base_url: str) -> requests.Session:
 
 
 @cache
-def shared_httpx_client() -> "httpx.Client":
+def shared_httpx_client(base_url: str) -> "httpx.Client":
     """The client through which Telnyx is spoken to, for every tenant."""
     import httpx  # comes with the Telnyx SDK and like it is loaded when used
 
     from integrations.bounded_httpx import BoundedTransport
 
     limits = httpx.Limits(max_connections=2 * POOL_SIZE, max_keepalive_connections=POOL_SIZE)
-    return httpx.Client(transport=BoundedTransport(limits=limits), cookies=no_cookies(), follow_redirects=False)
+    environment = read_environment(base_url)
+    bundle = environment["verify"]
+    transport = BoundedTransport(
+        limits=limits,
+        proxy=requests.utils.select_proxy(base_url, environment["proxies"]),
+        verify=ssl.create_default_context(cafile=bundle) if isinstance(bundle, str) else True,
+    )
+    return httpx.Client(transport=transport, cookies=no_cookies(), follow_redirects=False)
 
 
 @cache

@@ -103,7 +103,7 @@ class Twilio(Provider):
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         return settings == self._ours(urls)
 
-    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         now, ours = self.read(number_id), self._ours(urls)
         back = {
             name: snapshot[name]
@@ -113,11 +113,10 @@ class Twilio(Provider):
             if snapshot[name] != now[name]
         }
         if not back:
-            return False
+            return
         after = self._update(number_id, back) or self.read(number_id)
         if any(after[name] != value for name, value in back.items()):
             raise self.setup_failed("the earlier settings did not come back")
-        return True
 
     def blank(self) -> Settings:
         return dict(EMPTY)

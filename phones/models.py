@@ -47,6 +47,8 @@ class Account(Leased):
     # What a customer's own application was like before us. Empty for one that we made.
     application_snapshot = SecretField(null=True, editable=False)
     application_is_customers = models.BooleanField(default=False, editable=False)
+    # We found none with our name and set out to make one. One that we found is never deleted: others may use it.
+    application_is_made = models.BooleanField(default=False, editable=False)
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
     # The last operation that relied on this row; whoever deletes the row makes sure that it is still the same.
     used_by = models.CharField(max_length=24, blank=True, editable=False)

@@ -146,7 +146,7 @@ def give_back_everything() -> None:
         provider.restore(line.carrier_id, json.loads(line.snapshot.open()), urls_for(account), account.application_id)
         phone.delete()
         Line.objects.filter(pk=line.pk).update(lease_id=operation_id)
-        let_line_go(line, operation_id, Deadline(10))
+        let_line_go(line, operation_id, [account.auth_token.open()], Deadline(10))
 
 
 # -- refused by the carrier -------------------------------------------------------------------------------------------

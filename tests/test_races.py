@@ -294,11 +294,11 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     releasing, ready, dropped = threading.Event(), threading.Event(), threading.Event()
     drop_application, ready_application = accounts.drop_application, adding.ready_application
 
-    def drop_late(*args: Any, **kwargs: Any) -> None:
+    def drop_late(*args: Any, **kwargs: Any) -> bool:
         releasing.set()
         ready.wait(1.0)
         try:
-            drop_application(*args, **kwargs)
+            return drop_application(*args, **kwargs)
         finally:
             dropped.set()
 

@@ -4,6 +4,7 @@ A limit is `count` in each window of the clock (settings.LIMITS). What is counte
 count, such as credentials that may yet prove right, is held first and then settled.
 """
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -143,7 +144,9 @@ class RedisStore:
 
     @staticmethod
     def name(window: Window) -> str:
-        return f"workspace-phones:{window.key}"
+        # Several installations may share a Redis.
+        installation = hashlib.sha256(settings.PUBLIC_URL.encode()).hexdigest()[:8]
+        return f"workspace-phones-{installation}:{window.key}"
 
 
 @cache
@@ -201,6 +204,6 @@ def take_or_wait(window: Window) -> None:
         time.sleep(HOLD_POLL_S)
 
 
-def forget_past_windows() -> int:
-    """Delete the counters of windows that are over (`reconcile`). Returns how many."""
-    return LimitCounter.objects.filter(expires_at__lt=datetime.now(UTC)).delete()[0]
+def forget_past_windows() -> None:
+    """Delete the counters of windows that are over (`reconcile`)."""
+    LimitCounter.objects.filter(expires_at__lt=datetime.now(UTC)).delete()

@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import fcntl
 import json
 import os
 import secrets
@@ -14,7 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import quote
 
 import requests
 from rich.console import Console
@@ -23,9 +25,6 @@ from rich.markup import escape
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
-
-if TYPE_CHECKING:
-    pass
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
@@ -44,6 +43,11 @@ def main() -> int:
 
     # Ended from outside, it still ends its server.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    lock = (BASE_DIR / ".demo.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("Another demo is running in this directory. End it first.")
     shutil.rmtree(DEMO_DIR, ignore_errors=True)
     DEMO_DIR.mkdir(mode=0o700)
     with Sandbox() as sandbox:
@@ -70,7 +74,8 @@ def configure(sandbox: Sandbox) -> str:
         DJANGO_SETTINGS_MODULE="workspace.settings",
         SECRET_KEY=secrets.token_hex(32),
         CREDENTIAL_KEYS=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        DATABASE_URL=f"sqlite:///{DEMO_DIR / 'db.sqlite3'}",
+        DATABASE_URL=f"sqlite:///{quote(str(DEMO_DIR / 'db.sqlite3'))}",
+        ENV_FILE=os.devnull,
         PUBLIC_URL=f"http://{address}",
         ALLOWED_HOSTS="localhost,127.0.0.1",
         BIND=address,
@@ -123,21 +128,22 @@ def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
     with (DEMO_DIR / "server.log").open("wb") as log:
         server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)
     try:
-        wait_until_ready(server, base_url)
+        wait_until_ready(server, base_url, DEMO_DIR / "server.log")
         yield server
     finally:
         server.terminate()
         server.wait(timeout=60)
 
 
-def wait_until_ready(server: subprocess.Popen[bytes], base_url: str) -> None:
+def wait_until_ready(server: subprocess.Popen[bytes], base_url: str, log: Path) -> None:
+    """Return when the server can do its work; exit with the name of its log when it does not come to that."""
     give_up_at = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up_at and server.poll() is None:
         with suppress(requests.RequestException):
             if requests.get(f"{base_url}/readyz", timeout=2).ok:
                 return
         time.sleep(0.1)
-    sys.exit(f"The server did not start. Its log: {DEMO_DIR / 'server.log'}")
+    sys.exit(f"The server did not start. Its log: {log}")
 
 
 # -- showing ----------------------------------------------------------------------------------------------------------

@@ -37,11 +37,12 @@ ERRORS: dict[str, tuple[int, str]] = {
     "internal_error": (500, "Internal error"),
 }
 INTERNAL_ERROR = (
-    "Something went wrong on our side and nothing was kept. Try again; if it stays, send us the X-Request-ID."
+    "Something went wrong on our side and nothing was added. Try again; if it stays, send us the X-Request-ID."
 )
 
 
 def success(data: Any, *, message: str, status: int = 200) -> JsonResponse:
+    """The reply to a request that succeeded: `message` says what was done, `data` is JSON-able."""
     return JsonResponse(
         {"message": message, "status": True, "code": status, "errorMessage": "", "data": data}, status=status
     )
@@ -72,6 +73,8 @@ def failure(code: str, reason: str, *, field: str | None = None, headers: dict[s
 def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
     """DRF's exception handler: whatever was raised becomes an envelope, and only what we foresaw is explained."""
     if isinstance(error, Refusal):
+        if ERRORS[error.code][0] >= 500:
+            log.warning("%s: %s", error.code, error)
         return failure(error.code, str(error), field=error.field, headers=error.headers)
     if isinstance(error, IntegrationError):
         log.warning("%s: %s (%s)", error.code, error, error.detail)

@@ -1,10 +1,11 @@
-"""Every setting, read once from the environment or from a `.env` file beside manage.py.
+"""Every setting, read once from the environment or from a `.env` file beside manage.py (ENV_FILE names another).
 
 README, "Settings", lists the variables. A value that cannot be understood stops the start with the variable's name;
 what can only be judged together with others is a system check (workspace/checks.py).
 """
 
 from pathlib import Path
+from urllib.parse import quote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -15,7 +16,7 @@ from workspace.rates import Rate, parse_rate
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-env.read_env(BASE_DIR / ".env")
+env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
 
 
 def required(name: str, hint: str) -> str:
@@ -90,7 +91,9 @@ def database(name: str, default: str) -> dict:
 SECRET_KEY = required("SECRET_KEY", "Set it to a long random text, for example the output of: openssl rand -hex 32")
 CREDENTIAL_KEYS = [key.strip() for key in env.str("CREDENTIAL_KEYS", default="").split(",") if key.strip()]
 DEBUG = switch("DEBUG", default=False)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+ALLOWED_HOSTS = [
+    host.strip() for host in env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"]) if host.strip()
+]
 PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carriers reach this server.").rstrip("/")
 BIND = env.str("BIND", default="127.0.0.1:8000")
 TRUSTED_PROXY_COUNT = whole_number("TRUSTED_PROXY_COUNT", 0)
@@ -164,7 +167,7 @@ TEMPLATES = [
         },
     },
 ]
-DATABASES = {"default": database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASES = {"default": database("DATABASE_URL", f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "users.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -182,7 +185,7 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-HTTPS = PUBLIC_URL.startswith("https://")
+HTTPS = PUBLIC_URL.lower().startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
 SECURE_SSL_REDIRECT = False  # Carriers and clients post to the configured URL; a redirect would drop the body.
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0

@@ -12,7 +12,7 @@ from integrations.errors import WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
-from phones.services.carriers import connect, urls_for
+from phones.services.carriers import urls_for
 from workspace.secrets import Secret
 
 
@@ -127,8 +127,10 @@ def ready_application(
         if application is None and account.application_is_customers:
             raise provider.unknown_application()
         if application is None:
+            # Noted before: there is none with our name now, so whatever has it from now on is of our making.
+            Account.objects.filter(pk=account.pk).update(application_is_made=True)
             application = provider.make_application(urls, found.profile_id)
-            MadeApplication.objects.create(integration=account.integration, application_id=application.id)
+            MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
         elif application.settings != provider.wanted(urls):
             if account.application_is_customers and account.application_snapshot is None:
                 keep_application_snapshot(account, application)
@@ -138,11 +140,13 @@ def ready_application(
 
 
 def keep_application_snapshot(account: Account, application: Application) -> None:
+    """Remember what a customer's application is like before we change it."""
     snapshot = Secret.seal(json.dumps(application.settings))
     Account.objects.filter(pk=account.pk).update(application_snapshot=snapshot)
 
 
 def was_made_by_us(integration: str, application: Application | None) -> bool:
+    """Whether an application is one that we made, perhaps for an account row that is gone by now."""
     made = MadeApplication.objects.filter(integration=integration)
     return application is not None and made.filter(application_id=application.id).exists()
 
@@ -182,20 +186,21 @@ def end_rotation(phone: PhoneNumber) -> None:
     PhoneNumber.objects.filter(pk=phone.pk, state=PhoneNumber.State.ACTIVE).update(operation=None, lease_until=None)
 
 
-def release_account(account: Account, operation_id: str, deadline: Deadline, auth_token: str | None = None) -> None:
+def release_account(account: Account, operation_id: str, provider: Provider) -> None:
     """When no line uses an account any more: undo what we made there and delete the row.
 
     An add that begins meanwhile inserts its line first and then writes `used_by`; here `used_by` is read first and then
     the lines. One of the two therefore sees the other, whatever the order.
 
-    Raises IntegrationError when the carrier cannot be asked; the row stays and `reconcile` tries again.
+    Raises IntegrationError when the carrier cannot be asked, LineBusy when somebody else has the account's lease; the
+    row stays and `reconcile` tries again.
     """
     try:
-        with leases.held(account, operation_id, deadline):
+        with leases.held(account, operation_id, provider.deadline):
             mine = Account.objects.filter(pk=account.pk, used_by=account.used_by)
             if account.lines.exists() or not mine.update(used_by=operation_id) or account.lines.exists():
                 return
-            if not drop_application(account, operation_id, auth_token, deadline):
+            if not drop_application(account, operation_id, provider):
                 return
             try:
                 with transaction.atomic():
@@ -207,7 +212,7 @@ def release_account(account: Account, operation_id: str, deadline: Deadline, aut
         return
 
 
-def drop_application(account: Account, operation_id: str, auth_token: str | None, deadline: Deadline) -> bool:
+def drop_application(account: Account, operation_id: str, provider: Provider) -> bool:
     """Delete the application that we made, or put a customer's back as it was. Says no if the account is in use again.
 
     The id is cleared first, and only while nobody else has written `used_by`: whoever comes later finds none, and waits
@@ -216,19 +221,17 @@ def drop_application(account: Account, operation_id: str, auth_token: str | None
     application_id = account.application_id
     if not Account.objects.filter(pk=account.pk, used_by=operation_id).update(application_id=""):
         return False
-    provider = connect(account.integration, account.account_id, auth_token or account.auth_token.open(), deadline)
     if not isinstance(provider, ApplicationProvider):
         return True
-    if account.application_is_customers:
-        if account.application_snapshot:
-            snapshot = json.loads(account.application_snapshot.open())
-            provider.restore_application(account.account_id, snapshot, urls_for(account))
-        return True
-    if not application_id:
-        # An add that died between making it and noting its id left one that only its name tells.
-        found = provider.find_application()
-        application_id = found.id if found else ""
-    same = Account.objects.filter(integration=account.integration, application_id=application_id or None)
-    if not same.exclude(pk=account.pk).exists():
-        provider.delete_application(application_id)
+    if account.application_is_customers and account.application_snapshot:
+        snapshot = json.loads(account.application_snapshot.open())
+        provider.restore_application(account.account_id, snapshot, urls_for(account))
+    if account.application_is_made:
+        if not application_id:
+            # An add that died between making it and noting its id left one that only its name tells.
+            found = provider.find_application()
+            application_id = found.id if found else ""
+        same = Account.objects.filter(integration=account.integration, application_id=application_id or None)
+        if not same.exclude(pk=account.pk).exists():
+            provider.delete_application(application_id)
     return True

@@ -102,12 +102,12 @@ def add_phone(
         Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most
         20 s, and 5 s more to put things back. No database transaction is open while the carrier is asked.
     """
-    credentials = Credentials(integration, account_id, auth_token, public_key)
+    credentials, deadline = Credentials(integration, account_id, auth_token, public_key), Deadline(ADD_BUDGET_S)
     addition = Addition(
-        reservation=reserve(user, number, credentials),
+        reservation=reserve(user, number, integration, deadline),
         credentials=credentials,
         refuse_conflict=on_conflict == "refuse",
-        deadline=Deadline(ADD_BUDGET_S),
+        deadline=deadline,
     )
     try:
         prepared = snapshot(addition, *prove_within_limits(addition))
@@ -123,13 +123,16 @@ def add_phone(
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def reserve(user: User, number: str, credentials: Credentials) -> PhoneNumber:
-    """Insert the row; the unique index lets one add of a number win. A dead one's reservation is settled first."""
+def reserve(user: User, number: str, integration: str, deadline: Deadline) -> PhoneNumber:
+    """Insert the row; the unique index lets one add of a number win. A dead one's reservation is settled first.
+
+    Settled with the credentials that it began with: those of this add are not proved, and may be of another carrier.
+    """
     for _ in range(2):
         row = PhoneNumber(
             user=user,
             number=number,
-            integration=credentials.integration,
+            integration=integration,
             operation_id=new_object_id(),
             lease_until=timezone.now() + LEASE,
         )
@@ -142,7 +145,7 @@ def reserve(user: User, number: str, credentials: Credentials) -> PhoneNumber:
             earlier = unfinished.filter(user=user, number=number).first()
             if earlier is None or not take_over(earlier):
                 break
-            settle_or_leave(earlier, Deadline(ADD_BUDGET_S), auth_token=credentials.auth_token)
+            settle_or_leave(earlier, deadline)
     raise PhoneExists
 
 
@@ -249,7 +252,7 @@ def undo(addition: Addition) -> None:
     if row is None:
         return  # active, or settled by somebody else
     try:
-        settle_or_leave(row, Deadline(UNDO_BUDGET_S), auth_token=addition.credentials.auth_token, just_proved=True)
+        settle_or_leave(row, Deadline(UNDO_BUDGET_S), proved_token=addition.credentials.auth_token, just_proved=True)
     except Exception as error:
         log.error("Add %s could not be undone; reconcile will try again", row.pk, exc_info=error)
 
@@ -284,8 +287,8 @@ def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tup
             continue
         if leases.take(earlier, addition.id):
             if earlier.lease_id:
-                # Its holder died: what that left at the carrier comes first, and may end with the line deleted.
-                settle_line(earlier, addition.deadline, auth_token=addition.credentials.auth_token)
+                # Its holder died: what that left at the carrier comes first. It may take longer than our lease.
+                settle_line(earlier, addition.deadline, proved_token=addition.credentials.auth_token)
             if earlier.carrier_id != found.id:
                 Line.objects.filter(pk=earlier.pk).update(carrier_id=found.id)
                 earlier.carrier_id = found.id
@@ -326,8 +329,10 @@ def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:
 
 
 def seal(settings: Settings) -> Secret:
+    """Settings as they are stored: a customer's addresses may hold secrets of the customer's."""
     return Secret.seal(json.dumps(settings))
 
 
 def overtaken() -> IntegrationError:
+    """Somebody else has settled this add, since its lease ran out."""
     return WebhookSetupFailed("The webhook set-up took too long and was taken back. Try again.", "lease taken over")

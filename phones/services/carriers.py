@@ -15,6 +15,7 @@ SETTLE_BUDGET_S = 30.0
 
 
 def connect(integration: str, account_id: str, auth_token: str, deadline: Deadline) -> Provider:
+    """A provider that speaks to one account of a carrier. Nothing is sent yet."""
     site = Site(
         public_url=settings.PUBLIC_URL,
         api_url=settings.CARRIER_API_URLS[integration],
@@ -24,5 +25,6 @@ def connect(integration: str, account_id: str, auth_token: str, deadline: Deadli
 
 
 def urls_for(account: Account) -> Urls:
+    """The addresses that the carrier shall call for this account."""
     base = f"{settings.PUBLIC_URL}/api/webhooks/{account.integration}/{account.webhook_token}"
     return Urls(answer=f"{base}/answer", status=f"{base}/status", fallback=f"{base}/fallback")

@@ -21,6 +21,7 @@ def take(row: Leased, operation_id: str) -> bool:
 
 
 def give_back(row: Leased, operation_id: str) -> None:
+    """Give up the lease, if it is still this operation's."""
     type(row)._default_manager.filter(pk=row.pk, lease_id=operation_id).update(lease_id="", lease_until=None)
 
 

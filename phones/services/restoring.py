@@ -1,18 +1,23 @@
 """Taking back what an operation did at a carrier: after a failure at once, after a crash by whoever finds it."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 from django.utils import timezone
 
-from integrations.errors import NumberNotOwned
+from integrations.base import Provider
+from integrations.errors import InvalidCredentials, NumberNotOwned
 from integrations.transport import Deadline
-from phones.models import LEASE, Line, PhoneNumber, lease_is_over
+from phones.errors import LineBusy
+from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import release_account
 from phones.services.carriers import connect, urls_for
 from workspace.fields import new_object_id
+from workspace.secrets import CannotOpen
 
 State = PhoneNumber.State
 
@@ -30,72 +35,110 @@ def take_over(row: PhoneNumber) -> bool:
     return True
 
 
-def settle(row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None, just_proved: bool = False) -> None:
+def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False) -> None:
     """End an unfinished add whose operation is ours: the carrier as before, the row gone.
 
     Args:
         row: reserved or applying, with our operation id.
         deadline: when it must be done.
-        auth_token: credentials to use instead of those that the add began with.
+        proved_token: credentials of the same account that were good a moment ago, to be tried first.
         just_proved: the number was there a moment ago, so a carrier that says it is gone is not believed yet.
 
     Raises:
-        IntegrationError: the carrier cannot be asked. The row stays as it is, to be settled later.
+        IntegrationError: the carrier cannot be asked. LineBusy: somebody else has the line. CannotOpen: a key is
+        missing. The row stays as it is, to be settled later.
     """
     line = row.line or Line.objects.filter(lease_id=row.operation_id).first()
+    tokens = known_tokens(row, line.account, proved_token) if line else []
     if line and row.state == State.APPLYING:
+        held = Line.objects.filter(pk=line.pk, lease_id=row.operation_id).exists()
+        if not held and not leases.take(line, row.operation_id):
+            raise LineBusy
         try:
-            give_line_back(line, row, auth_token or operation_token(row), deadline)
+            give_line_back(line, row, tokens, deadline)
         except NumberNotOwned:
             if just_proved:
                 raise
     PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
     if line:
-        let_line_go(line, row.operation_id, deadline, auth_token or operation_token(row))
+        let_line_go(line, row.operation_id, tokens, deadline)
 
 
-def settle_or_leave(
-    row: PhoneNumber, deadline: Deadline, *, auth_token: str | None = None, just_proved: bool = False
-) -> None:
-    """Settle; if that cannot be done now, leave the row free for the next who tries, and raise why."""
+def settle_or_leave(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False) -> None:
+    """Settle as `settle` does; if that fails, leave the row free for the next who tries, and raise why."""
     try:
-        settle(row, deadline, auth_token=auth_token, just_proved=just_proved)
+        settle(row, deadline, proved_token=proved_token, just_proved=just_proved)
     except BaseException:
         PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).update(lease_until=timezone.now())
         Line.objects.filter(lease_id=row.operation_id).update(lease_until=timezone.now())
         raise
 
 
-def operation_token(row: PhoneNumber) -> str | None:
-    return json.loads(row.operation.open())["auth_token"] if row.operation else None
-
-
-def give_line_back(line: Line, row: PhoneNumber, auth_token: str | None, deadline: Deadline) -> None:
-    """Restore the number's settings at the carrier, unless another active number needs the line."""
-    if line.phone_numbers.filter(state=State.ACTIVE).exclude(pk=row.pk).exists():
-        return
-    account = line.account
-    token = auth_token or account.auth_token.open()
-    provider = connect(account.integration, account.account_id, token, deadline)
-    provider.restore(line.carrier_id, json.loads(line.snapshot.open()), urls_for(account), account.application_id)
-
-
-def let_line_go(line: Line, operation_id: str, deadline: Deadline, auth_token: str | None = None) -> None:
-    """Give up the lease of a line; when no number is on it any more, delete it, and then its account likewise."""
-    account = line.account
-    with transaction.atomic():
-        if line.phone_numbers.exists():
-            leases.give_back(line, operation_id)
-            return
-        for unused in Line.objects.filter(pk=line.pk, lease_id=operation_id):
-            unused.delete()
-    release_account(account, operation_id, deadline, auth_token)
-
-
-def settle_line(line: Line, deadline: Deadline, *, auth_token: str | None = None) -> None:
-    """Settle what the dead holder of a line, whose lease is ours now, left on it."""
+def settle_line(line: Line, deadline: Deadline, *, proved_token: str) -> None:
+    """Settle what the dead holder of a line, whose lease is ours now, left on it. Raises as `settle` does."""
     for row in line.phone_numbers.filter(lease_is_over(), state=State.APPLYING):
         if take_over(row):
             with suppress(NumberNotOwned):
-                give_line_back(line, row, auth_token or operation_token(row), deadline)
+                give_line_back(line, row, known_tokens(row, line.account, proved_token), deadline)
             PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
+
+
+def known_tokens(row: PhoneNumber, account: Account, proved_token: str = "") -> list[str]:
+    """The credentials of the account that may be good, the likeliest first: one of them may have been rotated.
+
+    Raises CannotOpen when the keys of all are missing.
+    """
+    tokens = [proved_token]
+    for read in (lambda: operation_token(row), account.auth_token.open):
+        with suppress(CannotOpen):
+            tokens.append(read())
+    return list(dict.fromkeys(token for token in tokens if token)) or [account.auth_token.open()]
+
+
+def operation_token(row: PhoneNumber) -> str:
+    """The credentials that an unfinished operation began with; empty before it changed anything."""
+    return json.loads(row.operation.open())["auth_token"] if row.operation else ""
+
+
+def with_any_token(account: Account, tokens: list[str], deadline: Deadline, act: Callable[[Provider], None]) -> None:
+    """Do something at the carrier with the first credentials that it does not refuse."""
+    for token in tokens:
+        try:
+            act(connect(account.integration, account.account_id, token, deadline))
+            return
+        except InvalidCredentials:
+            if token == tokens[-1]:
+                raise
+
+
+def give_line_back(line: Line, row: PhoneNumber, tokens: list[str], deadline: Deadline) -> None:
+    """Restore the number's settings at the carrier, unless another active number needs the line.
+
+    Raises IntegrationError; NumberNotOwned when the number is gone.
+    """
+    if line.phone_numbers.filter(state=State.ACTIVE).exclude(pk=row.pk).exists():
+        return
+    account, snapshot = line.account, json.loads(line.snapshot.open())
+
+    def restore(provider: Provider) -> None:
+        provider.restore(line.carrier_id, snapshot, urls_for(account), account.application_id)
+
+    with_any_token(account, tokens, deadline, restore)
+
+
+def let_line_go(line: Line, operation_id: str, tokens: list[str], deadline: Deadline) -> None:
+    """Give up the lease of a line; when no number is on it any more, delete it, and then its account likewise.
+
+    Raises IntegrationError when the carrier cannot be asked about the account's application.
+    """
+    account = line.account
+    if line.phone_numbers.exists():
+        leases.give_back(line, operation_id)
+        return
+    try:
+        with transaction.atomic():
+            for unused in Line.objects.filter(pk=line.pk, lease_id=operation_id):
+                unused.delete()
+    except (IntegrityError, ProtectedError):
+        return  # a number came in between, and has the lease to give back
+    with_any_token(account, tokens, deadline, lambda provider: release_account(account, operation_id, provider))
