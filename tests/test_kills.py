@@ -333,3 +333,15 @@ def test_reconcile_does_not_bring_back_a_token_that_was_replaced_since(
 def test_the_killed_process_uses_this_database(killer: Killer, sandbox: Sandbox, tenant: Tenant):
     assert killer.run(tenant, SUBJECTS["twilio"], "", call=0) == {"ended": SUCCEEDED, "calls": 0}
     assert PhoneNumber.objects.get().user == tenant.user
+
+
+@each_carrier
+def test_who_takes_over_the_line_of_a_dead_add_settles_it_at_once(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str
+):
+    subject = SUBJECTS[name]
+    assert killer.run(tenant, subject, "phones.services.adding:read_back")["ended"] == KILLED
+    age_leases()
+    assert_envelope(add(other_tenant, subject.good.body(other_tenant.user, phoneNumber=subject.number)), "")
+    assert not PhoneNumber.objects.filter(user=tenant.user, number=subject.number).exists()
+    assert_remembers(assert_active(sandbox, subject, other_tenant, subject.number), name)
