@@ -253,7 +253,8 @@ def measure_provider(
 ) -> None:
     """Print the seconds that each add took of the provider, with shared connections and, in turn, with new ones."""
     from integrations import provider_class, transport
-    from integrations.base import ApplicationProvider, Provider, Site, Urls
+    from integrations.applications import ApplicationProvider
+    from integrations.base import Provider, Site, Urls
 
     kind = provider_class(name)
     kind.warm_up()

@@ -18,7 +18,6 @@ from integrations.errors import (
     Refused,
     RequestFailed,
     Unanswered,
-    UnknownApplication,
     WebhookSetupFailed,
 )
 from integrations.transport import Deadline, Timeouts
@@ -235,65 +234,3 @@ class Provider(ABC):
 
     def not_usable(self, why: str) -> IntegrationError:
         return NumberNotUsable(f"phoneNumber {why} at {self.label}. Check the number in the {self.label} console.")
-
-
-class ApplicationProvider(Provider):
-    """A carrier that keeps webhooks on an application, to which numbers are linked.
-
-    The number's settings are one field, `application_id`.
-    """
-
-    @abstractmethod
-    def wanted(self, urls: Urls) -> Settings:
-        """The application's settings as we want them."""
-
-    @abstractmethod
-    def find_application(self, application_id: str = "") -> Application | None:
-        """The application with this id; without one, that with our name, the oldest if there are several."""
-
-    @abstractmethod
-    def make_application(self, urls: Urls, profile_id: str) -> Application:
-        """Make an application with our name. After an unknown outcome it is looked for by name, never made twice."""
-
-    @abstractmethod
-    def point_application(self, application: Application, urls: Urls) -> None:
-        """Set the application's addresses to ours and read back."""
-
-    @abstractmethod
-    def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
-        """Put back a customer's application as it was, if its addresses are still ours. Fine if it is gone."""
-
-    @abstractmethod
-    def delete_application(self, application_id: str) -> None:
-        """Delete an application that we made (none if the id is empty) and what else of ours went with it.
-
-        Fine if it is gone.
-        """
-
-    def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
-        return bool(application_id) and settings["application_id"] == application_id
-
-    def blank(self) -> Settings:
-        return {"application_id": ""}
-
-    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
-        before = snapshot["application_id"]
-        if not self.routes_to_us(self.read(number_id), urls, application_id) or before == application_id:
-            return
-        self.link(number_id, before)
-        if self.routes_to_us(self.read(number_id), urls, application_id):
-            raise self.setup_failed("still linked to our application")
-
-    @abstractmethod
-    def link(self, number_id: str, application_id: str) -> None:
-        """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
-
-    def unknown_application(self) -> IntegrationError:
-        return UnknownApplication(f"accSId: this {self.label} account has no application with this id.")
-
-    def route_of(self, settings: Settings, application: Application | None) -> Route:
-        """An application that the customer named is no conflict, and no route of ours to be forgotten either."""
-        linked = settings["application_id"]
-        if not linked or (application and linked == application.id and application.name != self.site.application_name):
-            return Route.NONE
-        return Route.OURS if application and linked == application.id else Route.ELSEWHERE

@@ -6,7 +6,8 @@ from typing import Any
 from plivo import RestClient
 from plivo.exceptions import AuthenticationError
 
-from integrations.base import Application, ApplicationProvider, CarrierNumber, Settings, Urls, identifier
+from integrations.applications import ApplicationProvider
+from integrations.base import Application, CarrierNumber, Settings, Urls, identifier
 from integrations.errors import Refused, RequestFailed, Unanswered
 from integrations.transport import Timeouts, in_parallel, no_cookies, shared_adapter
 
@@ -94,38 +95,12 @@ class Plivo(ApplicationProvider):
             "fallback_answer_url": urls.fallback, "fallback_method": "POST",
         }  # fmt: skip
 
-    def find_application(self, application_id: str = "") -> Application | None:
-        try:
-            return self._application(application_id) if application_id else self._find_application()
-        except RequestFailed as failure:
-            self.cannot_read(failure)
-
-    def make_application(self, urls: Urls, profile_id: str) -> Application:
+    def _create_application(self, urls: Urls, profile_id: str) -> Application:
         name, settings = self.site.application_name, self.wanted(urls)
-        try:
-            made = self._request(
-                "POST", ("Application",), {"app_name": name, **settings},
-                parse=lambda reply: Application(identifier(reply.app_id), name, settings), attempts=1,
-            )  # fmt: skip
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered as failure:
-            found = self.find_application()
-            if found is None:
-                raise self.setup_failed(failure.detail) from None
-            return found
-        return made
-
-    def point_application(self, application: Application, urls: Urls) -> None:
-        self._write_application(application.id, self.wanted(urls))
-
-    def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
-        try:
-            application = self._application(application_id)
-        except RequestFailed as failure:
-            self.cannot_read(failure)
-        if application and application.settings == self.wanted(urls):
-            self._write_application(application_id, snapshot)
+        return self._request(
+            "POST", ("Application",), {"app_name": name, **settings},
+            parse=lambda reply: Application(identifier(reply.app_id), name, settings), attempts=1,
+        )  # fmt: skip
 
     def delete_application(self, application_id: str) -> None:
         if not application_id:
@@ -182,15 +157,15 @@ class Plivo(ApplicationProvider):
                 break
         return min(matches, key=lambda one: (len(one.id), one.id), default=None)
 
-    def _write_application(self, application_id: str, settings: Settings) -> None:
+    def _write_application(self, application: Application, settings: Settings) -> None:
         try:
-            self._request("POST", ("Application", application_id), dict(settings), parse=confirmed)
+            self._request("POST", ("Application", application.id), dict(settings), parse=confirmed)
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered:
             pass  # read back below
         try:
-            after = self._application(application_id)
+            after = self._application(application.id)
         except RequestFailed as failure:
             raise self.setup_failed(failure.detail) from None
         if after is None or after.settings != settings:

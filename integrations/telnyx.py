@@ -4,9 +4,11 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from integrations.base import Application, ApplicationProvider, CarrierNumber, Settings, Urls, identifier
+from integrations.applications import ApplicationProvider
+from integrations.base import Application, CarrierNumber, Settings, Urls, identifier
 from integrations.errors import Refused, RequestFailed, Unanswered
 from integrations.transport import Timeouts, in_parallel, shared_httpx_client
 
@@ -91,45 +93,20 @@ class Telnyx(ApplicationProvider):
             "status_callback": urls.status, "status_callback_method": "post",
         }  # fmt: skip
 
-    def find_application(self, application_id: str = "") -> Application | None:
-        try:
-            return self._application(application_id) if application_id else self._find_application()
-        except RequestFailed as failure:
-            self.cannot_read(failure)
-
-    def make_application(self, urls: Urls, profile_id: str) -> Application:
+    def _create_application(self, urls: Urls, profile_id: str) -> Application:
         profile_id = profile_id or self._make_profile()
-        fields = self._write_fields(self.wanted(urls), self.site.application_name, profile_id)
-        try:
-            made = self.ask(
-                lambda timeouts: application_of(self.client(timeouts).texml_applications.create(**fields).data),
-                attempts=1,
-            )
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered as failure:
-            found = self.find_application()
-            if found is None:
-                raise self.setup_failed(failure.detail) from None
-            made = found
-        return made
+        fields = write_fields(self.wanted(urls), self.site.application_name, profile_id)
+        return self.ask(
+            lambda timeouts: application_of(self.client(timeouts).texml_applications.create(**fields).data), attempts=1
+        )
 
     def point_application(self, application: Application, urls: Urls) -> None:
-        profile_id = application.profile_id
-        if application.name == self.site.application_name and not profile_id:
+        if application.name == self.site.application_name and not application.profile_id:
             try:
-                profile_id = self.ask(self._profile_id)
+                application = replace(application, profile_id=self.ask(self._profile_id))
             except RequestFailed as failure:
                 self.cannot_read(failure)
-        self._write_application(application.id, application.name, self.wanted(urls), profile_id)
-
-    def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
-        try:
-            application = self._application(application_id)
-        except RequestFailed as failure:
-            self.cannot_read(failure)
-        if application and application.settings == self.wanted(urls):
-            self._write_application(application_id, application.name, snapshot, application.profile_id)
+        super().point_application(application, urls)
 
     def delete_application(self, application_id: str) -> None:
         try:
@@ -213,31 +190,23 @@ class Telnyx(ApplicationProvider):
         )
         return [application_of(one) for one in listed(page)]
 
-    def _write_application(self, application_id: str, name: str, settings: Settings, profile_id: str) -> None:
-        fields = self._write_fields(settings, name, profile_id)
+    def _write_application(self, application: Application, settings: Settings) -> None:
+        fields = write_fields(settings, application.name, application.profile_id)
         try:
-            after = self.ask(
+            after: Application | None = self.ask(
                 lambda timeouts: application_of(
-                    self.client(timeouts).texml_applications.update(application_id, **fields).data
+                    self.client(timeouts).texml_applications.update(application.id, **fields).data
                 )
             )
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
-        except Unanswered as failure:
+        except Unanswered:
             try:
-                read = self._application(application_id)
-            except RequestFailed:
-                read = None
-            if read is None:
+                after = self._application(application.id)
+            except RequestFailed as failure:
                 raise self.setup_failed(failure.detail) from None
-            after = read
-        if after.settings != settings:
+        if after is None or after.settings != settings:
             raise self.setup_failed("the application was not changed")
-
-    @staticmethod
-    def _write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, Any]:
-        outbound = {"outbound": {"outbound_voice_profile_id": profile_id}} if profile_id else {}
-        return {"friendly_name": name, **settings, **outbound}
 
     def _profile_id(self, timeouts: Timeouts) -> str:
         """An enabled outbound voice profile, without which an application cannot call out; empty if there is none."""
@@ -296,6 +265,12 @@ def is_public_key(key: str) -> bool:
         return len(base64.b64decode(key, validate=True)) == PUBLIC_KEY_BYTES
     except (binascii.Error, ValueError):
         return False
+
+
+def write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, Any]:
+    """The body of a request that makes or changes an application: the name must be in both."""
+    outbound = {"outbound": {"outbound_voice_profile_id": profile_id}} if profile_id else {}
+    return {"friendly_name": name, **settings, **outbound}
 
 
 def settings_of(number: Any) -> Settings:

@@ -7,7 +7,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
-from integrations.base import Application, ApplicationProvider, CarrierNumber, Provider
+from integrations.applications import ApplicationProvider
+from integrations.base import Application, CarrierNumber, Provider
 from integrations.errors import WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.models import Account, MadeApplication, PhoneNumber, token_digest
