@@ -136,7 +136,7 @@ def cuts() -> Iterator[Cut]:
                 for when in ("before", "after"):
                     yield Cut(name, f"phones.services.restoring:{settling}", when, known, fails=True)
         if subject.integration != "twilio":
-            yield Cut(name, f"{provider}.make_application", "after")
+            yield Cut(name, f"{provider}._create_application", "after")
             yield Cut(name, f"{provider}.delete_application", "before", fails=True)
             yield Cut(name, f"{provider}.delete_application", "after", fails=True)
     yield Cut("telnyx without a voice profile", "integrations.telnyx:Telnyx._make_profile", "after")
