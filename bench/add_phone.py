@@ -254,13 +254,14 @@ def measure_provider(
     """Print the seconds that each add took of the provider, with shared connections and, in turn, with new ones."""
     from integrations import provider_class, transport
     from integrations.applications import ApplicationProvider
-    from integrations.base import Provider, Site, Urls
+    from integrations.base import Provider, Site
+    from integrations.webhooks import Urls
 
     kind = provider_class(name)
     kind.warm_up()
     gc.freeze()  # as the server does
     site = Site("https://phones.example.com", api_url, transport.Timeouts(3, 10))
-    urls = Urls(*(f"{site.webhooks_url}{name}/bench/{what}" for what in ("answer", "status", "fallback")))
+    urls = Urls.under(f"{site.webhooks_url}{name}/bench")
 
     def connect() -> Provider:
         return kind(account_id=account_id, auth_token=token, site=site, deadline=transport.Deadline(25))

@@ -2,8 +2,9 @@
 
 from abc import abstractmethod
 
-from integrations.base import Application, Provider, Route, Settings, Urls
+from integrations.base import Application, Provider, Route, Settings
 from integrations.errors import IntegrationError, Refused, RequestFailed, Unanswered, UnknownApplication
+from integrations.webhooks import Urls
 
 
 class ApplicationProvider(Provider):

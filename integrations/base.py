@@ -2,10 +2,12 @@
 
 import hashlib
 import random
+import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -13,6 +15,7 @@ from integrations.errors import (
     CarrierUnavailable,
     IntegrationError,
     InvalidCredentials,
+    MediaMissing,
     NumberNotOwned,
     NumberNotUsable,
     Refused,
@@ -20,7 +23,9 @@ from integrations.errors import (
     Unanswered,
     WebhookSetupFailed,
 )
+from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.transport import Deadline, Timeouts
+from integrations.webhooks import Answer, Urls, Webhook
 
 T = TypeVar("T")
 Settings = dict[str, str]
@@ -52,15 +57,6 @@ class Site:
     def application_name(self) -> str:
         """The same for all that share a PUBLIC_URL, different between installations on one carrier account."""
         return f"workspace-phones-{hashlib.sha256(self.public_url.encode()).hexdigest()[:8]}"
-
-
-@dataclass(frozen=True)
-class Urls:
-    """Our webhook addresses for one account."""
-
-    answer: str
-    status: str
-    fallback: str
 
 
 @dataclass(frozen=True)
@@ -114,6 +110,8 @@ class Provider(ABC):
     """
 
     label: ClassVar[str]
+    # Where the carrier keeps recordings, besides the address of its API.
+    media_hosts: ClassVar[re.Pattern[str]]
     account_id_name: ClassVar[str]
     auth_token_name: ClassVar[str]
 
@@ -172,6 +170,46 @@ class Provider(ABC):
     def blank(self) -> Settings:
         """The settings of a number that is routed nowhere."""
 
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def check_signature(cls, webhook: Webhook, *, auth_tokens: Iterable[str], public_key: str) -> str:
+        """Make sure that the carrier sent this.
+
+        Args:
+            auth_tokens: the account's, of which any may have signed it. Not read where the carrier has a key for it.
+            public_key: the account's webhook key, base64 (Telnyx). Without it there is nothing to check by.
+
+        Returns a digest of what was signed: the same for a repeat, different for anything else. Raises BadSignature.
+        """
+
+    @classmethod
+    @abstractmethod
+    def parse_event(cls, payload: Payload) -> CallEvent:
+        """What the fields of a webhook say. Never raises: what makes no sense says nothing."""
+
+    @classmethod
+    @abstractmethod
+    def render_answer(cls, answer: Answer, urls: Urls) -> str:
+        """The XML document that makes the carrier do this, as text."""
+
+    @abstractmethod
+    def list_calls(self, since: datetime) -> list[CallReport]:
+        """The account's calls since then, without the legs of forwarded ones, so at Telnyx only the inbound."""
+
+    @abstractmethod
+    def list_recordings(self, since: datetime) -> list[RecordingReport]:
+        """The account's recordings since then."""
+
+    @abstractmethod
+    def media_url(self, recording_id: str, known_url: str) -> str:
+        """Where the audio of a recording is now. Raises MediaMissing when the carrier does not have it any more."""
+
+    def media_auth(self) -> tuple[str, str] | None:
+        """User and password for the audio, sent to the carrier's own hosts only."""
+        return self.account_id, self.auth_token
+
     # -- asking -------------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -228,6 +266,12 @@ class Provider(ABC):
             f"{self.label} console.",
             detail,
         )
+
+    def media_missing(self) -> IntegrationError:
+        return MediaMissing(f"{self.label} does not have the audio of this recording (any more).")
+
+    def not_ready(self) -> IntegrationError:
+        return CarrierUnavailable(f"{self.label} has not finished this recording yet. Try again in a minute.")
 
     def not_owned(self) -> IntegrationError:
         return NumberNotOwned(f"This {self.label} account does not own phoneNumber. Check the number and the account.")

@@ -56,6 +56,22 @@ class WebhookSetupFailed(IntegrationError):
     code = "webhook_setup_failed"
 
 
+class MediaMissing(IntegrationError):
+    """The carrier has no audio for a recording."""
+
+    code = "not_found"
+
+
+class MediaRangeRefused(IntegrationError):
+    """The audio is shorter than the range that was asked for."""
+
+    code = "range_not_satisfiable"
+
+
+class BadSignature(Exception):
+    """A webhook that is not the carrier's. The text tells why, for the log only."""
+
+
 class RequestFailed(Exception):
     """One request to a carrier came to nothing. Stays inside this package: providers turn it into one of the above."""
 

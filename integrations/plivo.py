@@ -1,22 +1,80 @@
 """Plivo: webhooks live on an application, to which numbers are linked."""
 
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from plivo import RestClient
 from plivo.exceptions import AuthenticationError
+from plivo.utils.signature_v3 import construct_post_url, get_signature_v3
+from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, ResponseElement, SpeakElement
 
 from integrations.applications import ApplicationProvider
-from integrations.base import Application, CarrierNumber, Settings, Urls, identifier
-from integrations.errors import Refused, RequestFailed, Unanswered
+from integrations.base import Application, CarrierNumber, Settings, identifier
+from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
+from integrations.events import (
+    CallEvent,
+    CallReport,
+    CallStatus,
+    Direction,
+    Payload,
+    RecordingReport,
+    RecordingStatus,
+    amount,
+    moment,
+    party,
+    text,
+    translate,
+    whole,
+)
 from integrations.transport import Timeouts, in_parallel, no_cookies, shared_adapter
+from integrations.webhooks import (
+    FORWARDED_S,
+    SILENCE_S,
+    VOICEMAIL_S,
+    Action,
+    Answer,
+    Urls,
+    Webhook,
+    digest,
+    one_fits,
+)
 
 OFFICIAL_URL = "https://api.plivo.com"
 # https://www.plivo.com/docs/account/api/application (read 2026-11-23): limit is at most 20
 PAGE_SIZE = 20
 MAX_PAGES = 50
 DELETED = 204
+MAX_LISTED_PAGES = 500
+# Costs come without a currency; Plivo bills in US dollars.
+CURRENCY = "USD"
 APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
+
+
+# https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); `cancel` is seen in practice.
+CALL_STATUS = {
+    "queued": CallStatus.QUEUED,
+    "ringing": CallStatus.RINGING,
+    "early media": CallStatus.RINGING,
+    "in-progress": CallStatus.IN_PROGRESS,
+    "completed": CallStatus.COMPLETED,
+    "busy": CallStatus.BUSY,
+    "failed": CallStatus.FAILED,
+    "timeout": CallStatus.NO_ANSWER,
+    "no-answer": CallStatus.NO_ANSWER,
+    "cancel": CallStatus.CANCELED,
+    "canceled": CallStatus.CANCELED,
+}
+# The list of past calls tells only why one that was not answered ended. No page of the vendor's that we could read has
+# all causes: any other counts as a failure.
+UNANSWERED_STATUS = {
+    "busy line": CallStatus.BUSY,
+    "rejected": CallStatus.BUSY,
+    "no answer": CallStatus.NO_ANSWER,
+    "ring timeout reached": CallStatus.NO_ANSWER,
+    "cancelled": CallStatus.CANCELED,
+}
 
 
 class SdkError(Exception):
@@ -36,6 +94,8 @@ class Plivo(ApplicationProvider):
     """
 
     label = "Plivo"
+    # Older recordings are in Amazon's S3.
+    media_hosts = re.compile(r"(.+\.)?plivo\.com|(.+\.)?s3([.-][a-z0-9-]+)?\.amazonaws\.com")
     account_id_name = "Auth ID"
     auth_token_name = "Auth Token"
 
@@ -85,6 +145,126 @@ class Plivo(ApplicationProvider):
             self.link(number_id, "")  # the application was deleted meanwhile
         except Unanswered:
             pass  # read back by restore()
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def check_signature(cls, webhook: Webhook, *, auth_tokens: Iterable[str], public_key: str) -> str:
+        """V3: HMAC-SHA256 over the URL, the sorted fields and a nonce. V2 covers no fields and is not accepted.
+        https://docs.plivo.com/docs/voice/concepts/signature-validation (read 2026-11-23)"""
+        nonce = webhook.headers.get("X-Plivo-Signature-V3-Nonce", "")
+        # The second is signed with the main account's token also when the call is a subaccount's.
+        headers = ("X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3")
+        given = [one.strip() for name in headers for one in webhook.headers.get(name, "").split(",")]
+        if not nonce or not any(given):
+            raise BadSignature("X-Plivo-Signature-V3 or its nonce is missing")
+        signed = construct_post_url(webhook.url, webhook.form()).decode()
+        if not one_fits(given, (get_signature_v3(token, signed, nonce).decode() for token in auth_tokens)):
+            raise BadSignature("X-Plivo-Signature-V3 does not fit")
+        return digest(signed.encode())
+
+    @classmethod
+    def parse_event(cls, payload: Payload) -> CallEvent:
+        """https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23). The names of a recording's fields are
+        in no current document: their known spellings are all read."""
+        call_id = text(payload.get("CallUUID"))
+        if not call_id:
+            return CallEvent()
+        has_ended = payload.get("Event") == "Hangup"
+        call = CallReport(
+            id=call_id,
+            direction=direction_of(payload.get("Direction")),
+            caller=party(payload.get("From")),
+            callee=party(payload.get("To")),
+            status=translate(CALL_STATUS, payload.get("CallStatus"), CallStatus.UNKNOWN),
+            started_at=moment(payload.get("StartTime") or payload.get("SessionStart")),
+            answered_at=moment(payload.get("AnswerTime")),
+            ended_at=moment(payload.get("EndTime")),
+            duration_s=whole(payload.get("Duration")),
+            hangup_cause=text(payload.get("HangupCauseName") or payload.get("HangupCause")),
+            cost=amount(payload.get("TotalCost")) if has_ended else None,
+            currency=CURRENCY if has_ended else "",
+        )
+        recording_id = text(payload.get("RecordingID") or payload.get("recording_id"))
+        if not recording_id:
+            return CallEvent(call)
+        urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
+        return CallEvent(
+            call,
+            RecordingReport(
+                id=recording_id,
+                call_id=call_id,
+                status=RecordingStatus.COMPLETED,
+                started_at=from_milliseconds(payload.get("RecordingStartMs")),
+                duration_s=whole(payload.get("RecordingDuration")),
+                url=str(next(filter(None, urls), "")),
+            ),
+        )
+
+    @classmethod
+    def render_answer(cls, answer: Answer, urls: Urls) -> str:
+        """https://docs.plivo.com/docs/voice/xml/record (read 2026-11-23)"""
+        response = ResponseElement()
+        match answer.action:
+            case Action.VOICEMAIL:
+                response.add(SpeakElement(answer.spoken))
+                response.add(
+                    RecordElement(
+                        action=urls.done, redirect=False, max_length=VOICEMAIL_S, timeout=SILENCE_S, finish_on_key="#",
+                        play_beep=True, file_format="wav", callback_url=urls.recording, callback_method="POST",
+                    )
+                )  # fmt: skip
+                response.add(HangupElement())
+            case Action.FORWARD:
+                if answer.record:
+                    # Before Dial, or nothing is recorded; without a length it ends after a minute.
+                    response.add(
+                        RecordElement(
+                            start_on_dial_answer=True, redirect=False, max_length=FORWARDED_S, file_format="wav",
+                            record_channel_type="stereo", callback_url=urls.recording, callback_method="POST",
+                        )
+                    )  # fmt: skip
+                dial = DialElement(caller_id=answer.our_number, action=urls.done, time_limit=FORWARDED_S)
+                response.add(dial.add(NumberElement(answer.forward_to)))
+            case Action.REJECT:
+                response.add(HangupElement(reason="rejected"))
+            case Action.HANGUP:
+                response.add(HangupElement())
+        return response.to_string(pretty=False)
+
+    def list_calls(self, since: datetime) -> list[CallReport]:
+        return self._list("Call", "end_time__gt", since, call_of)
+
+    def list_recordings(self, since: datetime) -> list[RecordingReport]:
+        return self._list("Recording", "add_time__gt", since, recording_of)
+
+    def _list(self, resource: str, time_filter: str, since: datetime, parse: Any) -> Any:
+        """All entries since then; `parse` makes nothing of those that are of no interest."""
+        found: list[Any] = []
+        after = since.strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            for page in range(MAX_LISTED_PAGES):
+                query = {time_filter: after, "limit": PAGE_SIZE, "offset": page * PAGE_SIZE}
+                entries, is_last = self._request("GET", (resource,), query, parse=lambda reply: page_of(reply, parse))
+                found += filter(None, entries)
+                if is_last:
+                    break
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        return found
+
+    def media_url(self, recording_id: str, known_url: str) -> str:
+        if known_url:
+            return known_url
+        try:
+            url = self._request(
+                "GET", ("Recording", recording_id), parse=lambda reply: identifier(reply.recording_url), missing=404
+            )
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        if url is None:
+            raise self.media_missing()
+        return url
 
     # -- applications -------------------------------------------------------------------------------------------------
 
@@ -151,7 +331,9 @@ class Plivo(ApplicationProvider):
         matches: list[Application] = []
         for page in range(MAX_PAGES):
             query = {"app_name": name, "limit": PAGE_SIZE, "offset": page * PAGE_SIZE}
-            applications, is_last = self._request("GET", ("Application",), query, parse=page_of)
+            applications, is_last = self._request(
+                "GET", ("Application",), query, parse=lambda reply: page_of(reply, application_of)
+            )
             matches += [one for one in applications if one.name == name]
             if is_last:
                 break
@@ -200,5 +382,55 @@ def application_of(reply: Any) -> Application:
     return Application(identifier(reply.app_id), reply.app_name, settings)
 
 
-def page_of(reply: Any) -> tuple[list[Application], bool]:
-    return [application_of(one) for one in reply.objects], not getattr(reply.meta, "next", None)
+def page_of(reply: Any, parse: Any) -> tuple[list[Any], bool]:
+    return [parse(one) for one in reply.objects], not getattr(reply.meta, "next", None)
+
+
+def call_of(one: Any) -> CallReport | None:
+    """An entry of the list of past calls; None for a leg of a forwarded one."""
+    if getattr(one, "parent_call_uuid", None):
+        return None
+    cause = text(getattr(one, "hangup_cause_name", None))
+    answered_at = moment(getattr(one, "answer_time", None))
+    return CallReport(
+        id=identifier(one.call_uuid),
+        direction=direction_of(one.call_direction),
+        caller=party(one.from_number),
+        callee=party(one.to_number),
+        status=CallStatus.COMPLETED if answered_at else UNANSWERED_STATUS.get(cause.lower(), CallStatus.FAILED),
+        started_at=moment(getattr(one, "initiation_time", None)),
+        answered_at=answered_at,
+        ended_at=moment(one.end_time),
+        duration_s=whole(one.call_duration),
+        hangup_cause=cause,
+        cost=amount(one.total_amount),
+        currency=CURRENCY,
+    )
+
+
+def recording_of(one: Any) -> RecordingReport | None:
+    """An entry of the list of recordings; None for one of a conference."""
+    if not one.call_uuid:
+        return None
+    milliseconds = whole(one.recording_duration_ms)
+    return RecordingReport(
+        id=identifier(one.recording_id),
+        call_id=identifier(one.call_uuid),
+        status=RecordingStatus.COMPLETED,
+        started_at=from_milliseconds(getattr(one, "recording_start_ms", None)),
+        duration_s=None if milliseconds is None else round(milliseconds / 1000),
+        url=one.recording_url or "",
+    )
+
+
+def direction_of(theirs: object) -> Direction | None:
+    word = text(theirs).lower()
+    return Direction(word) if word in ("inbound", "outbound") else None
+
+
+def from_milliseconds(value: object) -> datetime | None:
+    """A time that is written as milliseconds since 1970."""
+    try:
+        return datetime.fromtimestamp(float(str(value)) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

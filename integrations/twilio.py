@@ -1,15 +1,34 @@
 """Twilio: webhooks live on the number itself."""
 
+import re
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 from twilio.base.exceptions import TwilioException
 from twilio.http import HttpClient
 from twilio.http.response import Response
+from twilio.request_validator import HMAC_SHA256, RequestValidator, add_port, remove_port
 from twilio.rest import Client
 
-from integrations.base import CarrierNumber, IntegrationError, Provider, Route, Settings, Urls, identifier
-from integrations.errors import InvalidCredentials, Refused, RequestFailed, Unanswered
+from integrations import twiml
+from integrations.base import CarrierNumber, IntegrationError, Provider, Route, Settings, identifier
+from integrations.errors import BadSignature, InvalidCredentials, Refused, RequestFailed, Unanswered
+from integrations.events import (
+    CallEvent,
+    CallReport,
+    CallStatus,
+    Payload,
+    RecordingReport,
+    RecordingStatus,
+    amount,
+    party,
+    translate,
+    whole,
+)
 from integrations.transport import Timeouts, in_parallel, shared_session
+from integrations.webhooks import Answer, Urls, Webhook, digest, one_fits
 
 OFFICIAL_URL = "https://api.twilio.com"
 # What a number bought in the console is set to. https://www.twilio.com/docs/voice/quickstart (read 2026-11-23)
@@ -35,6 +54,21 @@ EMPTY = {
 }  # fmt: skip
 # https://www.twilio.com/docs/iam/api/account (read 2026-11-23)
 INACTIVE = ("suspended", "closed")
+# https://www.twilio.com/docs/voice/api/call-resource#call-status-values (read 2026-11-23)
+CALL_STATUS = {
+    "queued": CallStatus.QUEUED,
+    "initiated": CallStatus.QUEUED,
+    "ringing": CallStatus.RINGING,
+    "in-progress": CallStatus.IN_PROGRESS,
+    "completed": CallStatus.COMPLETED,
+    "busy": CallStatus.BUSY,
+    "failed": CallStatus.FAILED,
+    "no-answer": CallStatus.NO_ANSWER,
+    "canceled": CallStatus.CANCELED,
+}
+# More than an account has in the hours that are listed, unless something is very wrong.
+MAX_LISTED = 10_000
+LIST_PAGE_SIZE = 1000
 
 
 class SharedHttpClient(HttpClient):
@@ -55,6 +89,7 @@ class Twilio(Provider):
     (read 2026-11-23)"""
 
     label = "Twilio"
+    media_hosts = re.compile(r"(.+\.)?twilio\.com")
     account_id_name = "Account SID"
     auth_token_name = "Auth Token"
 
@@ -121,6 +156,49 @@ class Twilio(Provider):
     def blank(self) -> Settings:
         return dict(EMPTY)
 
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def check_signature(cls, webhook: Webhook, *, auth_tokens: Iterable[str], public_key: str) -> str:
+        """HMAC-SHA1 over the URL and the sorted fields. https://www.twilio.com/docs/usage/webhooks/webhooks-security
+        (read 2026-11-23)"""
+        fields = Fields(webhook.form()) if webhook.is_form else None
+        if fields is None and not covers_body(webhook):
+            raise BadSignature("neither a form nor covered by bodySHA256")
+        url = urlsplit(webhook.url)
+        # Some of Twilio's servers sign the URL with its port, some without it.
+        spellings = remove_port(url), add_port(url)
+        given = [webhook.headers.get("X-Twilio-Signature", "")]
+        for auth_token in auth_tokens:
+            validator = RequestValidator(auth_token)
+            if one_fits(given, (validator.compute_signature(one, fields) for one in spellings)):
+                return digest(RequestValidator("").compute_signature(webhook.url, fields, HMAC_SHA256).encode())
+        raise BadSignature("X-Twilio-Signature does not fit")
+
+    @classmethod
+    def parse_event(cls, payload: Payload) -> CallEvent:
+        return twiml.parse_event(payload, CALL_STATUS)
+
+    @classmethod
+    def render_answer(cls, answer: Answer, urls: Urls) -> str:
+        return twiml.render(answer, urls)
+
+    def list_calls(self, since: datetime) -> list[CallReport]:
+        try:
+            return self.ask(lambda timeouts: self._calls_since(timeouts, since))
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+
+    def list_recordings(self, since: datetime) -> list[RecordingReport]:
+        try:
+            return self.ask(lambda timeouts: self._recordings_since(timeouts, since))
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+
+    def media_url(self, recording_id: str, known_url: str) -> str:
+        account, recording = self.account_id, quote(recording_id, safe="")
+        return f"{self.site.api_url}/2010-04-01/Accounts/{account}/Recordings/{recording}.wav"
+
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def _numbers_like(self, timeouts: Timeouts, number: str) -> list[dict[str, Any]]:
@@ -148,6 +226,16 @@ class Twilio(Provider):
             raise self.setup_failed(failure.detail) from None
         except Unanswered:
             return None
+
+    def _calls_since(self, timeouts: Timeouts, since: datetime) -> list[CallReport]:
+        calls = self.client(timeouts).calls.list(start_time_after=since, limit=MAX_LISTED, page_size=LIST_PAGE_SIZE)
+        return [call_of(one) for one in calls if not one.parent_call_sid]
+
+    def _recordings_since(self, timeouts: Timeouts, since: datetime) -> list[RecordingReport]:
+        recordings = self.client(timeouts).recordings.list(
+            date_created_after=since, limit=MAX_LISTED, page_size=LIST_PAGE_SIZE
+        )
+        return [recording_of(one) for one in recordings if one.call_sid]  # else one of a conference
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -183,3 +271,43 @@ class Twilio(Provider):
 def settings_of(number: Any) -> Settings:
     """The fields that we set and put back. Twilio writes an empty one as null or as an empty text, or leaves it out."""
     return {name: getattr(number, name) or empty for name, empty in EMPTY.items()}
+
+
+def call_of(call: Any) -> CallReport:
+    """An entry of the list of calls. Twilio has no time of the answer."""
+    return CallReport(
+        id=identifier(call.sid),
+        direction=twiml.direction_of(call.direction),
+        caller=party(call._from),
+        callee=party(call.to),
+        status=translate(CALL_STATUS, call.status, CallStatus.UNKNOWN),
+        started_at=call.start_time,
+        ended_at=call.end_time,
+        duration_s=whole(call.duration),
+        cost=amount(call.price),
+        currency=call.price_unit or "" if call.price else "",
+    )
+
+
+def recording_of(recording: Any) -> RecordingReport:
+    return RecordingReport(
+        id=identifier(recording.sid),
+        call_id=identifier(recording.call_sid),
+        status=translate(twiml.RECORDING_STATUS, recording.status, RecordingStatus.UNKNOWN),
+        started_at=recording.start_time,
+        duration_s=whole(recording.duration),
+        channels=recording.channels,
+    )
+
+
+class Fields(dict[str, list[str]]):
+    """A form as the SDK wants it."""
+
+    def getlist(self, name: str) -> list[str]:
+        return self[name]
+
+
+def covers_body(webhook: Webhook) -> bool:
+    """Whether the signed URL has the hash of a body that is no form."""
+    claimed = parse_qs(urlsplit(webhook.url).query).get("bodySHA256", [])
+    return one_fits(claimed[:1], [digest(webhook.body)])

@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import timedelta
+from enum import StrEnum
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from integrations import PROVIDERS
+from integrations.events import CallStatus, Direction, RecordingStatus
 from workspace.fields import MillisecondField, ObjectIdField, SecretField
 
 INTEGRATIONS = sorted(PROVIDERS.items())
@@ -52,6 +54,8 @@ class Account(Leased):
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
     # The last operation that relied on this row; whoever deletes the row makes sure that it is still the same.
     used_by = models.CharField(max_length=24, blank=True, editable=False)
+    # When the carrier was last asked for calls that we missed.
+    pulled_at = MillisecondField(null=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
@@ -142,45 +146,51 @@ class PhoneNumber(models.Model):
         return f"+{self.number}"
 
 
-class CallStatus(models.TextChoices):
-    QUEUED = "queued"
-    RINGING = "ringing"
-    IN_PROGRESS = "in-progress"
-    COMPLETED = "completed"
-    BUSY = "busy"
-    NO_ANSWER = "no-answer"
-    FAILED = "failed"
-    CANCELED = "canceled"
-    UNKNOWN = "unknown"
+def choices(statuses: type[StrEnum]) -> list[tuple[str, str]]:
+    return [(one.value, one.value) for one in statuses]
 
 
 class Call(models.Model):
-    """A call on a line."""
-
-    class Direction(models.TextChoices):
-        INBOUND = "inbound"
-        OUTBOUND = "outbound"
+    """A call on a line: all that its events and the carrier's lists say of it, merged (services/calls.py)."""
 
     id = ObjectIdField(primary_key=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="calls")
     line = models.ForeignKey(Line, models.SET_NULL, null=True, related_name="calls")
     carrier_id = models.CharField(max_length=128)
-    direction = models.CharField(max_length=8, choices=Direction.choices, blank=True)
+    direction = models.CharField(max_length=8, choices=choices(Direction), blank=True)
     caller = models.CharField(max_length=128, blank=True)
     callee = models.CharField(max_length=128, blank=True)
-    status = models.CharField(max_length=16, choices=CallStatus.choices, default=CallStatus.UNKNOWN)
-    started_at = MillisecondField(null=True)
+    status = models.CharField(max_length=16, choices=choices(CallStatus), default=CallStatus.UNKNOWN.value)
+    # When the carrier says that it began, or when we first heard of it: the log is sorted by it.
+    started_at = MillisecondField()
     answered_at = MillisecondField(null=True)
     ended_at = MillisecondField(null=True)
     duration_s = models.PositiveIntegerField(null=True)
-    hangup_cause = models.CharField(max_length=64, blank=True)
+    hangup_cause = models.CharField(max_length=128, blank=True)
+    cost = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+    currency = models.CharField(max_length=3, blank=True)
+    # Counts the changes: who changes a row says which one it has seen.
+    version = models.PositiveIntegerField(default=0, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "carrier_id"], name="call_once")]
+        # Each list of calls is one of some lines, newest first (services/call_log.py).
+        indexes = [
+            models.Index(fields=["line", "started_at"], name="call_newest"),
+            models.Index(fields=["line", "status", "started_at"], name="call_by_status"),
+            models.Index(fields=["line", "direction", "started_at"], name="call_by_direction"),
+        ]
 
     def __str__(self) -> str:
         return self.carrier_id
+
+    @property
+    def talked_s(self) -> int | None:
+        """How long it lasted; not every carrier says so, but then when it was answered and when it ended."""
+        if self.duration_s is None and self.answered_at and self.ended_at:
+            return round((self.ended_at - self.answered_at).total_seconds())
+        return self.duration_s
 
 
 class Recording(models.Model):
@@ -188,12 +198,14 @@ class Recording(models.Model):
 
     id = ObjectIdField(primary_key=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="recordings")
-    call = models.ForeignKey(Call, models.CASCADE, null=True, related_name="recordings")
+    call = models.ForeignKey(Call, models.CASCADE, related_name="recordings")
     carrier_id = models.CharField(max_length=128)
-    status = models.CharField(max_length=16, blank=True)
+    status = models.CharField(max_length=16, choices=choices(RecordingStatus), default=RecordingStatus.UNKNOWN.value)
+    started_at = MillisecondField(null=True)
     duration_s = models.PositiveIntegerField(null=True)
     channels = models.PositiveSmallIntegerField(null=True)
-    url = models.CharField(max_length=2000, blank=True)
+    url = models.TextField(blank=True)
+    version = models.PositiveIntegerField(default=0, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
@@ -204,13 +216,17 @@ class Recording(models.Model):
 
 
 class CallEvent(models.Model):
-    """A webhook that was accepted, as received, kept once."""
+    """A webhook that was accepted, its body as received, kept once.
+
+    `dedupe_key` is made of what the carrier signed and nothing else. Without `merged_at` it is not in the log of calls
+    yet; `reconcile` sees to that.
+    """
 
     id = ObjectIdField(primary_key=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="events")
     dedupe_key = models.CharField(max_length=64, unique=True)
     kind = models.CharField(max_length=32)
-    payload = models.JSONField()
+    payload = models.TextField()
     received_at = MillisecondField(default=timezone.now)
     merged_at = MillisecondField(null=True, db_index=True)
 

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from integrations import PROVIDERS
 from phones.models import PhoneNumber
 from phones.numbers import to_e164
-from workspace.api import WireField
+from workspace.api import WireField, wire_time
 from workspace.fields import OBJECT_ID
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -103,14 +103,14 @@ class AddPhoneSerializer(serializers.Serializer):
         return {"account_id": "", "public_key": "", **attrs}
 
 
-def added_phone(phone: PhoneNumber) -> dict[str, str]:
+def added_phone(phone: PhoneNumber) -> dict[str, str | None]:
     """`data` of a 201."""
     return {
         "_id": phone.pk,
         "userId": phone.user_id,
         "phoneNumber": phone.number,
         "integration": phone.integration,
-        "createdAt": phone.created_at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{phone.created_at.microsecond // 1000:03d}Z",
+        "createdAt": wire_time(phone.created_at),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
+from pytest_django.live_server_helper import LiveServer
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
@@ -112,3 +113,11 @@ def post(path: str, body: Any, token: str | None, **headers: str) -> Any:
 
 def add(tenant: Tenant, body: dict[str, Any], **headers: str) -> Any:
     return post("/api/call/add-phone", body, tenant.token, **headers)
+
+
+@pytest.fixture(scope="session")
+def live_server(django_db_setup: None) -> Iterator[LiveServer]:
+    """The server in threads of its own, with the tests' database, which must be there when it starts."""
+    server = LiveServer("127.0.0.1")
+    yield server
+    server.stop()

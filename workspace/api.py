@@ -1,14 +1,20 @@
 """The base of every API view: how a request is read, limited and refused."""
 
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar
 
+from django.db.models import Model, QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from users import limits
+from workspace.envelope import NOT_FOUND
 from workspace.errors import Refusal
+from workspace.fields import OBJECT_ID
 from workspace.parsers import read_json
+
+Row = TypeVar("Row", bound=Model)
 
 
 class ApiView(APIView):
@@ -21,13 +27,32 @@ class ApiView(APIView):
 
     def read(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """The body's fields as the serializer understands them. Raises Refusal for the first that is wrong."""
-        serializer = serializer_class(data=read_json(request._request))
+        return self.understand(serializer_class(data=read_json(request._request)))
+
+    def read_query(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
+        """The same for the fields of the query string, of which the last counts if one is repeated."""
+        return self.understand(serializer_class(data=request.GET.dict()))
+
+    def understand(self, serializer: serializers.Serializer) -> dict[str, Any]:
         if not serializer.is_valid():
             name: str = next(name for name in serializer.fields if name in serializer.errors)  # type: ignore[assignment]
             error = serializer.errors[name][0]
             known = error.code if error.code.startswith("invalid_") else "invalid_field"
             raise Refusal(f"{name}: {error}", code=known, field=name)
         return serializer.validated_data
+
+
+def found(rows: QuerySet[Row], id: str) -> Row:
+    """The row with this id. Raises the same Refusal if there is none, if it is not among them, or if that is no id."""
+    row = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
+    if row is None:
+        raise Refusal(NOT_FOUND, code="not_found")
+    return row
+
+
+def wire_time(moment: datetime | None) -> str | None:
+    """A time as the API writes it: ISO 8601 in UTC, with milliseconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z" if moment else None
 
 
 class WireField(serializers.CharField):

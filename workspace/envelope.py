@@ -30,6 +30,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "number_not_owned": (400, "Phone number not owned"),
     "number_not_usable": (400, "Phone number not usable"),
     "number_routed_elsewhere": (400, "Phone number is in use elsewhere"),
+    "range_not_satisfiable": (416, "Range not satisfiable"),
     "idempotency_mismatch": (422, "Idempotency key was used for another request"),
     "idempotency_in_progress": (409, "Request is still in progress"),
     "webhook_setup_failed": (500, "Webhook set-up failed"),
@@ -39,6 +40,8 @@ ERRORS: dict[str, tuple[int, str]] = {
 INTERNAL_ERROR = (
     "Something went wrong on our side and nothing was added. Try again; if it stays, send us the X-Request-ID."
 )
+
+NOT_FOUND = "There is nothing at this address. Check the path and the id."
 
 
 def success(data: Any, *, message: str, status: int = 200) -> JsonResponse:
@@ -90,7 +93,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
 
 
 def not_found() -> JsonResponse:
-    return failure("not_found", "There is nothing at this address. Check the path and the id.")
+    return failure("not_found", NOT_FOUND)
 
 
 def crash(error: Exception, request: HttpRequest) -> JsonResponse:

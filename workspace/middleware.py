@@ -1,4 +1,7 @@
-"""What holds for all of /api/: a host, a size of the body, a request id, the envelope, no caching."""
+"""What holds for all of /api/: a host, a size of the body, a request id, the envelope, no caching.
+
+Carriers at /api/webhooks/ get no envelope: what is refused there has no body at all.
+"""
 
 import re
 import uuid
@@ -11,6 +14,7 @@ from workspace import envelope
 from workspace.logs import request_id
 
 MAX_BODY_BYTES = 16 * 1024
+MAX_WEBHOOK_BYTES = 64 * 1024
 LENGTH = re.compile(r"[0-9]{1,20}")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -23,8 +27,12 @@ class ApiMiddleware:
         given = request.headers.get("X-Request-ID", "")
         mark = request_id.set(given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
         try:
-            is_api = request.path == "/api" or request.path.startswith("/api/")
-            response = self.answer(request) if is_api else self.get_response(request)
+            if request.path.startswith("/api/webhooks/"):
+                response = self.answer_carrier(request)
+            elif request.path == "/api" or request.path.startswith("/api/"):
+                response = self.answer(request)
+            else:
+                response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id.get()
             return response
         finally:
@@ -37,6 +45,14 @@ class ApiMiddleware:
         response.headers.setdefault("Cache-Control", "no-store")
         return response
 
+    def answer_carrier(self, request: HttpRequest) -> HttpResponse:
+        if is_too_large(request, MAX_WEBHOOK_BYTES):
+            return HttpResponse(status=413)
+        response = self.get_response(request)
+        if response.status_code >= 400:
+            response.content = b""
+        return response
+
 
 def refuse(request: HttpRequest) -> HttpResponse | None:
     """The reply to a request that is refused by its head alone."""
@@ -44,7 +60,11 @@ def refuse(request: HttpRequest) -> HttpResponse | None:
         request.get_host()
     except DisallowedHost:
         return envelope.failure("bad_host", "The Host header names a host that this server does not serve.")
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if not LENGTH.fullmatch(length) or int(length) > MAX_BODY_BYTES:
+    if is_too_large(request, MAX_BODY_BYTES):
         return envelope.failure("body_too_large", f"The body is too large; send at most {MAX_BODY_BYTES} bytes.")
     return None
+
+
+def is_too_large(request: HttpRequest, limit: int) -> bool:
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return not LENGTH.fullmatch(length) or int(length) > limit

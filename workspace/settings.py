@@ -107,6 +107,8 @@ CARRIER_API_URLS = {
 }
 CARRIER_CONNECT_TIMEOUT_S = seconds("CARRIER_CONNECT_TIMEOUT_S", 3)
 CARRIER_READ_TIMEOUT_S = seconds("CARRIER_READ_TIMEOUT_S", 10)
+# How long webhooks may still be signed with an auth token after we know the next one.
+TOKEN_ROTATION_WINDOW_S = whole_number("TOKEN_ROTATION_WINDOW_S", 86_400)
 
 # -- limits -------------------------------------------------------------------------------------------------------
 

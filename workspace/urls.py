@@ -1,11 +1,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from phones.webhooks import webhook
 from workspace import documentation
 from workspace.health import healthz, readyz
 
 urlpatterns = [
     path("api/call/", include("phones.urls")),
+    path("api/webhooks/<slug:integration>/<slug:token>/<slug:kind>", webhook),
     path("api/schema", documentation.schema, name="schema"),
     path("api/docs", documentation.docs, name="docs"),
     path("healthz", healthz),

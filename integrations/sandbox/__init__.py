@@ -8,8 +8,10 @@ For the demo, the tests and the benchmarks; never a part of the serving process.
         assert rounds(sandbox.ledger) <= 2
 """
 
+from .calls import PlacedCall
+from .deliveries import Delivery
 from .faults import Fault
 from .ledger import Exchange, rounds
 from .sandbox import Sandbox
 
-__all__ = ["Exchange", "Fault", "Sandbox", "rounds"]
+__all__ = ["Delivery", "Exchange", "Fault", "PlacedCall", "Sandbox", "rounds"]

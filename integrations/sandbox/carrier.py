@@ -2,11 +2,16 @@
 
 import base64
 import binascii
+import operator
 import re
+from collections.abc import Callable
+from datetime import datetime
 from email.message import Message
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
+from . import media
+from .resources import instant
 from .state import Account, State
 
 
@@ -30,10 +35,10 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A dict is sent as JSON, a text as it is, None as no body at all."""
+    """A dict is sent as JSON, a text or bytes as they are, None as no body at all."""
 
     status: int
-    body: dict[str, Any] | str | None = None
+    body: dict[str, Any] | str | bytes | None = None
     headers: dict[str, str] = {}
 
 
@@ -54,6 +59,11 @@ class Carrier:
 
     name: ClassVar[str]
     prefix: ClassVar[str]
+    media_prefix: ClassVar[str]
+    media_path: ClassVar[str]
+    """The path of a recording's file, with groups for the account and the recording. Not below `prefix`, it is the
+    whole path."""
+    media_type: ClassVar[str] = "audio/wav"
     routes: ClassVar[list[tuple[str, str, str]]]
 
     def __init__(self, state: State) -> None:
@@ -77,6 +87,8 @@ class Carrier:
     def handle(self, account: Account | None, request: Request) -> Reply:
         """Carry the request out."""
         try:
+            if file := re.fullmatch(self.media_path, request.path):
+                return self._serve_file(account, request, *file.groups())
             if account is None:
                 return self.error(401)
             self.admit(account, request)
@@ -86,6 +98,27 @@ class Carrier:
 
     def admit(self, account: Account, request: Request) -> None:
         """Refuse what this account may not do at all."""
+
+    def admit_to_file(self, caller: Account | None, owner: Account, request: Request) -> None:
+        """Refuse a request for a file; `caller` is who the credentials are of, if they are of anybody."""
+        if owner.media_auth and (caller is None or caller.id not in (owner.id, owner.owner)):
+            raise self.refuse(401)
+
+    def _serve_file(self, caller: Account | None, request: Request, name: str, recording: str) -> Reply:
+        if request.method != "GET":
+            return self.error(405)
+        owner = next((account for account in self.accounts.values() if name in (account.id, account.user_id)), None)
+        if owner is None or recording not in owner.files:
+            return self.error(404)
+        self.admit_to_file(caller, owner, request)
+        if self.state.media_redirect:
+            return Reply(302, "", {"Location": self.state.media_redirect})
+        if self.state.media_not_ready:
+            self.state.media_not_ready -= 1
+            return self.error(404)
+        content = media.wav(*owner.files[recording])
+        status, part, headers = media.cut(content, request.headers.get("Range", ""))
+        return Reply(status, part, {"Content-Type": self.media_type} | headers)
 
     def _route(self, account: Account, request: Request) -> Reply:
         methods = set()
@@ -98,6 +131,27 @@ class Carrier:
 
     def refuse(self, status: int, detail: str = "", code: int | None = None) -> CarrierError:
         return CarrierError(self.error(status, detail, code))
+
+    def within(self, text: str | None, request: Request, **bounds: str) -> bool:
+        """Whether a moment of a resource is within the bounds that the query gives: the names of its parameters for
+        `after`, `since`, `until` and `before`, the first and the last without the moment itself, and for `day`."""
+        compare: dict[str, Callable[[datetime, datetime], bool]] = {
+            "after": operator.gt,
+            "since": operator.ge,
+            "until": operator.le,
+            "before": operator.lt,
+            "day": lambda moment, day: moment.date() == day.date(),
+        }
+        for bound, name in bounds.items():
+            if not (given := request.param(name)):
+                continue
+            try:
+                limit = instant(given)
+            except ValueError:
+                raise self.refuse(400, f"{name} is no date: {given}") from None
+            if not (text and compare[bound](instant(text), limit)):
+                return False
+        return True
 
     def fields(self, request: Request) -> dict[str, Any]:
         """The body as a dict, or the carrier's 400."""

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .calls import PlacedCall
 from .carrier import Reply
 
 if TYPE_CHECKING:
@@ -40,9 +41,20 @@ def _route(sandbox: "Sandbox", method: str, name: str, body: dict[str, Any]) -> 
         case "POST", "console":
             target = {key: body[key] for key in ("number", "application") if key in body}
             return Reply(200, sandbox.console(body["carrier"], body["account"], **target, **body["set"]))
+        case "POST", "calls":
+            return Reply(200, _shown(sandbox.place_call(**body)))
         case "POST", "settings":
             sandbox.delay_s = float(body.get("delay_s", sandbox.delay_s))
+            sandbox.deliver_to = body.get("deliver_to", sandbox.deliver_to)
+            sandbox.media_not_ready = int(body.get("media_not_ready", sandbox.media_not_ready))
             sandbox.concurrency_limit = body.get("concurrency_limit", sandbox.concurrency_limit)
         case _:
             return Reply(404, {"error": "There is no such control."})
     return Reply(200, {"status": "ok"})
+
+
+def _shown(call: PlacedCall) -> dict[str, Any]:
+    shown = asdict(call)
+    for delivery in shown["requests"]:
+        delivery["body"] = delivery["body"].decode("utf-8", "replace")
+    return shown

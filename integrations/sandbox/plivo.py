@@ -1,4 +1,4 @@
-"""Plivo's REST API, version 1, as far as numbers and applications go.
+"""Plivo's REST API, version 1, as far as numbers, applications, calls and recordings go.
 
 Sources: plivo-python 4.63.0 and its fixtures, docs.plivo.com/docs/account/api/application and
 docs.plivo.com/docs/numbers/api/account-phone-number (2026-11-23). Plivo publishes no OpenAPI document.
@@ -33,12 +33,16 @@ FLAGS = {
 }
 """Flags as they are written, and the field that shows them."""
 
+CALL_FILTERS = ("call_direction", "from_number", "to_number", "parent_call_uuid", "hangup_cause_code", "hangup_source")
+
 ACCOUNT = r"/v1/Account/([A-Z0-9]{20})"
 
 
 class Plivo(Carrier):
     name = "plivo"
     prefix = "/plivo"
+    media_prefix = "/plivo-media/"
+    media_path = r"/plivo-media/v1/Account/([A-Z0-9]+)/Recording/([0-9a-f-]+)\.wav"
     routes = [
         ("GET", rf"{ACCOUNT}/", "get_account"),
         ("GET", rf"{ACCOUNT}/Number/", "list_numbers"),
@@ -49,6 +53,10 @@ class Plivo(Carrier):
         ("GET", rf"{ACCOUNT}/Application/([0-9]+)/", "get_application"),
         ("POST", rf"{ACCOUNT}/Application/([0-9]+)/", "update_application"),
         ("DELETE", rf"{ACCOUNT}/Application/([0-9]+)/", "delete_application"),
+        ("GET", rf"{ACCOUNT}/Call/", "list_calls"),
+        ("GET", rf"{ACCOUNT}/Call/([0-9a-f-]+)/", "get_call"),
+        ("GET", rf"{ACCOUNT}/Recording/", "list_recordings"),
+        ("GET", rf"{ACCOUNT}/Recording/([0-9a-f-]+)/", "get_recording"),
     ]
 
     def error(self, status: int, detail: str = "", code: int | None = None) -> Reply:
@@ -137,6 +145,36 @@ class Plivo(Carrier):
             if number["application"] == plivo_application_uri(account.id, app_id):
                 number["application"] = None
         return Reply(204)
+
+    def list_calls(self, account: Account, request: Request, auth_id: str) -> Reply:
+        """The newest first. Numbers are compared by their digits."""
+        return self._page(request, self._happened(account.calls, request, CALL_FILTERS, "end_time"))
+
+    def get_call(self, account: Account, request: Request, auth_id: str, call_uuid: str) -> Reply:
+        if call_uuid not in account.calls:
+            raise self.refuse(404)
+        return self._reply(200, **account.calls[call_uuid])
+
+    def list_recordings(self, account: Account, request: Request, auth_id: str) -> Reply:
+        return self._page(request, self._happened(account.recordings, request, ("call_uuid",), "add_time"))
+
+    def get_recording(self, account: Account, request: Request, auth_id: str, recording_id: str) -> Reply:
+        if recording_id not in account.recordings:
+            raise self.refuse(404)
+        return self._reply(200, **account.recordings[recording_id])
+
+    def _happened(
+        self, resources: dict[str, dict[str, Any]], request: Request, names: tuple[str, ...], date: str
+    ) -> list[dict[str, Any]]:
+        """What passes the filters of those names and of a date."""
+        wanted = {name: request.param(name).lstrip("+") for name in names if request.param(name)}
+        bounds = {"after": f"{date}__gt", "since": f"{date}__gte", "until": f"{date}__lte", "before": f"{date}__lt"}
+        return [
+            resource
+            for resource in reversed(resources.values())
+            if all(str(resource[name]) == value for name, value in wanted.items())
+            and self.within(resource[date], request, **bounds)
+        ]
 
     def _application_changes(self, request: Request) -> dict[str, Any]:
         """The given fields as the application will show them, or Plivo's 400."""

@@ -7,7 +7,7 @@ What a carrier has not set is null where its document allows null, else an empty
 import hashlib
 import itertools
 from datetime import UTC, datetime
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
 _CREATED = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -25,6 +25,13 @@ def rfc2822(when: datetime = _CREATED) -> str:
 def iso(when: datetime = _CREATED) -> str:
     """A date as Telnyx writes it."""
     return when.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def instant(text: str) -> datetime:
+    """The moment that a carrier or one of its customers wrote down, in ISO 8601 or as e-mail does; a date is its
+    midnight. ValueError if it is none."""
+    when = parsedate_to_datetime(text) if "," in text else datetime.fromisoformat(text)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def touch(resource: dict[str, Any]) -> None:

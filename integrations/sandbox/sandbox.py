@@ -1,19 +1,27 @@
 """The sandbox as tests, benchmarks and the demo use it: start it, script it, look at what happened."""
 
+import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .calls import PhoneCall, PlacedCall
 from .carrier import Carrier
+from .deliveries import Options
 from .faults import Fault, Faults
 from .ledger import Exchange, Ledger
 from .plivo import Plivo
+from .plivo_calls import PlivoCall
 from .server import Server
 from .state import Account, seeded
 from .telnyx import Telnyx
+from .telnyx_calls import TelnyxCall
 from .twilio import Twilio
+from .twilio_calls import TwilioCall
+
+CALLS: dict[str, type[PhoneCall]] = {"twilio": TwilioCall, "plivo": PlivoCall, "telnyx": TelnyxCall}
 
 
 class Sandbox:
@@ -34,13 +42,16 @@ class Sandbox:
         """Set when the requests that are held by faults shall be let go."""
         self._in_flight: Counter[tuple[str, str]] = Counter()
         self._serving = False
-        self._begin()
         self._server = Server(port, self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._begin()
         self.twilio_url, self.plivo_url, self.telnyx_url = (self.url + kind.prefix for kind in (Twilio, Plivo, Telnyx))
 
     def _begin(self) -> None:
         self.state = seeded()
+        self.state.origin = self.url
+        self.deliver_to: str | None = None
+        """Where webhooks are delivered, `http://127.0.0.1:8001`, in place of their own host; a reset forgets it."""
         self.carriers: list[Carrier] = [Twilio(self.state), Plivo(self.state), Telnyx(self.state)]
 
     # Running
@@ -106,6 +117,64 @@ class Sandbox:
         """Every setting at the three carriers; two snapshots are equal if nothing was changed between them."""
         with self.lock:
             return self.state.snapshot()
+
+    # Calls
+
+    def place_call(
+        self,
+        carrier: str,
+        number: str,
+        *,
+        account: str = "",
+        caller: str = "+441632960083",
+        caller_name: str = "",
+        talk_s: int = 3,
+        forward_answers: bool = True,
+        duplicate: int = 1,
+        reorder: bool = False,
+        drop: bool | Collection[str] = (),
+        tamper: bool = False,
+        replay: bool = False,
+    ) -> PlacedCall:
+        """Somebody calls a number: the carrier asks the number's webhooks and obeys them. Returns when all is over,
+        at once, for time is simulated; the call ends now.
+
+        `account`: the account's id, if not whoever has the number; KeyError if nobody has. `talk_s`: how long the
+        caller talks, 0 to hang up without a message. `forward_answers`: whether somebody answers a dialed number.
+        `duplicate`: how often each callback is delivered, each time signed anew. `reorder`: callbacks that are asked
+        for no document come after the call, the last first. `drop`: kinds of callbacks that never come (status,
+        recording, leg, action), True is all. `tamper`: a byte of each request is changed after it was signed.
+        `replay`: every request is made again after the call, the same to the byte.
+        """
+        kinds = drop if isinstance(drop, bool) else tuple(drop)
+        options = Options(caller_name, talk_s, forward_answers, duplicate, reorder, kinds, tamper, replay)
+        digits, caller = number.lstrip("+"), f"+{caller}" if caller.isdigit() else caller
+        with self.lock:
+            owner = self.state.owner(carrier, digits, account)
+        return CALLS[carrier](self, owner, digits, caller, options).run()
+
+    def expire_links(self) -> None:
+        """The links to Telnyx' files that were given so far are good no more."""
+        with self.lock:
+            self.state.link_key = secrets.token_bytes()
+
+    @property
+    def media_not_ready(self) -> int:
+        """How many of the next requests for a file get 404; a reset makes it 0."""
+        return self.state.media_not_ready
+
+    @media_not_ready.setter
+    def media_not_ready(self, count: int) -> None:
+        self.state.media_not_ready = count
+
+    @property
+    def media_redirect(self) -> str | None:
+        """Where requests for a file are redirected to; a reset makes it None."""
+        return self.state.media_redirect
+
+    @media_redirect.setter
+    def media_redirect(self, url: str | None) -> None:
+        self.state.media_redirect = url
 
     # What was asked, and what shall go wrong
 

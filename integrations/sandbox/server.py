@@ -3,6 +3,7 @@
 import copy
 import ipaddress
 import json
+import re
 import select
 import socket
 import struct
@@ -44,13 +45,14 @@ class Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(length))
         url = urlsplit(self.path)
         body = _parsed(raw, self.headers.get("Content-Type", ""))
-        carrier = next((one for one in self.server.sandbox.carriers if url.path.startswith(f"{one.prefix}/")), None)
+        carriers = self.server.sandbox.carriers
+        carrier = next((one for one in carriers if url.path.startswith((f"{one.prefix}/", one.media_prefix))), None)
         if not self._is_local():
             self._send(Reply(403, {"error": "The sandbox serves this machine only."}))
         elif url.path.startswith(control.PREFIX):
             self._send(control.handle(self.server.sandbox, self.command, url.path, body))
         elif carrier:
-            path = unquote(url.path.removeprefix(carrier.prefix))
+            path = unquote(re.sub(f"^{carrier.prefix}(?=/)", "", url.path))
             query = parse_qs(url.query, keep_blank_values=True)
             self._serve_carrier(carrier, Request(self.command, path, query, self.headers, body))
         else:
@@ -88,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 reply = carrier.error(429)
             if reply:
-                exchange.status, exchange.response = reply.status, reply.body
+                exchange.status, exchange.response = reply.status, _shown(reply.body)
             exchange.ended = time.monotonic()
         if reply is None:
             self._break()
@@ -221,7 +223,14 @@ def _parsed(raw: bytes, content_type: str) -> Any:
         return text
 
 
+def _shown(body: Any) -> Any:
+    """A body as the ledger shows it: a file by its size."""
+    return f"<{len(body)} bytes>" if isinstance(body, bytes) else body
+
+
 def _encoded(body: Any) -> bytes:
     if body is None:
         return b""
+    if isinstance(body, bytes):
+        return body
     return body.encode() if isinstance(body, str) else json.dumps(body).encode()

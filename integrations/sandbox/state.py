@@ -5,6 +5,8 @@ The secrets are made up and open nothing. A number is named by its digits, `1212
 
 import base64
 import hashlib
+import secrets
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -69,6 +71,18 @@ class Account:
     applications: dict[str, dict[str, Any]] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     trunks: list[str] = field(default_factory=list)
+    media_auth: bool = True
+    """Whether Twilio and Plivo give the files of recordings only to those with the account's credentials."""
+    calls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recordings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """What is in the file of a recording: its length in seconds and its channels."""
+    webhook_deliveries: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def user_id(self) -> str:
+        """What Telnyx calls the account in its TeXML."""
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, self.id))
 
     def signing_key(self) -> "Ed25519PrivateKey":
         """The key with which Telnyx signs this account's webhooks: made from the id, so the same in every run."""
@@ -81,6 +95,7 @@ class Account:
         return base64.b64encode(self.signing_key().public_key().public_bytes_raw()).decode()
 
     def snapshot(self) -> dict[str, Any]:
+        """The settings; what happened is none."""
         shown = ("status", "numbers", "applications", "profiles", "trunks")
         return {name: _settings(getattr(self, name)) for name in shown}
 
@@ -91,10 +106,16 @@ class State:
     def __init__(self) -> None:
         self.accounts: dict[str, dict[str, Account]] = {"twilio": {}, "plivo": {}, "telnyx": {}}
         self.ids_by_key: dict[str, str] = {}
+        self.origin = ""
+        """Where the sandbox is, for addresses of files."""
+        self.link_key = secrets.token_bytes()
+        self.media_not_ready = 0
+        self.media_redirect: str | None = None
 
     def add_account(self, carrier: str, id: str, secret: str, **fields: Any) -> Account:
-        """Open an account; `fields` are those of Account. A Telnyx account comes with a voice profile."""
-        account = Account(carrier, id, secret, **fields)
+        """Open an account; `fields` are those of Account. A Telnyx account comes with a voice profile. At Plivo files
+        are public if nobody changes that."""
+        account = Account(carrier, id, secret, **{"media_auth": carrier != "plivo"} | fields)
         self.accounts[carrier][id] = account
         if carrier == "telnyx":
             self.ids_by_key[secret] = id
@@ -114,6 +135,14 @@ class State:
     def account(self, carrier: str, name: str) -> Account:
         """The account with this id (at Telnyx also: with this API key), or KeyError."""
         return self.accounts[carrier][self.ids_by_key.get(name, name)]
+
+    def owner(self, carrier: str, digits: str, name: str = "") -> Account:
+        """The account that has the number, or KeyError; `name` is as of account(), if it must be that one."""
+        candidates = [self.account(carrier, name)] if name else self.accounts[carrier].values()
+        for account in candidates:
+            if digits in account.numbers:
+                return account
+        raise KeyError(digits)
 
     def snapshot(self) -> dict[str, Any]:
         """A deep copy of every setting, without secrets and without dates of change."""

@@ -9,9 +9,11 @@ from email.message import Message
 from math import ceil
 from typing import Any
 
-from .carrier import Carrier, CarrierError, Reply, Request, is_web_url
+from . import media
+from .carrier import CarrierError, Reply, Request, is_web_url
 from .resources import new_id, telnyx_texml_application, telnyx_voice_profile, touch
 from .state import Account
+from .telnyx_history import TelnyxHistory
 
 ERRORS = {
     400: (10015, "Bad Request"),
@@ -38,9 +40,11 @@ NAMES = ("friendly_name", "application_name", "connection_name")
 """Where the kinds of connection keep their name."""
 
 
-class Telnyx(Carrier):
+class Telnyx(TelnyxHistory):
     name = "telnyx"
     prefix = "/telnyx/v2"
+    media_prefix = "/telnyx-media/"
+    media_path = r"/telnyx-media/([0-9a-f-]+)/([0-9a-f-]+)\.wav"
     routes = [
         ("GET", r"/balance", "get_balance"),
         ("GET", r"/public_key", "get_public_key"),
@@ -59,6 +63,7 @@ class Telnyx(Carrier):
         ("POST", r"/outbound_voice_profiles", "create_profile"),
         ("GET", r"/outbound_voice_profiles/([^/]+)", "get_profile"),
         ("DELETE", r"/outbound_voice_profiles/([^/]+)", "delete_profile"),
+        *TelnyxHistory.history_routes,
     ]
 
     def authenticate(self, headers: Message) -> Account | None:
@@ -80,6 +85,15 @@ class Telnyx(Carrier):
         if account.status != "active":
             raise self.refuse(403)
 
+    def admit_to_file(self, caller: Account | None, owner: Account, request: Request) -> None:
+        """The link itself is the permission; S3, where the files are, refuses a second one."""
+        if "Authorization" in request.headers:
+            raise _storage_error(400, "InvalidArgument", "Only one auth mechanism allowed")
+        if not media.link_is_good(
+            self.state, request.path, request.param("X-Amz-Date"), request.param("X-Amz-Signature")
+        ):
+            raise _storage_error(403, "AccessDenied", "Request has expired")
+
     def get_balance(self, account: Account, request: Request) -> Reply:
         balance = {"balance": "100.00", "credit_limit": "0.00", "available_credit": "100.00", "pending": "0.00"}
         return _data(balance | {"currency": "USD", "record_type": "balance"})
@@ -93,7 +107,7 @@ class Telnyx(Carrier):
 
     def list_numbers(self, account: Account, request: Request) -> Reply:
         """The filter takes a part of a number; anything in it but digits finds nothing."""
-        filters = self._filters(request, "phone_number", "connection_id", "status")
+        filters = self.filters(request, "phone_number", "connection_id", "status")
         digits = filters.pop("phone_number", None)
         if digits is not None and len(digits) < 3:
             raise self.refuse(400, "The phone_number filter requires at least three digits.")
@@ -102,7 +116,7 @@ class Telnyx(Carrier):
             for own_digits, number in account.numbers.items()
             if (digits is None or digits in own_digits) and all(number[name] == filters[name] for name in filters)
         ]
-        return self._page(request, found, 20)
+        return self.page(request, found, 20)
 
     def get_number(self, account: Account, request: Request, number_id: str) -> Reply:
         return _data(self._find(account.numbers_by_id, number_id))
@@ -125,9 +139,9 @@ class Telnyx(Carrier):
     # What a number can be connected to
 
     def list_texml(self, account: Account, request: Request) -> Reply:
-        filters = self._filters(request, "friendly_name", "outbound_voice_profile_id")
+        filters = self.filters(request, "friendly_name", "outbound_voice_profile_id")
         profile = filters.get("outbound_voice_profile_id")
-        return self._page(
+        return self.page(
             request,
             [
                 app
@@ -138,8 +152,8 @@ class Telnyx(Carrier):
         )
 
     def list_call_control(self, account: Account, request: Request) -> Reply:
-        name = self._filters(request, "application_name][contains").get("application_name][contains")
-        return self._page(request, self._named(account, name, "call_control_application"), 20)
+        name = self.filters(request, "application_name][contains").get("application_name][contains")
+        return self.page(request, self._named(account, name, "call_control_application"), 20)
 
     def get_texml(self, account: Account, request: Request, app_id: str) -> Reply:
         return _data(self._find(account.applications, app_id, "texml_application"))
@@ -195,9 +209,9 @@ class Telnyx(Carrier):
     # Outbound voice profiles
 
     def list_profiles(self, account: Account, request: Request) -> Reply:
-        name = self._filters(request, "name][contains").get("name][contains", "")
+        name = self.filters(request, "name][contains").get("name][contains", "")
         found = [_counted(account, profile) for profile in account.profiles.values() if name in profile["name"]]
-        return self._page(request, found, 20)
+        return self.page(request, found, 20)
 
     def create_profile(self, account: Account, request: Request) -> Reply:
         given = self.fields(request)
@@ -234,7 +248,7 @@ class Telnyx(Carrier):
             if app["record_type"] == record_type and (name or "").lower() in _name(app).lower()
         ]
 
-    def _filters(self, request: Request, *known: str) -> dict[str, str]:
+    def filters(self, request: Request, *known: str) -> dict[str, str]:
         """The values of `filter[...]`. An unknown one is refused: to ignore it would find too much."""
         filters = {
             name.removeprefix("filter[").removesuffix("]"): values[0]
@@ -249,7 +263,7 @@ class Telnyx(Carrier):
         (error,) = self._errors(422, detail)
         return CarrierError(Reply(422, {"errors": [error | {"source": {"pointer": f"/{field}"}}]}))
 
-    def _page(self, request: Request, found: list[dict[str, Any]], usual_size: int) -> Reply:
+    def page(self, request: Request, found: list[dict[str, Any]], usual_size: int) -> Reply:
         number = request.number("page[number]", 1, 1, 10**9)
         size = request.number("page[size]", usual_size, 1, 250)
         if number is None or size is None:
@@ -261,6 +275,11 @@ class Telnyx(Carrier):
             "total_results": len(found),
         }
         return Reply(200, {"data": copy.deepcopy(found[(number - 1) * size : number * size]), "meta": meta})
+
+
+def _storage_error(status: int, code: str, message: str) -> CarrierError:
+    text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return CarrierError(Reply(status, text, {"Content-Type": "application/xml"}))
 
 
 def _data(resource: dict[str, Any], status: int = 200) -> Reply:

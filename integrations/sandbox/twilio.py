@@ -1,4 +1,4 @@
-"""Twilio's REST API, version 2010-04-01, as far as numbers go.
+"""Twilio's REST API, version 2010-04-01, as far as numbers, calls and recordings go.
 
 Sources: the vendor's OpenAPI document, twilio.com/docs/iam/api/account, twilio.com/docs/api/errors (2026-11-23).
 """
@@ -26,6 +26,8 @@ METHODS = {"VoiceMethod", "VoiceFallbackMethod", "StatusCallbackMethod", "SmsMet
 SIDS = {"TrunkSid": "TK", "VoiceApplicationSid": "AP", "SmsApplicationSid": "AP"}
 WRITABLE = URLS.keys() | METHODS | SIDS.keys() | {"FriendlyName", "VoiceReceiveMode", "VoiceCallerIdLookup"}
 
+CALL_FILTERS = {"to": "To", "from": "From", "status": "Status", "parent_call_sid": "ParentCallSid"}
+
 # Any shape: the example on the public page has an account called your_account_sid.
 ACCOUNT = r"/2010-04-01/Accounts/([A-Za-z0-9_-]{1,64})"
 
@@ -33,12 +35,19 @@ ACCOUNT = r"/2010-04-01/Accounts/([A-Za-z0-9_-]{1,64})"
 class Twilio(Carrier):
     name = "twilio"
     prefix = "/twilio"
+    media_prefix = "/twilio/"
+    media_path = r"/2010-04-01/Accounts/([A-Za-z0-9_-]+)/Recordings/(RE\w+)(?:\.wav)?"
+    media_type = "audio/x-wav"
     routes = [
         ("GET", rf"{ACCOUNT}\.json", "get_account"),
         ("GET", rf"{ACCOUNT}/Balance\.json", "get_balance"),
         ("GET", rf"{ACCOUNT}/IncomingPhoneNumbers\.json", "list_numbers"),
         ("GET", rf"{ACCOUNT}/IncomingPhoneNumbers/(PN\w+)\.json", "get_number"),
         ("POST", rf"{ACCOUNT}/IncomingPhoneNumbers/(PN\w+)\.json", "update_number"),
+        ("GET", rf"{ACCOUNT}/Calls\.json", "list_calls"),
+        ("GET", rf"{ACCOUNT}/Calls/(CA\w+)\.json", "get_call"),
+        ("GET", rf"{ACCOUNT}/Recordings\.json", "list_recordings"),
+        ("GET", rf"{ACCOUNT}/Recordings/(RE\w+)\.json", "get_recording"),
     ]
 
     def error(self, status: int, detail: str = "", code: int | None = None) -> Reply:
@@ -88,11 +97,7 @@ class Twilio(Carrier):
             for digits, resource in self._of_path(account, sid).numbers.items()
             if re.search(wanted, digits) and name in ("", resource["friendly_name"])
         ]
-        size = request.number("PageSize", 50, 1, 1000)
-        page = request.number("Page", 0, 0, 10**9)
-        if size is None or page is None:
-            raise self.refuse(400, "Page or PageSize is not valid")
-        return Reply(200, _page(request, "incoming_phone_numbers", found, page, size))
+        return self._page(request, "incoming_phone_numbers", found)
 
     def get_number(self, account: Account, request: Request, sid: str, number_sid: str) -> Reply:
         return Reply(200, dict(self._number(account, sid, number_sid)))
@@ -112,6 +117,51 @@ class Twilio(Carrier):
         number.update(changes)
         touch(number)
         return Reply(200, dict(number))
+
+    def list_calls(self, account: Account, request: Request, sid: str) -> Reply:
+        """The newest first. A bound on a date is inclusive: `StartTime>=2026-01-01`, of which `=` is the query's."""
+        wanted = {
+            name: request.param(parameter) for name, parameter in CALL_FILTERS.items() if request.param(parameter)
+        }
+        found = [
+            call
+            for call in reversed(self._of_path(account, sid).calls.values())
+            if all(call[name] == value for name, value in wanted.items())
+            and self._dated(call["start_time"], request, "StartTime")
+            and self._dated(call["end_time"], request, "EndTime")
+        ]
+        return self._page(request, "calls", found)
+
+    def get_call(self, account: Account, request: Request, sid: str, call_sid: str) -> Reply:
+        return Reply(200, dict(self._happened(self._of_path(account, sid).calls, call_sid)))
+
+    def list_recordings(self, account: Account, request: Request, sid: str) -> Reply:
+        found = [
+            recording
+            for recording in reversed(self._of_path(account, sid).recordings.values())
+            if request.param("CallSid") in ("", recording["call_sid"])
+            and self._dated(recording["date_created"], request, "DateCreated")
+        ]
+        return self._page(request, "recordings", found)
+
+    def get_recording(self, account: Account, request: Request, sid: str, recording_sid: str) -> Reply:
+        return Reply(200, dict(self._happened(self._of_path(account, sid).recordings, recording_sid)))
+
+    def _dated(self, text: str, request: Request, name: str) -> bool:
+        """Whether a date passes the filters of that name; without a sign it means that day."""
+        return self.within(text, request, since=f"{name}>", until=f"{name}<", day=name)
+
+    def _happened(self, resources: dict[str, dict[str, Any]], sid: str) -> dict[str, Any]:
+        if sid not in resources:
+            raise self.refuse(404, f"The requested resource {sid} was not found")
+        return resources[sid]
+
+    def _page(self, request: Request, name: str, found: list[dict[str, Any]]) -> Reply:
+        size = request.number("PageSize", 50, 1, 1000)
+        page = request.number("Page", 0, 0, 10**9)
+        if size is None or page is None:
+            raise self.refuse(400, "Page or PageSize is not valid")
+        return Reply(200, _page(request, name, found, page, size))
 
     def _checked(self, name: str, value: str) -> Any:
         """The value as it is kept, or Twilio's 400."""

@@ -208,7 +208,7 @@ def release_account(account: Account, operation_id: str, provider: Provider) -> 
                     for unused in Account.objects.filter(pk=account.pk, used_by=operation_id):
                         unused.delete()
             except (IntegrityError, ProtectedError):
-                return  # a line came in between
+                return  # a line came in between, or there are calls to be kept
     except Account.DoesNotExist:
         return
 
@@ -235,4 +235,12 @@ def drop_application(account: Account, operation_id: str, provider: Provider) ->
         same = Account.objects.filter(integration=account.integration, application_id=application_id or None)
         if not same.exclude(pk=account.pk).exists():
             provider.delete_application(application_id)
+    nothing_left = {"application_is_made": False, "application_snapshot": None}
+    Account.objects.filter(pk=account.pk, used_by=operation_id).update(**nothing_left)
     return True
+
+
+def is_released(account: Account) -> bool:
+    """Whether an account without lines is kept for its calls alone, with nothing of ours left at the carrier."""
+    at_carrier = account.application_is_made or account.application_snapshot
+    return not at_carrier and account.events.exists()

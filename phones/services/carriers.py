@@ -3,8 +3,9 @@
 from django.conf import settings
 
 from integrations import provider_class
-from integrations.base import Provider, Site, Urls
+from integrations.base import Provider, Site
 from integrations.transport import Deadline, Timeouts
+from integrations.webhooks import Urls
 from phones.models import Account
 
 # 25 s for a whole request: to add, and then, if that failed, to put things back.
@@ -27,4 +28,4 @@ def connect(integration: str, account_id: str, auth_token: str, deadline: Deadli
 def urls_for(account: Account) -> Urls:
     """The addresses that the carrier shall call for this account."""
     base = f"{settings.PUBLIC_URL}/api/webhooks/{account.integration}/{account.webhook_token}"
-    return Urls(answer=f"{base}/answer", status=f"{base}/status", fallback=f"{base}/fallback")
+    return Urls.under(base)

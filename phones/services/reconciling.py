@@ -1,6 +1,7 @@
 """`reconcile`: finish what crashes and carriers that were down left half-done. Safe to run at any time, and twice."""
 
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,14 +11,20 @@ from django.utils import timezone
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.errors import LineBusy
-from phones.models import Account, Line, PhoneNumber, lease_is_over, token_digest
+from phones.models import Account, CallEvent, Line, PhoneNumber, lease_is_over, token_digest
 from phones.services import leases
-from phones.services.accounts import Credentials, adopt_credentials, end_rotation, release_account
+from phones.services.accounts import Credentials, adopt_credentials, end_rotation, is_released, release_account
+from phones.services.calls import merge_or_leave
 from phones.services.carriers import SETTLE_BUDGET_S, connect
+from phones.services.pulling import pull
 from phones.services.restoring import let_line_go, operation_token, settle_or_leave, take_over
 from users import idempotency, limits
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
+
+# A run from cron ends before the next one begins.
+PULL_BUDGET_S = 40.0
+MAX_EVENTS = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -26,45 +33,79 @@ State = PhoneNumber.State
 
 @dataclass
 class Outcome:
-    """How many unfinished operations were settled, and how many could not be yet."""
+    """How many unfinished operations were settled, and how many could not be yet; how many events were merged; how many
+    accounts were asked for their calls, and how many could not be."""
 
     settled: int = 0
     failed: int = 0
+    merged_events: int = 0
+    pulled_accounts: int = 0
+    unanswered_accounts: int = 0
 
 
 def reconcile() -> Outcome:
-    """Settle every operation whose lease has run out, and delete what nothing uses.
+    """Settle every operation whose lease has run out, delete what nothing uses, complete the log of calls.
 
     Effects:
-        Restores settings at carriers, deletes rows. One that cannot be settled now is logged and left for the next run.
+        Restores settings at carriers, deletes rows, asks carriers for calls that we missed. What cannot be done now is
+        logged and left for the next run.
     """
     outcome = Outcome()
-    for row in PhoneNumber.objects.filter(lease_is_over(), state__in=[State.RESERVED, State.APPLYING]):
-        if take_over(row):
-            attempt(outcome, f"the add of {row}", partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)))
-    for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=timezone.now()):
-        attempt(outcome, f"the rotation by {row}", partial(finish_rotation, row))
-    for line in Line.objects.filter(lease_until__lt=timezone.now()):
-        operation_id = new_object_id()
-        if leases.take(line, operation_id):
-            attempt(outcome, f"line {line}", partial(release_line, line, operation_id))
-    for account in Account.objects.filter(lease_is_over(), lines=None):
-        attempt(outcome, f"account {account}", partial(release, account))
+    settle_operations(outcome)
     limits.forget_past_windows()
     idempotency.forget_expired()
+    unmerged = CallEvent.objects.filter(merged_at=None).select_related("account")
+    outcome.merged_events = sum(merge_or_leave(event) for event in unmerged[:MAX_EVENTS])
+    pull_accounts(outcome)
     return outcome
 
 
-def attempt(outcome: Outcome, what: str, act: Callable[[], None]) -> None:
-    """Do one thing and count how it went: whatever is wrong with it must not keep the others from their turn."""
+def settle_operations(outcome: Outcome) -> None:
+    for row in PhoneNumber.objects.filter(lease_is_over(), state__in=[State.RESERVED, State.APPLYING]):
+        if take_over(row):
+            settle(outcome, f"the add of {row}", partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)))
+    for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=timezone.now()):
+        settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
+    for line in Line.objects.filter(lease_until__lt=timezone.now()):
+        operation_id = new_object_id()
+        if leases.take(line, operation_id):
+            settle(outcome, f"line {line}", partial(release_line, line, operation_id))
+    for account in Account.objects.filter(lease_is_over(), lines=None):
+        if not is_released(account):
+            settle(outcome, f"account {account}", partial(release, account))
+
+
+def pull_accounts(outcome: Outcome) -> None:
+    """Ask the carriers for missed calls, as many accounts as time allows; which come first is left to chance."""
+    deadline = Deadline(PULL_BUDGET_S)
+    accounts = list(Account.objects.filter(lines__isnull=False).distinct())
+    random.shuffle(accounts)
+    for account in accounts:
+        if not deadline.remaining_s():
+            break
+        if attempt(f"asking account {account} for its calls", partial(pull, account)):
+            outcome.pulled_accounts += 1
+        else:
+            outcome.unanswered_accounts += 1
+
+
+def settle(outcome: Outcome, what: str, act: Callable[[], None]) -> None:
+    if attempt(what, act):
+        outcome.settled += 1
+    else:
+        outcome.failed += 1
+
+
+def attempt(what: str, act: Callable[[], None]) -> bool:
+    """Do one thing and say whether it went well: whatever is wrong must not keep the others from their turn."""
     try:
         act()
-        outcome.settled += 1
+        return True
     except Exception as error:
-        outcome.failed += 1
         foreseen = isinstance(error, IntegrationError | LineBusy | CannotOpen)
         detail = getattr(error, "detail", "")
-        log.warning("%s is not settled yet: %s (%s)", what, error, detail, exc_info=None if foreseen else error)
+        log.warning("Not done yet: %s: %s (%s)", what, error, detail, exc_info=None if foreseen else error)
+        return False
 
 
 def release_line(line: Line, operation_id: str) -> None:

@@ -1,0 +1,174 @@
+"""What carriers report about calls and recordings, in our words."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+log = logging.getLogger(__name__)
+
+# What a carrier sends has some thirty fields.
+MAX_FIELDS = 1000
+E164 = re.compile(r"\+?([0-9]{2,15})")
+MAX_TEXT = 128
+MAX_SECONDS = 10**8
+
+Payload = Mapping[str, Any]
+
+
+class Progress(StrEnum):
+    """Statuses in the order in which something goes through them."""
+
+    @property
+    def rank(self) -> int:
+        return list(type(self)).index(self)
+
+
+class CallStatus(Progress):
+    """Those from `canceled` on are final."""
+
+    UNKNOWN = "unknown"
+    QUEUED = "queued"
+    RINGING = "ringing"
+    IN_PROGRESS = "in-progress"
+    CANCELED = "canceled"
+    FAILED = "failed"
+    NO_ANSWER = "no-answer"
+    BUSY = "busy"
+    COMPLETED = "completed"
+
+    @property
+    def is_final(self) -> bool:
+        return self.rank >= CallStatus.CANCELED.rank
+
+
+class RecordingStatus(Progress):
+    UNKNOWN = "unknown"
+    IN_PROGRESS = "in-progress"
+    FAILED = "failed"
+    ABSENT = "absent"
+    COMPLETED = "completed"
+
+
+class Direction(StrEnum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+Status = TypeVar("Status", bound=Progress)
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """What one event or one entry of a carrier's list says about a call. Empty is what it does not say.
+
+    Numbers are E.164 digits; other parties (`anonymous`, `sip:…`) stay as they are. Times are in UTC. `cost` is what
+    the carrier charges, above zero, in `currency` (ISO 4217).
+    """
+
+    id: str
+    direction: Direction | None = None
+    caller: str = ""
+    callee: str = ""
+    status: CallStatus = CallStatus.UNKNOWN
+    started_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_s: int | None = None
+    hangup_cause: str = ""
+    cost: Decimal | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True)
+class RecordingReport:
+    """What is said about a recording of a call."""
+
+    id: str
+    call_id: str
+    status: RecordingStatus = RecordingStatus.UNKNOWN
+    started_at: datetime | None = None
+    duration_s: int | None = None
+    channels: int | None = None
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class CallEvent:
+    """What one webhook says. One about a leg of a forwarded call says nothing: a call is one entry in the log."""
+
+    call: CallReport | None = None
+    recording: RecordingReport | None = None
+
+
+# -- reading what carriers write --------------------------------------------------------------------------------------
+
+
+def read_payload(body: str) -> dict[str, Any]:
+    """The fields of a webhook's body: of a JSON object, or of a form, in which the last of a repeated field counts.
+
+    Raises ValueError.
+    """
+    if not body.startswith("{"):
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def translate(table: Mapping[str, Status], theirs: object, unknown: Status) -> Status:
+    """Our word for a carrier's. A word that the table lacks is logged, and is not an error: carriers add some."""
+    if theirs in (None, ""):
+        return unknown
+    ours = table.get(str(theirs).lower())
+    if ours is None:
+        log.warning("A carrier reports the status %.40r, which no table knows", theirs)
+    return ours or unknown
+
+
+def text(value: object) -> str:
+    return str(value)[:MAX_TEXT] if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def party(value: object) -> str:
+    """Who calls or is called: E.164 digits, or what the carrier writes for something that is no number."""
+    number = E164.fullmatch(text(value).strip())
+    return number[1] if number else text(value)
+
+
+def whole(value: object) -> int | None:
+    """A count or a number of seconds, which carriers also write as text or with decimals."""
+    try:
+        number = round(float(str(value)))
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number <= MAX_SECONDS else None
+
+
+def amount(value: object) -> Decimal | None:
+    """A sum of money: Twilio writes what it charges with a minus."""
+    try:
+        sum_of_money = abs(Decimal(str(value)))
+    except InvalidOperation:
+        return None
+    return sum_of_money if sum_of_money.is_finite() and sum_of_money < 10**6 else None
+
+
+def moment(value: object) -> datetime | None:
+    """A time in UTC, from ISO 8601 (with or without a zone) or RFC 2822."""
+    written = str(value or "").strip()
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            read_time = read(written)
+            return read_time.astimezone(UTC) if read_time.tzinfo else read_time.replace(tzinfo=UTC)
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None

@@ -1,0 +1,140 @@
+"""Streaming a recording from its carrier."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from integrations.base import Provider
+from integrations.errors import MediaRangeRefused
+from integrations.transport import CHUNK_BYTES, POOL_SIZE, Deadline, no_cookies, read_environment
+
+MAX_REDIRECTS = 3
+# A file is not there at once when its callback comes.
+NOT_READY_PAUSES_S = (0.5, 1.0, 2.0)
+# An hour of stereo WAV over a slow line; after that a client that still reads is cut off.
+MAX_STREAM_S = 900.0
+PASSED_ON = ("Content-Length", "Content-Range", "Accept-Ranges", "Last-Modified", "ETag")
+AUDIO = re.compile(r"audio/[a-z0-9.+-]{1,40}")
+AUDIO_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
+
+
+@dataclass
+class Media:
+    """Audio on its way: `status` is 200, or 206 for a part; `headers` are to be passed on."""
+
+    status: int
+    content_type: str
+    headers: dict[str, str]
+    response: requests.Response
+
+    def __iter__(self) -> Iterator[bytes]:
+        deadline = Deadline(MAX_STREAM_S)
+        for chunk in self.response.raw.stream(CHUNK_BYTES, decode_content=False):
+            if not deadline.remaining_s():
+                raise TimeoutError("the audio took too long")
+            yield chunk
+
+    def close(self) -> None:
+        self.response.close()
+
+
+def open_media(provider: Provider, recording_id: str, known_url: str, byte_range: str, *, may_be_new: bool) -> Media:
+    """Ask the carrier for a recording's audio; nothing of it is read yet.
+
+    Args:
+        known_url: what the carrier once said where it is; may be empty.
+        byte_range: a Range header, or empty.
+        may_be_new: wait a little for a file that is not there yet.
+
+    Raises:
+        MediaMissing, MediaRangeRefused, InvalidCredentials; CarrierUnavailable, also for an address that is not the
+        carrier's.
+    """
+    pauses = iter(NOT_READY_PAUSES_S if may_be_new else ())
+    while True:
+        response = get(provider, provider.media_url(recording_id, known_url), byte_range)
+        if response.status_code in (200, 206):
+            return Media(response.status_code, content_type(response), passed_on(response), response)
+        response.close()
+        if response.status_code == 416:
+            raise MediaRangeRefused("Range: the recording is shorter than that. Ask without Range.")
+        if response.status_code in (401, 403) and provider.media_auth():
+            raise provider.invalid_credentials(f"media answered with {response.status_code}")
+        if response.status_code not in (404, 410):
+            raise provider.unavailable(f"media answered with {response.status_code}")
+        pause_s = next(pauses, None)
+        if pause_s is None:
+            raise provider.not_ready() if may_be_new else provider.media_missing()
+        time.sleep(pause_s)
+
+
+def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
+    """One GET, with redirects followed from one admitted address to another."""
+    for _ in range(MAX_REDIRECTS + 1):
+        if not is_admitted(provider, url):
+            raise provider.unavailable("media is at an address that is not the carrier's")
+        timeouts = provider.deadline.limit(provider.site.timeouts)
+        try:
+            response = media_session().get(
+                url,
+                headers={"Accept-Encoding": "identity"} | ({"Range": byte_range} if byte_range else {}),
+                auth=provider.media_auth() if takes_credentials(provider, url) else None,
+                timeout=(timeouts.connect_s, timeouts.read_s),
+                allow_redirects=False,
+                **read_environment(url) | {"stream": True},
+            )
+        except requests.RequestException as error:
+            raise provider.unavailable(f"media: {type(error).__name__}") from None
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = urljoin(url, response.headers["Location"])
+    raise provider.unavailable("media: too many redirects")
+
+
+def is_admitted(provider: Provider, url: str) -> bool:
+    """Whether this is the carrier's: the address is from a webhook, and must not lead us into our own network."""
+    parts = urlsplit(url)
+    plain = parts.username is None and parts.port in (None, 443) and parts.scheme == "https"
+    return is_api(provider, url) or (plain and bool(provider.media_hosts.fullmatch(parts.hostname or "")))
+
+
+def takes_credentials(provider: Provider, url: str) -> bool:
+    """Whether the account's credentials may go there: to the carrier itself, not to where it stores files."""
+    return is_api(provider, url) or not (urlsplit(url).hostname or "").endswith(".amazonaws.com")
+
+
+def is_api(provider: Provider, url: str) -> bool:
+    return origin(url) == origin(provider.site.api_url)
+
+
+def origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def content_type(response: requests.Response) -> str:
+    """An audio type and nothing else, so that no browser takes what a carrier stores for a page."""
+    given = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    suffix = urlsplit(response.url).path[-4:].lower()
+    return given if AUDIO.fullmatch(given) else AUDIO_TYPES.get(suffix, "application/octet-stream")
+
+
+def passed_on(response: requests.Response) -> dict[str, str]:
+    return {name: response.headers[name] for name in PASSED_ON if name in response.headers}
+
+
+@cache
+def media_session() -> requests.Session:
+    session = requests.Session()
+    session.cookies = no_cookies()  # type: ignore[assignment]
+    session.trust_env = False  # no .netrc; proxies and certificates are given with each request
+    session.mount("http://", HTTPAdapter(pool_maxsize=POOL_SIZE))
+    session.mount("https://", HTTPAdapter(pool_maxsize=POOL_SIZE))
+    return session

@@ -1,0 +1,151 @@
+"""How the requests of a call get to the webhooks: signed, and repeated, delayed, lost or damaged as the test wants."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urldefrag, urlencode, urlsplit, urlunsplit
+
+import requests
+
+from .signing import signed
+from .state import Account
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+Kind = Literal["answer", "fallback", "action", "status", "recording", "leg"]
+Form = list[tuple[str, str]]
+
+TIMEOUT_S = 15
+
+
+@dataclass
+class Delivery:
+    """One request of a call to a webhook. `url` is the address as configured, with the fields of a GET."""
+
+    kind: Kind
+    url: str
+    body: bytes
+    headers: dict[str, str]
+    method: str = "POST"
+    reply_status: int | None = None
+    """None if there was no reply."""
+    reply_body: str = ""
+    reply_type: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return self.reply_status is not None and 200 <= self.reply_status < 300
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller does, and what happens to the carrier's requests; see Sandbox.place_call()."""
+
+    caller_name: str = ""
+    talk_s: int = 3
+    forward_answers: bool = True
+    duplicate: int = 1
+    reorder: bool = False
+    drop: bool | tuple[str, ...] = ()
+    tamper: bool = False
+    replay: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = set() if isinstance(self.drop, bool) else set(self.drop)
+        if kinds - {"status", "recording", "leg", "action"}:
+            raise ValueError(f"Of {sorted(kinds)} not all can be dropped: only status, recording, leg and action.")
+        if self.talk_s < 0 or self.duplicate < 1:
+            raise ValueError("talk_s must be 0 or more, duplicate 1 or more.")
+
+    def drops(self, kind: Kind) -> bool:
+        if kind in ("answer", "fallback"):
+            return False
+        return self.drop if isinstance(self.drop, bool) else kind in self.drop
+
+
+class Courier:
+    """Makes the requests of one call. `sent` has all of them, `on_sent` hears of each: its fields, its attempts, and
+    when it began (Unix time). HTTP is never done while the sandbox's lock is held."""
+
+    def __init__(
+        self,
+        sandbox: "Sandbox",
+        account: Account,
+        options: Options,
+        on_sent: Callable[[Form, list[Delivery], float], None],
+    ) -> None:
+        self.sent: list[Delivery] = []
+        self._sandbox = sandbox
+        self._account = account
+        self._options = options
+        self._on_sent = on_sent
+        self._queue: list[tuple[Kind, str, str, Form]] = []
+        self._http = requests.Session()
+        self._http.trust_env = False
+
+    def ask(self, kind: Kind, url: str, method: str, form: Form) -> Delivery:
+        """Ask for a document. Of an action's duplicates the first reply counts."""
+        return self._deliver(kind, url, method, form, self._options.duplicate if kind == "action" else 1)
+
+    def tell(self, kind: Kind, url: str, method: str, form: Form) -> None:
+        """Make a callback that is asked for nothing; none without an address."""
+        if not url or self._options.drops(kind):
+            return
+        if self._options.reorder:
+            self._queue.append((kind, url, method, form))
+        else:
+            self._deliver(kind, url, method, form, self._options.duplicate)
+
+    def finish(self) -> None:
+        """Deliver what waited for the end of the call, and everything once more if told to."""
+        for kind, url, method, form in reversed(self._queue):
+            self._deliver(kind, url, method, form, self._options.duplicate)
+        if self._options.replay:
+            for old in list(self.sent):
+                self._send(Delivery(old.kind, old.url, old.body, old.headers, old.method))
+        self._http.close()
+
+    def _deliver(self, kind: Kind, url: str, method: str, form: Form, times: int) -> Delivery:
+        """Make a request so often, each time signed anew; returns the first."""
+        url, method = urldefrag(url).url, method.upper()
+        if method == "GET":
+            url += ("&" if urlsplit(url).query else "?") + urlencode(form)
+        attempts, began = [], time.time()
+        for _ in range(times):
+            body, headers = signed(self._account, url, [] if method == "GET" else form)
+            delivery = Delivery(kind, url, body, headers, method)
+            if self._options.tamper:
+                delivery = _tampered(delivery)
+            attempts.append(self._send(delivery))
+        with self._sandbox.lock:
+            self._on_sent(form, attempts, began)
+        return attempts[0]
+
+    def _send(self, delivery: Delivery) -> Delivery:
+        self.sent.append(delivery)
+        url = self._address(delivery.url)
+        prepared = requests.Request(delivery.method, url, delivery.headers, data=delivery.body or None).prepare()
+        prepared.url = url  # as it was signed, not as the library would write it
+        try:
+            reply = self._http.send(prepared, timeout=TIMEOUT_S, allow_redirects=False)
+        except requests.RequestException:
+            return delivery
+        delivery.reply_status, delivery.reply_body = reply.status_code, reply.content.decode("utf-8", "replace")
+        delivery.reply_type = reply.headers.get("Content-Type", "")
+        return delivery
+
+    def _address(self, url: str) -> str:
+        if self._sandbox.deliver_to is None:
+            return url
+        target = urlsplit(self._sandbox.deliver_to)
+        return urlunsplit(urlsplit(url)._replace(scheme=target.scheme, netloc=target.netloc))
+
+
+def _tampered(delivery: Delivery) -> Delivery:
+    """The request with its last byte changed: of the body, or of the address if there is no body."""
+    if delivery.body:
+        last = b"1" if delivery.body.endswith(b"0") else b"0"
+        return replace(delivery, body=delivery.body[:-1] + last)
+    return replace(delivery, url=delivery.url[:-1] + ("1" if delivery.url.endswith("0") else "0"))

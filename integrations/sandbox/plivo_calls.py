@@ -1,0 +1,313 @@
+"""Calls that obey Plivo XML, and what Plivo says of them in its webhooks and in the resources that it keeps.
+
+Sources: docs.plivo.com/docs/voice/xml, docs.plivo.com/docs/voice/troubleshooting/hangup-causes, plivo-python 4.63.0 and
+its fixtures (2026-11-23).
+"""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import urljoin
+from xml.etree.ElementTree import Element
+
+from . import media
+from .calls import GREETING_S, Document, Ended, PhoneCall, Recording, Route, element_text, seconds
+from .deliveries import Form
+
+RATE = "0.00550"
+RECORD_S = 60
+"""What Record cuts at when it is not told."""
+
+
+class Hangup(NamedTuple):
+    """Why a call ended: Plivo's code and name, who ended it, and the cause as the telephone network names it."""
+
+    code: int
+    name: str
+    source: str
+    cause: str = "NORMAL_CLEARING"
+
+
+BY_CALLER = Hangup(4000, "Normal Hangup", "Caller")
+BY_XML = Hangup(4000, "Normal Hangup", "Answer XML")
+END_OF_XML = Hangup(4010, "End Of XML Instructions", "Plivo")
+BUSY = Hangup(3010, "Busy Line", "Answer XML", "USER_BUSY")
+REJECTED = Hangup(3020, "Rejected", "Answer XML", "CALL_REJECTED")
+NO_DOCUMENT = Hangup(7011, "Error Reaching Answer URL", "Error")
+NO_ANSWER = Hangup(3000, "No Answer", "Carrier", "NO_ANSWER")
+
+
+class PlivoCall(PhoneCall):
+    verbs = {
+        "Speak": "speak",
+        "Play": "pass_by",
+        "Wait": "pass_by",
+        "Record": "record_message",
+        "Dial": "dial",
+        "Hangup": "hang_up",
+        "Redirect": "redirect",
+    }
+    refusals = ("Hangup",)
+    hangup = END_OF_XML
+    _in_dial: tuple[Document, Element] | None = None
+    """The Record that waits for somebody to answer a Dial."""
+    _in_session: tuple[Document, Element] | None = None
+    """The Record that goes on in the background."""
+
+    def new_call_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def find_route(self) -> Route | None:
+        number = self.account.numbers[self.placed.number]
+        app_id = (number["application"] or "").rstrip("/").rpartition("/")[2]
+        app = self.account.applications.get(app_id, {})
+        usable = number["active"] and number["voice_enabled"] and app.get("enabled") and app["answer_url"]
+        if not usable or self.account.status != "active":
+            return None
+        return Route(
+            app["answer_url"],
+            app["answer_method"],
+            app["fallback_answer_url"],
+            app["fallback_method"],
+            app["hangup_url"] or app["answer_url"],  # Plivo's default: docs.plivo.com/docs/account/api/application
+            app["hangup_method"],
+        )
+
+    def fields(self, status: str) -> Form:
+        form = [*self._parties(status), ("Event", "StartApp"), ("BillRate", RATE)]
+        return [*form, ("SessionStart", str(self.started.replace(tzinfo=None)))]
+
+    def _parties(self, status: str) -> Form:
+        return [
+            ("CallUUID", self.placed.id),
+            ("From", self._caller),
+            ("To", self.placed.number),
+            ("CallerName", self.options.caller_name or self.placed.caller),
+            ("CallStatus", status),
+            ("Direction", "inbound"),
+            ("ParentAuthID", self.account.id),
+        ]
+
+    @property
+    def _caller(self) -> str:
+        return self.placed.caller.lstrip("+")
+
+    def on_end(self) -> None:
+        if self._in_session and self.talked_s:
+            document, record = self._in_session
+            self._record(document, record, min(self.talked_s, seconds(record, "maxLength", RECORD_S)))
+        duration_s = self.placed.duration_s
+        form = [
+            *self._parties(self.placed.status),
+            ("Event", "Hangup"),
+            ("Duration", str(duration_s)),
+            ("BillDuration", str(_billed(duration_s))),
+            ("BillRate", RATE),
+            ("TotalCost", _cost(duration_s)),
+            ("HangupCause", self._hangup.cause),
+            ("HangupCauseName", self._hangup.name),
+            ("HangupCauseCode", str(self._hangup.code)),
+            ("HangupSource", self._hangup.source),
+            ("StartTime", _utc(self.started)),
+            ("AnswerTime", _utc(self.started) if self.answered else ""),
+            ("EndTime", _utc(self.ended)),
+        ]
+        self.tell("status", self.route.status, self.route.status_method, form)
+
+    @property
+    def _hangup(self) -> Hangup:
+        return NO_DOCUMENT if self.placed.status == "failed" else self.hangup
+
+    # Verbs
+
+    def speak(self, document: Document, verb: Element) -> None:
+        self.placed.spoken.append(element_text(verb))
+
+    def pass_by(self, document: Document, verb: Element) -> None:
+        """Takes time only, and nothing here does."""
+
+    def hang_up(self, document: Document, verb: Element) -> None:
+        """As the first element, with a reason, it refuses the call; the status of an inbound call is completed even
+        then, so says the docs page on callbacks."""
+        reason = verb.get("reason")
+        if reason and not self.answered:
+            self.hangup = BUSY if reason == "busy" else REJECTED
+        else:
+            if not self.answered:
+                self._answer()
+            self.hangup = BY_XML
+        raise Ended
+
+    def redirect(self, document: Document, verb: Element) -> Document:
+        return self.ask("answer", urljoin(document.url, element_text(verb)), verb.get("method", "POST"))
+
+    def record_message(self, document: Document, verb: Element) -> Document | None:
+        """A Record of a Dial does nothing now, and nothing ever if no Dial comes after it; one of the session lasts
+        as long as the call."""
+        if verb.get("startOnDialAnswer") == "true":
+            self._in_dial = (document, verb)
+            return None
+        if verb.get("recordSession") == "true":
+            self._in_session = (document, verb)
+            return None
+        duration_s = self.talk(seconds(verb, "maxLength", RECORD_S))
+        if not duration_s:
+            self.hangup = BY_CALLER
+            raise Ended
+        recording = self._record(document, verb, duration_s)
+        return self._act(document, verb, [*_recording_fields(recording), ("Digits", verb.get("finishOnKey", "#")[-1:])])
+
+    def dial(self, document: Document, verb: Element) -> Document | None:
+        """The first number answers, if any does; the caller and the other side talk, the other side hangs up."""
+        numbers = verb.findall("Number")
+        duration_s = self.talk(seconds(verb, "timeLimit", 14400)) if self.options.forward_answers else 0
+        legs = [(str(uuid.uuid4()), element_text(number)) for number in numbers]
+        self.placed.dialed += [to for _, to in legs]
+        if not legs:
+            return None
+        for position, (leg, to) in enumerate(legs):
+            with self.sandbox.lock:
+                self._keep_leg(leg, to, duration_s if position == 0 else 0, verb)
+        leg, to = legs[0]
+        if duration_s:
+            self._tell_of_leg(document, verb, leg, to, duration_s)
+            if self._in_dial:
+                record_document, record = self._in_dial
+                self._record(record_document, record, min(duration_s, seconds(record, "maxLength", RECORD_S)))
+        more = [
+            ("DialStatus", "completed" if duration_s else "no-answer"),
+            ("DialRingStatus", "true"),
+            ("DialHangupCause", (BY_CALLER if duration_s else NO_ANSWER).cause),
+            ("DialALegUUID", self.placed.id),
+            ("DialBLegUUID", leg if duration_s else ""),
+        ]
+        return self._act(document, verb, more)
+
+    def _act(self, document: Document, verb: Element, more: Form) -> Document | None:
+        """Ask the action of an element; its answer is obeyed unless the element says not to redirect."""
+        url, method = document.url_of(verb, "action"), verb.get("method", "POST")
+        if verb.get("redirect") == "false":
+            self.tell("action", url, method, [*self.fields("in-progress"), *more])
+            return None
+        return self.ask("action", url, method, more) if url else None
+
+    def _record(self, document: Document, verb: Element, duration_s: int) -> Recording:
+        recording = self.record("Record", 2 if verb.get("recordChannelType") == "stereo" else 1, duration_s)
+        form = [*self._parties("in-progress"), ("Event", "RecordStop"), *_recording_fields(recording)]
+        url = document.url_of(verb, "callbackUrl")
+        self.tell_after_the_end("recording", url, verb.get("callbackMethod", "POST"), form)
+        return recording
+
+    def _tell_of_leg(self, document: Document, verb: Element, leg: str, to: str, duration_s: int) -> None:
+        for action in ("answer", "connected", "hangup"):
+            form = [
+                *self._parties("in-progress"),
+                ("Event", "DialHangup" if action == "hangup" else "DialAnswer"),
+                ("DialAction", action),
+                ("DialALegUUID", self.placed.id),
+                ("DialBLegUUID", leg),
+                ("DialBLegFrom", verb.get("callerId") or self._caller),
+                ("DialBLegTo", to),
+                ("DialBLegStatus", action),
+            ]
+            if action == "hangup":
+                form += [
+                    ("DialBLegDuration", str(duration_s)),
+                    ("DialBLegBillDuration", str(_billed(duration_s))),
+                    ("DialBLegBillRate", RATE),
+                    ("DialBLegTotalCost", _cost(duration_s)),
+                    ("DialBLegHangupCause", BY_CALLER.cause),
+                    ("DialBLegHangupCauseName", BY_CALLER.name),
+                    ("DialBLegHangupCauseCode", str(BY_CALLER.code)),
+                    ("DialBLegHangupSource", "Call recipient"),
+                ]
+            url = document.url_of(verb, "callbackUrl")
+            self.tell("leg", url, verb.get("callbackMethod", "POST"), form)
+
+    # Resources
+
+    def new_recording(self, source: str, channels: int, duration_s: int) -> Recording:
+        id = str(uuid.uuid4())
+        url = media.plivo_url(self.sandbox.state, self.account, id)
+        return Recording(id, url, source, channels, duration_s, self.started + timedelta(seconds=GREETING_S))
+
+    def keep_recording(self, recording: Recording) -> None:
+        self.account.recordings[recording.id] = {
+            "recording_id": recording.id,
+            "call_uuid": self.placed.id,
+            "conference_name": None,
+            "recording_url": recording.url,
+            "recording_format": "wav",
+            "recording_type": "normal",
+            "recording_duration_ms": f"{recording.duration_s * 1000}.00000",
+            "recording_start_ms": f"{_ms(recording.started)}.00000",
+            "recording_end_ms": f"{_ms(recording.ended)}.00000",
+            "add_time": str(recording.ended),
+            "rounded_recording_duration": _billed(recording.duration_s),
+            "recording_storage_duration": 0,
+            "recording_storage_rate": 0.0,
+            "monthly_recording_storage_amount": 0.0,
+            "resource_uri": f"/v1/Account/{self.account.id}/Recording/{recording.id}/",
+        }
+
+    def keep_call(self) -> None:
+        self._keep(
+            self.placed.id, None, "inbound", self._caller, self.placed.number, self.placed.duration_s, self._hangup
+        )
+
+    def _keep_leg(self, leg: str, to: str, duration_s: int, verb: Element) -> None:
+        caller = verb.get("callerId") or self._caller
+        hangup = BY_CALLER._replace(source="Call recipient") if duration_s else NO_ANSWER
+        self._keep(leg, self.placed.id, "outbound", caller, to, duration_s, hangup)
+
+    def _keep(
+        self, id: str, parent: str | None, direction: str, caller: str, called: str, duration_s: int, hangup: Hangup
+    ) -> None:
+        self.account.calls[id] = {
+            "call_uuid": id,
+            "parent_call_uuid": parent,
+            "call_direction": direction,
+            "call_state": "ANSWER" if duration_s else "NO_ANSWER",
+            "from_number": caller,
+            "to_number": called,
+            "initiation_time": str(self.started),
+            "answer_time": str(self.started) if duration_s else None,
+            "end_time": str(self.started + timedelta(seconds=duration_s)),
+            "call_duration": duration_s,
+            "bill_duration": duration_s,
+            "billed_duration": _billed(duration_s),
+            "total_amount": _cost(duration_s),
+            "total_rate": RATE,
+            "hangup_cause_code": hangup.code,
+            "hangup_cause_name": hangup.name,
+            "hangup_source": hangup.source,
+            "resource_uri": f"/v1/Account/{self.account.id}/Call/{id}/",
+        }
+
+
+def _recording_fields(recording: Recording) -> Form:
+    return [
+        ("RecordUrl", recording.url),
+        ("RecordingID", recording.id),
+        ("RecordingDuration", str(recording.duration_s)),
+        ("RecordingDurationMs", str(recording.duration_s * 1000)),
+        ("RecordingStartMs", str(_ms(recording.started))),
+        ("RecordingEndMs", str(_ms(recording.ended))),
+    ]
+
+
+def _billed(duration_s: int) -> int:
+    """Whole minutes, in seconds."""
+    return (duration_s + 59) // 60 * 60
+
+
+def _cost(duration_s: int) -> str:
+    return f"{_billed(duration_s) // 60 * float(RATE):.5f}"
+
+
+def _utc(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ms(when: datetime) -> int:
+    return int(when.timestamp() * 1000)

@@ -1,0 +1,126 @@
+"""What Telnyx' TeXML has in common with Twilio: the verbs of an answer and the fields of a webhook.
+
+https://www.twilio.com/docs/voice/twiml and https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs
+(read 2026-11-23)
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from twilio.twiml.voice_response import Dial, VoiceResponse
+
+from integrations.events import (
+    CallEvent,
+    CallReport,
+    CallStatus,
+    Direction,
+    Payload,
+    RecordingReport,
+    RecordingStatus,
+    moment,
+    party,
+    text,
+    translate,
+    whole,
+)
+from integrations.webhooks import FORWARDED_S, SILENCE_S, VOICEMAIL_S, Action, Answer, Urls
+
+# https://www.twilio.com/docs/voice/api/recording#recording-status-values and
+# https://developers.telnyx.com/api-reference/callbacks/texml-recording-status (read 2026-11-23)
+RECORDING_STATUS = {
+    "in-progress": RecordingStatus.IN_PROGRESS,
+    "processing": RecordingStatus.IN_PROGRESS,
+    "paused": RecordingStatus.IN_PROGRESS,
+    "stopped": RecordingStatus.IN_PROGRESS,
+    "completed": RecordingStatus.COMPLETED,
+    "absent": RecordingStatus.ABSENT,
+    "failed": RecordingStatus.FAILED,
+}
+CHANNELS = {"1": 1, "2": 2, "single": 1, "mono": 1, "dual": 2, "stereo": 2}
+
+
+def render(answer: Answer, urls: Urls) -> str:
+    """The document for an answer. Every recording is reported to `urls.recording`."""
+    response = VoiceResponse()
+    reported = {"recording_status_callback": urls.recording, "recording_status_callback_event": "completed absent"}
+    match answer.action:
+        case Action.VOICEMAIL:
+            response.say(answer.spoken)
+            # Without `action` the carrier asks for this document again after the message, and greets without end.
+            response.record(
+                action=urls.done,
+                max_length=VOICEMAIL_S,
+                timeout=SILENCE_S,
+                finish_on_key="#",
+                play_beep=True,
+                **reported,
+            )
+            response.hangup()
+        case Action.FORWARD:
+            recorded = {"record": "record-from-answer-dual", **reported} if answer.record else {}
+            dial = Dial(
+                caller_id=f"+{answer.our_number}",
+                answer_on_bridge=True,
+                action=urls.done,
+                time_limit=FORWARDED_S,
+                **recorded,
+            )
+            dial.number(f"+{answer.forward_to}")
+            response.append(dial)
+        case Action.REJECT:
+            response.reject()
+        case Action.HANGUP:
+            response.hangup()
+    return response.to_xml()
+
+
+def parse_event(payload: Payload, call_status: Mapping[str, CallStatus]) -> CallEvent:
+    """What a webhook's fields say of the call and, where one is named, of its recording."""
+    call_id = text(payload.get("CallSid"))
+    if not call_id or payload.get("ParentCallSid"):
+        return CallEvent()
+    return CallEvent(call_of(call_id, payload, call_status), recording_of(call_id, payload))
+
+
+def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus]) -> CallReport:
+    status = translate(call_status, payload.get("CallStatus"), CallStatus.UNKNOWN)
+    at, duration_s = moment(payload.get("Timestamp")), whole(payload.get("CallDuration"))
+    # Twilio tells only when a call ended and how long it lasted.
+    talked_since = at - timedelta(seconds=duration_s) if at and status.is_final and duration_s is not None else None
+    return CallReport(
+        id=call_id,
+        direction=direction_of(payload.get("Direction")),
+        caller=party(payload.get("From")),
+        callee=party(payload.get("To")),
+        status=status,
+        started_at=moment(payload.get("CallInitiatedAt")) or talked_since or at,
+        answered_at=moment(payload.get("AnsweredTime"))
+        or (at if status is CallStatus.IN_PROGRESS else None)
+        or (talked_since if duration_s else None),
+        ended_at=at if status.is_final else None,
+        duration_s=duration_s,
+        hangup_cause=text(payload.get("HangupCause") or payload.get("ErrorMessage")),
+    )
+
+
+def recording_of(call_id: str, payload: Payload) -> RecordingReport | None:
+    recording_id = text(payload.get("RecordingSid"))
+    if not recording_id:
+        return None
+    return RecordingReport(
+        id=recording_id,
+        call_id=call_id,
+        status=translate(RECORDING_STATUS, payload.get("RecordingStatus"), RecordingStatus.UNKNOWN),
+        started_at=moment(payload.get("RecordingStartTime")),
+        duration_s=whole(payload.get("RecordingDuration")),
+        channels=CHANNELS.get(text(payload.get("RecordingChannels"))),
+        url=str(payload.get("RecordingUrl") or ""),
+    )
+
+
+def direction_of(theirs: object) -> Direction | None:
+    """`inbound`; `outbound-api`, `outbound-dial`, `outbound`; Telnyx' TeXML may leave it out."""
+    word = text(theirs)
+    if word.startswith("out"):
+        return Direction.OUTBOUND
+    return Direction.INBOUND if word.startswith("in") else None

@@ -1,0 +1,72 @@
+"""The log of calls and the recordings, for the workspace's clients."""
+
+import re
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from rest_framework.request import Request
+
+from phones.call_serializers import CallQuerySerializer, shown_call
+from phones.models import PhoneNumber
+from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
+from phones.services.media import recording_media
+from users.authentication import token_of
+from workspace import envelope
+from workspace.api import ApiView, found
+from workspace.errors import Refusal
+
+RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
+
+
+class CallsView(ApiView):
+    """The calls of all numbers of the workspace."""
+
+    http_method_names = ["get"]
+
+    def get(self, request: Request) -> HttpResponse:
+        return self.page(request, active_numbers(token_of(request).workspace_id))
+
+    def page(self, request: Request, numbers: QuerySet[PhoneNumber]) -> HttpResponse:
+        query = self.read_query(request, CallQuerySerializer)
+        if "number" in query:
+            numbers = numbers.filter(number=query["number"])
+        equal = {name: query[name] for name in ("status", "direction") if name in query}
+        page = {name: query[name] for name in ("limit", "after", "before", "position") if name in query}
+        calls, position = newest_calls(calls_of(numbers).filter(**equal), **page)
+        data = {"items": [shown_call(call) for call in calls], "nextCursor": str(position) if position else None}
+        return envelope.success(data, message="Calls listed successfully")
+
+
+class PhoneCallsView(CallsView):
+    """The calls of one number of the workspace."""
+
+    def get(self, request: Request, id: str) -> HttpResponse:  # type: ignore[override]
+        numbers = active_numbers(token_of(request).workspace_id)
+        return self.page(request, numbers.filter(pk=found(numbers, id).pk))
+
+
+class CallView(ApiView):
+    http_method_names = ["get"]
+
+    def get(self, request: Request, id: str) -> HttpResponse:
+        calls = calls_of(active_numbers(token_of(request).workspace_id)).select_related("line", "account")
+        return envelope.success(shown_call(found(calls, id)), message="Call found successfully")
+
+
+class RecordingMediaView(ApiView):
+    http_method_names = ["get"]
+
+    def get(self, request: Request, id: str) -> HttpResponseBase:
+        recordings = recordings_of(active_numbers(token_of(request).workspace_id))
+        recording = found(recordings.select_related("account"), id)
+        byte_range = request.headers.get("Range", "")
+        if byte_range and not RANGE.fullmatch(byte_range):
+            raise Refusal("Range: send one range of bytes, such as bytes=0-1023.", code="range_not_satisfiable")
+        media = recording_media(recording, byte_range)
+        suffix = "mp3" if media.content_type == "audio/mpeg" else "wav"
+        headers: dict[str, Any] = media.headers | {
+            "Content-Disposition": f'inline; filename="recording-{recording.pk}.{suffix}"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        return StreamingHttpResponse(media, status=media.status, content_type=media.content_type, headers=headers)

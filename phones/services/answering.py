@@ -1,0 +1,53 @@
+"""What a caller meets: the document that the carrier is given for a call."""
+
+import logging
+
+from integrations import provider_class
+from integrations.events import CallReport
+from integrations.webhooks import Action, Answer
+from phones.models import Account, PhoneNumber
+from phones.services.carriers import urls_for
+
+log = logging.getLogger(__name__)
+
+
+def answer_call(account: Account, call: CallReport | None, *, is_second_try: bool) -> str:
+    """The document for an incoming call, as the number wants it.
+
+    Args:
+        call: what the carrier says about the call.
+        is_second_try: the carrier could not use our first answer, so this one is the plainest that takes a message.
+    """
+    try:
+        answer = wanted_answer(account, call.callee if call else "")
+    except Exception as error:
+        log.error("The answer to a call cannot be looked up; it goes to voicemail", exc_info=error)
+        answer = Answer(Action.VOICEMAIL)
+    if is_second_try and answer.action is not Action.HANGUP:
+        answer = Answer(Action.VOICEMAIL)
+    return render(account, answer)
+
+
+def wanted_answer(account: Account, number: str) -> Answer:
+    """What the number's owner has chosen; the earliest one's choice if several share it. A number that is not active
+    with us hangs up."""
+    rows = PhoneNumber.objects.filter(line__account=account, line__number=number, state=PhoneNumber.State.ACTIVE)
+    phone = rows.order_by("created_at", "pk").first()
+    if phone is None:
+        return Answer(Action.HANGUP)
+    return Answer(
+        action=Action(phone.action),
+        greeting=phone.greeting,
+        forward_to=phone.forward_to,
+        our_number=number,
+        record=phone.record,
+    )
+
+
+def hang_up(account: Account) -> str:
+    """The document for what comes after a verb of our answer: nothing."""
+    return render(account, Answer(Action.HANGUP))
+
+
+def render(account: Account, answer: Answer) -> str:
+    return provider_class(account.integration).render_answer(answer, urls_for(account))

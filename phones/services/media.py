@@ -1,0 +1,27 @@
+"""The audio of a recording, from its carrier to whoever may hear it."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from integrations.media import Media, open_media
+from integrations.transport import Deadline
+from phones.models import Recording
+from phones.services.carriers import ADD_BUDGET_S, connect
+
+# Until then a carrier may still be writing the file.
+NEW = timedelta(minutes=10)
+
+
+def recording_media(recording: Recording, byte_range: str) -> Media:
+    """Open the audio of a recording for streaming.
+
+    Args:
+        byte_range: a Range header, passed on to the carrier, or empty.
+
+    Raises IntegrationError (MediaMissing, MediaRangeRefused, CarrierUnavailable, InvalidCredentials) and CannotOpen.
+    """
+    account = recording.account
+    provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(ADD_BUDGET_S))
+    may_be_new = recording.created_at > timezone.now() - NEW
+    return open_media(provider, recording.carrier_id, recording.url, byte_range, may_be_new=may_be_new)

@@ -1,0 +1,84 @@
+"""The carriers' door: what they ask when a call comes in, and what they report about it."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import Error
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+
+from integrations import PROVIDERS, provider_class
+from integrations.errors import BadSignature
+from integrations.events import read_payload
+from integrations.webhooks import Urls, Webhook, digest
+from phones.models import Account
+from phones.services.answering import answer_call, hang_up
+from phones.services.calls import record_event
+from phones.services.carriers import urls_for
+from workspace.secrets import CannotOpen
+
+log = logging.getLogger(__name__)
+
+
+@csrf_exempt
+def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> HttpResponse:
+    """Take one request of a carrier: 200 when it is kept, with a document where the carrier wants one.
+
+    Everything that is not the carrier's gets an empty 403, and the reason is in the log only. An empty 503 says that
+    the event could not be kept: the carrier tries again, asks the fallback address, or `reconcile` asks the carrier.
+    """
+    if request.method != "POST":
+        return HttpResponse(status=405, headers={"Allow": "POST"})
+    try:
+        return receive(request, integration, token, kind)
+    except BadSignature as refusal:
+        log.warning("Webhook refused: %s %s: %s", integration, kind, refusal)
+        return HttpResponse(status=403)
+    except (Error, CannotOpen) as error:
+        log.error("Webhook not kept: %s %s", integration, kind, exc_info=error)
+        return HttpResponse(status=503)
+
+
+def receive(request: HttpRequest, integration: str, token: str, kind: str) -> HttpResponse:
+    if integration not in PROVIDERS or kind not in Urls.__dataclass_fields__:
+        raise BadSignature("no such address")
+    account = Account.objects.filter(webhook_token=token, integration=integration).first()
+    if account is None:
+        raise BadSignature("no account has this token")
+    provider = provider_class(integration)
+    signed = Webhook(url_of(request, account, kind), request.headers, request.body)
+    key = provider.check_signature(signed, auth_tokens=auth_tokens(account), public_key=account.public_key)
+    try:
+        body = signed.body.decode()
+        payload = read_payload(body)
+    except ValueError:
+        raise BadSignature("the body cannot be read") from None
+    record_event(account, kind, body, digest(f"{account.pk} {key}".encode()))
+    match kind:
+        case "answer" | "fallback":
+            call = provider.parse_event(payload).call
+            return document(answer_call(account, call, is_second_try=kind == "fallback"))
+        case "done":
+            return document(hang_up(account))
+    return HttpResponse()
+
+
+def url_of(request: HttpRequest, account: Account, kind: str) -> str:
+    """The address that the carrier was given, whatever the request's Host says, with the query as received."""
+    query = request.META.get("QUERY_STRING", "")
+    return getattr(urls_for(account), kind) + (f"?{query}" if query else "")
+
+
+def auth_tokens(account: Account) -> Iterator[str]:
+    """The tokens with which the carrier may sign: it changes over to a new one when it likes."""
+    yield account.auth_token.open()
+    window = timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S)
+    if account.previous_auth_token and account.rotated_at and account.rotated_at > timezone.now() - window:
+        yield account.previous_auth_token.open()
+
+
+def document(xml: str) -> HttpResponse:
+    return HttpResponse(xml, content_type="text/xml; charset=utf-8")

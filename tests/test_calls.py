@@ -1,0 +1,380 @@
+"""Calls that the sandbox places, from the answer to the log and the audio."""
+
+import io
+import wave
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from django.test import Client
+
+from integrations.sandbox import Sandbox
+from phones.models import Call, CallEvent, PhoneNumber, Recording
+from phones.services import reconcile
+from tests.conftest import CARRIERS, Good, Tenant, add
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CALLER, COLLEAGUE = "441632960083", "442079460000"
+# What carriers report of a call that was rejected.
+REJECTED = {"twilio": "no-answer", "plivo": "completed", "telnyx": "no-answer"}
+
+
+def added(sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, good: Good, **inbound: Any) -> PhoneNumber:
+    """A number that was added, with its carrier reaching us."""
+    settings.PUBLIC_URL = live_server.url
+    reply = add(tenant, good.body(tenant.user))
+    assert reply.status_code == 201, reply.content
+    PhoneNumber.objects.update(**inbound)
+    return PhoneNumber.objects.get()
+
+
+@pytest.fixture
+def phone(sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, carrier: Good) -> PhoneNumber:
+    return added(sandbox, live_server, settings, tenant, carrier)
+
+
+def get(path: str, tenant: Tenant, **headers: str) -> Any:
+    headers = {"Authorization": f"Bearer {tenant.token}", **headers}
+    return Client(raise_request_exception=False).get(path, headers=headers)
+
+
+def log_of(tenant: Tenant, query: str = "") -> list[dict[str, Any]]:
+    return get(f"/api/call/calls{query}", tenant).json()["data"]["items"]
+
+
+def elements(document: str) -> list[str]:
+    return [element.tag for element in ElementTree.fromstring(document).iter()]  # noqa: S314  our own
+
+
+# -- each carrier, each way to answer ---------------------------------------------------------------------------------
+
+
+def test_a_voicemail_is_taken_and_can_be_heard(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
+    PhoneNumber.objects.update(greeting="Ann & Bob's <office>: speak after the beep.")
+
+    placed = sandbox.place_call(phone.integration, phone.number, talk_s=7)
+
+    assert placed.status == "completed"
+    assert placed.spoken == ["Ann & Bob's <office>: speak after the beep."]
+    assert not placed.looped
+    assert all(one.reply_status == 200 for one in placed.requests)
+    (call,) = log_of(tenant)
+    (recording,) = call.pop("recordings")
+    row = Call.objects.get()
+    assert call == {
+        "_id": row.pk,
+        "phoneNumber": phone.number,
+        "integration": phone.integration,
+        "direction": "inbound",
+        "from": CALLER,
+        "to": phone.number,
+        "status": "completed",
+        "startedAt": call["startedAt"],
+        "answeredAt": call["answeredAt"],
+        "endedAt": call["endedAt"],
+        "durationSeconds": placed.duration_s,
+        "hangupCause": call["hangupCause"],
+    }
+    assert call["startedAt"] <= call["answeredAt"] < call["endedAt"]
+    assert recording["status"] == "completed"
+    assert recording["durationSeconds"] == 7
+    assert Recording.objects.get().carrier_id == placed.recordings[0]
+    audio = get(f"/api/call/recordings/{recording['_id']}/media", tenant)
+    assert audio.status_code == 200
+    assert audio["Content-Type"] in ("audio/wav", "audio/x-wav")
+    with wave.open(io.BytesIO(audio.getvalue())) as sound:
+        assert round(sound.getnframes() / sound.getframerate()) == 7
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_call_is_forwarded(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, record: bool) -> None:
+    PhoneNumber.objects.update(action="forward", forward_to=COLLEAGUE, record=record)
+
+    placed = sandbox.place_call(phone.integration, phone.number, talk_s=70)
+
+    assert [one.lstrip("+") for one in placed.dialed] == [COLLEAGUE]
+    assert all(one.reply_status == 200 for one in placed.requests)
+    (call,) = log_of(tenant)
+    assert (call["direction"], call["from"], call["to"]) == ("inbound", CALLER, phone.number)
+    assert call["status"] == "completed"
+    assert [one["durationSeconds"] for one in call["recordings"]] == ([70] if record else [])
+
+
+def test_a_call_is_rejected(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
+    PhoneNumber.objects.update(action="reject")
+
+    placed = sandbox.place_call(phone.integration, phone.number)
+
+    assert placed.spoken == placed.dialed == placed.recordings == []
+    (call,) = log_of(tenant)
+    assert call["status"] == REJECTED[phone.integration]
+    assert call["recordings"] == []
+
+
+def test_a_colleague_who_does_not_answer_is_no_recording(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
+    PhoneNumber.objects.update(action="forward", forward_to=COLLEAGUE, record=True)
+
+    sandbox.place_call(phone.integration, phone.number, forward_answers=False)
+
+    (call,) = log_of(tenant)
+    assert call["recordings"] == []
+
+
+def test_a_caller_who_leaves_no_message_is_in_the_log(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
+    sandbox.place_call(phone.integration, phone.number, talk_s=0)
+
+    (call,) = log_of(tenant)
+    assert call["status"] == "completed"
+    assert {one["status"] for one in call["recordings"]} <= {"absent"}
+
+
+def test_a_number_that_is_not_active_hangs_up(sandbox: Sandbox, phone: PhoneNumber) -> None:
+    PhoneNumber.objects.update(state="removing")
+
+    placed = sandbox.place_call(phone.integration, phone.number)
+
+    assert [elements(document) for document in placed.documents] == [["Response", "Hangup"]]
+    assert placed.requests[0].reply_status == 200
+
+
+def test_the_earliest_user_of_a_shared_line_decides(
+    sandbox: Sandbox, phone: PhoneNumber, carrier: Good, other_tenant: Tenant
+) -> None:
+    assert add(other_tenant, carrier.body(other_tenant.user)).status_code == 201
+    PhoneNumber.objects.filter(user=other_tenant.user).update(greeting="Second")
+    PhoneNumber.objects.filter(pk=phone.pk).update(greeting="First")
+
+    assert sandbox.place_call(phone.integration, phone.number).spoken == ["First"]
+    PhoneNumber.objects.filter(pk=phone.pk).update(state="removing")
+    assert sandbox.place_call(phone.integration, phone.number).spoken == ["Second"]
+    assert len(log_of(other_tenant)) == 2
+
+
+# -- what callers and owners write ------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "</Say></Speak><Dial>+15005550006</Dial><Say>",
+    '" onload="x',
+    "'<![CDATA[<Hangup/>]]>&amp;&#60;Dial&#62;",
+    "\x00\x01\x08\x0b\x1b\ud800\ufffe\uffff" + "ok",
+    "<cont>a</cont>&lt;cont&gt;",
+    "<?xml version='1.0'?><!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]>&e;",
+    "é 你好 🎉 \u202e \r\n\t",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_changes_the_structure_of_a_document(sandbox: Sandbox, phone: PhoneNumber, text: str) -> None:
+    plain = sandbox.place_call(phone.integration, phone.number).documents
+    storable = text.encode("utf-8", "replace").decode()
+    PhoneNumber.objects.update(greeting=storable)
+
+    name = "".join(character for character in storable if character.isprintable())
+    placed = sandbox.place_call(phone.integration, phone.number, caller_name=name)
+
+    assert [elements(document) for document in placed.documents] == [elements(document) for document in plain]
+    assert all(one.reply_status == 200 for one in placed.requests)
+    assert len(placed.spoken) == 1
+
+
+def test_a_caller_without_a_number_is_written_as_the_carrier_says(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant
+) -> None:
+    sandbox.place_call(phone.integration, phone.number, caller="anonymous")
+
+    (call,) = log_of(tenant)
+    assert call["from"] == "anonymous"
+
+
+# -- carriers as they are ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unruly", [{"duplicate": 3}, {"reorder": True}, {"replay": True}])
+def test_repeats_and_disorder_make_the_same_log(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, unruly: dict[str, Any]
+) -> None:
+    PhoneNumber.objects.update(action="forward", forward_to=COLLEAGUE, record=True)
+    sandbox.place_call(phone.integration, phone.number, talk_s=9)
+    events = CallEvent.objects.count()
+
+    sandbox.place_call(phone.integration, phone.number, talk_s=9, **unruly)
+
+    assert CallEvent.objects.count() == 2 * events
+    calls = log_of(tenant)
+    assert len(calls) == 2
+    told = [
+        (one["status"], one["durationSeconds"], one["from"], [r["durationSeconds"] for r in one["recordings"]])
+        for one in calls
+    ]
+    assert told[0] == told[1]
+
+
+def test_what_was_tampered_with_is_refused(sandbox: Sandbox, phone: PhoneNumber) -> None:
+    placed = sandbox.place_call(phone.integration, phone.number, tamper=True)
+
+    assert {one.reply_status for one in placed.requests} == {403}
+    assert all(one.reply_body == "" for one in placed.requests)
+    assert CallEvent.objects.count() == Call.objects.count() == 0
+
+
+def test_missed_webhooks_are_made_good_by_reconcile(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
+    sandbox.place_call(phone.integration, phone.number, talk_s=5)
+    (whole,) = log_of(tenant)
+    placed = sandbox.place_call(phone.integration, phone.number, talk_s=5, drop=True)
+    (missed,) = (one for one in log_of(tenant) if one["_id"] != whole["_id"])
+    assert missed["status"] == "ringing"
+
+    outcome = reconcile()
+
+    assert (outcome.pulled_accounts, outcome.unanswered_accounts) == (1, 0)
+    (mended,) = (one for one in log_of(tenant) if one["_id"] == missed["_id"])
+    assert mended["status"] == "completed"
+    assert mended["durationSeconds"] == placed.duration_s
+    assert [one["durationSeconds"] for one in mended["recordings"]] == [5]
+    before = list(Call.objects.order_by("pk").values())
+    reconcile()
+    assert list(Call.objects.order_by("pk").values()) == before
+    assert Recording.objects.count() == 2
+
+
+def test_calls_from_before_the_number_was_ours_are_not_pulled(
+    sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, carrier: Good
+) -> None:
+    phone = added(sandbox, live_server, settings, tenant, carrier)
+    sandbox.place_call(phone.integration, phone.number, drop=True)
+    Call.objects.all().delete()
+    phone.line.created_at = phone.line.created_at.replace(year=phone.line.created_at.year + 1)  # type: ignore[union-attr]
+    phone.line.save()  # type: ignore[union-attr]
+
+    reconcile()
+
+    assert not Call.objects.exists()
+
+
+def test_a_carrier_that_is_down_does_not_stop_reconcile(sandbox: Sandbox, phone: PhoneNumber) -> None:
+    sandbox.fault("status", carrier=phone.integration, status=503, times=None)
+
+    outcome = reconcile()
+
+    assert (outcome.failed, outcome.pulled_accounts, outcome.unanswered_accounts) == (0, 0, 1)
+
+
+def test_a_forwarded_call_is_one_entry_whoever_tells_of_it(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant
+) -> None:
+    PhoneNumber.objects.update(action="forward", forward_to=COLLEAGUE, record=True)
+    sandbox.place_call(phone.integration, phone.number)
+
+    reconcile()
+
+    assert len(log_of(tenant)) == 1
+
+
+# -- the audio --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recording(sandbox: Sandbox, phone: PhoneNumber) -> Recording:
+    sandbox.place_call(phone.integration, phone.number, talk_s=3)
+    return Recording.objects.get()
+
+
+def media(recording: Recording, tenant: Tenant, **headers: str) -> Any:
+    return get(f"/api/call/recordings/{recording.pk}/media", tenant, **headers)
+
+
+def test_a_part_of_the_audio_can_be_had(recording: Recording, tenant: Tenant) -> None:
+    whole = media(recording, tenant).getvalue()
+
+    part = media(recording, tenant, Range="bytes=10-19")
+
+    assert part.status_code == 206
+    assert part.getvalue() == whole[10:20]
+    assert part["Content-Range"] == f"bytes 10-19/{len(whole)}"
+    beyond = media(recording, tenant, Range=f"bytes={len(whole) + 1}-")
+    assert (beyond.status_code, beyond.json()["data"]["error"]) == (416, "range_not_satisfiable")
+    several = media(recording, tenant, Range="bytes=0-1,3-4")
+    assert several.status_code == 416
+
+
+def test_audio_that_is_not_ready_is_waited_for(
+    sandbox: Sandbox, recording: Recording, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("integrations.media.NOT_READY_PAUSES_S", (0.01, 0.01))
+    sandbox.media_not_ready = 2
+    assert media(recording, tenant).status_code == 200
+    sandbox.media_not_ready = 3
+    refused = media(recording, tenant)
+    assert (refused.status_code, refused.json()["data"]["error"]) == (500, "carrier_unavailable")
+
+
+def test_audio_that_is_gone_is_a_404(sandbox: Sandbox, recording: Recording, tenant: Tenant) -> None:
+    Recording.objects.update(created_at=recording.created_at.replace(year=recording.created_at.year - 1))
+    sandbox.media_not_ready = 1
+
+    gone = media(recording, tenant)
+
+    assert (gone.status_code, gone.json()["data"]["error"]) == (404, "not_found")
+    assert "audio" in gone.json()["errorMessage"]
+
+
+def test_links_that_ran_out_are_renewed(sandbox: Sandbox, recording: Recording, tenant: Tenant) -> None:
+    sandbox.expire_links()
+
+    assert media(recording, tenant).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "http://127.0.0.1:1/x.wav",
+        "https://169.254.169.254/latest/meta-data",
+        "https://evil.example.com/x.wav",
+        "https://twilio.com.evil.example.com/x.wav",
+        "https://api.twilio.com@evil.example.com/x",
+        "https://api.twilio.com:8443/x",
+        "http://api.twilio.com/x",
+        "file:///etc/passwd",
+        "//evil.example.com/x",
+    ],
+)
+def test_audio_comes_from_the_carrier_and_from_nowhere_else(
+    sandbox: Sandbox, recording: Recording, tenant: Tenant, elsewhere: str
+) -> None:
+    sandbox.media_redirect = elsewhere
+    redirected = media(recording, tenant)
+    assert (redirected.status_code, redirected.json()["data"]["error"]) == (500, "carrier_unavailable")
+
+    sandbox.media_redirect = None
+    if recording.account.integration == "plivo":  # the only carrier whose links we keep
+        Recording.objects.update(url=elsewhere)
+        assert media(recording, tenant).status_code == 500
+
+
+def test_another_workspace_sees_nothing(
+    sandbox: Sandbox, recording: Recording, phone: PhoneNumber, other_tenant: Tenant
+) -> None:
+    call = Call.objects.get()
+    unknown = get("/api/call/calls/" + "f" * 24, other_tenant)
+    assert unknown.status_code == 404
+    for path in (f"calls/{call.pk}", f"phones/{phone.pk}/calls", f"recordings/{recording.pk}/media", "calls/x"):
+        reply = get(f"/api/call/{path}", other_tenant)
+        assert (reply.status_code, reply.content) == (404, unknown.content)
+    assert log_of(other_tenant) == []
+
+
+def test_nobody_hears_anything_without_a_token(recording: Recording) -> None:
+    reply = Client().get(f"/api/call/recordings/{recording.pk}/media")
+
+    assert reply.status_code == 401
+
+
+def test_the_carriers_credentials_go_to_the_carrier(sandbox: Sandbox, recording: Recording, tenant: Tenant) -> None:
+    """The sandbox's Twilio asks for them, and its Telnyx refuses a request that has any."""
+    good = CARRIERS[recording.account.integration]
+    sandbox.clear_ledger()
+
+    assert media(recording, tenant).status_code == 200
+    assert {one.status for one in sandbox.ledger} == {200}
+    assert good.auth_token not in repr(sandbox.ledger)
