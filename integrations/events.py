@@ -163,12 +163,13 @@ def amount(value: object) -> Decimal | None:
 
 
 def moment(value: object) -> datetime | None:
-    """A time in UTC, from ISO 8601 (with or without a zone) or RFC 2822."""
+    """A time in UTC, from ISO 8601 (with or without a zone) or RFC 2822; None for one that no call can have."""
     written = str(value or "").strip()
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
-            read_time = read(written)
-            return read_time.astimezone(UTC) if read_time.tzinfo else read_time.replace(tzinfo=UTC)
+            time = read(written)
         except (ValueError, TypeError, OverflowError):
             continue
+        if 2000 <= time.year < 2100:
+            return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     return None

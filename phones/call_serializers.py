@@ -35,6 +35,9 @@ class LimitField(WireField):
             raise serializers.ValidationError(f"send a whole number from 1 to {MAX_PAGE_SIZE}.", "invalid_field")
         return int(text)
 
+    def to_representation(self, value: Any) -> Any:
+        return value
+
 
 class CursorField(WireField):
     def to_internal_value(self, data: Any) -> Any:

@@ -54,7 +54,7 @@ class AddPhone(OpenApiViewExtension):
                         description="Send the same key to get the first reply again instead of a second add.",
                     )
                 ],
-                responses=replies(AddedPhoneSerializer(), success=201),
+                responses=replies(AddedPhoneSerializer, success=201),
                 examples=[
                     OpenApiExample("A Twilio number", REQUEST, request_only=True),
                     OpenApiExample("Added", REPLY, response_only=True, status_codes=["201"]),

@@ -60,6 +60,7 @@ def test_replies_are_as_the_schema_says(schema: dict[str, Any], sandbox: Sandbox
         Draft202012Validator({**said, "components": schema["components"]}).validate(reply.json())
 
 
+@pytest.mark.django_db
 def test_the_page_needs_nothing_from_elsewhere():
     client = Client()
     page = client.get("/api/docs")

@@ -5,6 +5,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +34,9 @@ READY_WITHIN_S = 60
 # The ids and credentials of the public page's example, so that its curl works as it stands there.
 PAGE_USER, PAGE_SID, PAGE_TOKEN = "64e5f12345abcdef12345678", "your_account_sid", "your_auth_token"
 PAGE_NUMBER = "12125551234"
+NUMBERS = {"twilio": "12125550001", "plivo": "14155551234", "telnyx": "13125551234"}
+# Long, and good for nobody to read.
+WEBHOOK_URL = re.compile(r'http://[^"]+/(?=[a-z]+")')
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -57,7 +62,7 @@ def main() -> int:
         tenant = prepare_database()
         succeeded = False
         with suppress(KeyboardInterrupt), running_server(base_url) as server:
-            succeeded = tour(base_url, tenant, sandbox)
+            succeeded = tour(base_url, tenant, sandbox) and calls(base_url, tenant, sandbox)
             if succeeded and stay:
                 invite(base_url, tenant)
                 server.wait()
@@ -166,11 +171,11 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
         show(title, raw or body, reply, in_full=expected == "added")
 
     console.rule("Three numbers, three carriers")
-    ask("A Twilio number", "added", {**twilio, "phoneNumber": "12125550001"})
-    ask("A Plivo number", "added", {"phoneNumber": "14155551234", **plivo})
-    telnyx_number = {"userId": tenant["userId"], "phoneNumber": "13125551234", **telnyx}
+    ask("A Twilio number", "added", {**twilio, "phoneNumber": NUMBERS["twilio"]})
+    ask("A Plivo number", "added", {"phoneNumber": NUMBERS["plivo"], **plivo})
+    telnyx_number = {"userId": tenant["userId"], "phoneNumber": NUMBERS["telnyx"], **telnyx}
     ask("A Telnyx number (no accSId: the application is made)", "added", {}, raw=json.dumps(telnyx_number))
-    results.append(voice_url(sandbox, "12125550001").startswith(f"{base_url}/api/webhooks/twilio/"))
+    results.append(voice_url(sandbox, NUMBERS["twilio"]).startswith(f"{base_url}/api/webhooks/twilio/"))
     console.print(f"\nThe Twilio number's voice URL at the carrier is now {base_url}/api/webhooks/twilio/…/answer\n")
 
     console.rule("What is refused, and what the client is told")
@@ -180,7 +185,7 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     ask("Not an id", "invalid_user_id", {"userId": "me"})
     ask("Not a number", "invalid_phone_number", {"phoneNumber": "911"})
     ask("Somebody else's user", "user_not_found", {"userId": "f" * 24})
-    ask("The same number again", "phone_exists", {"phoneNumber": "12125550001"})
+    ask("The same number again", "phone_exists", {"phoneNumber": NUMBERS["twilio"]})
     ask("A wrong auth token", "invalid_credentials", {"authToken": "wrong"})
     ask("A number of somebody else", "number_not_owned", {"phoneNumber": "12125559999"})
     ask("A number without voice", "number_not_usable", {"phoneNumber": "12125550004"})
@@ -197,6 +202,37 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     verdict = "as before" if results[-1] else "NOT as before"
     console.print(f"\nAfter these failures the carrier's settings are {verdict}.")
     return all(results)
+
+
+def calls(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
+    """Have each carrier place a call, then show the log and fetch the recordings. Says whether all went as expected."""
+    headers = {"Authorization": f"Bearer {tenant['token']}"}
+    console.rule("A call on each carrier")
+    for carrier, number in NUMBERS.items():
+        placed = sandbox.place_call(carrier, number, talk_s=4)
+        console.print(f"\n[bold]A call to {number} at {carrier}[/bold]\n  asks our answer URL, and does what it says:")
+        document = WEBHOOK_URL.sub("…/", placed.documents[0].removeprefix('<?xml version="1.0" encoding="UTF-8"?>'))
+        console.print(f"  {escape(document)}")
+        told = ", ".join(f"{one.kind} {one.reply_status}" for one in placed.requests)
+        console.print(f"  signed requests of the carrier, and our replies: {told}")
+
+    console.print("\n[bold]The log of calls[/bold]\nGET /api/call/calls")
+    reply = requests.get(f"{base_url}/api/call/calls", headers=headers, timeout=60).json()
+    console.print(JSON(json.dumps(reply)))
+    heard = [hear(base_url, headers, recording) for call in reply["data"]["items"] for recording in call["recordings"]]
+    return heard == [True] * len(NUMBERS)
+
+
+def hear(base_url: str, headers: dict[str, str], recording: dict[str, Any]) -> bool:
+    """Download a recording into the demo's folder. Says whether it is sound, as long as the log says."""
+    path = f"/api/call/recordings/{recording['_id']}/media"
+    audio = requests.get(base_url + path, headers=headers, timeout=60)
+    file = DEMO_DIR / f"{recording['_id']}.wav"
+    file.write_bytes(audio.content)
+    with wave.open(str(file)) as sound:
+        seconds = sound.getnframes() / sound.getframerate()
+    console.print(f"GET {path}: {audio.status_code}, {len(audio.content)} bytes, {seconds:.1f} s, in .demo/{file.name}")
+    return round(seconds) == recording["durationSeconds"]
 
 
 def voice_url(sandbox: Sandbox, number: str) -> str:

@@ -3,20 +3,24 @@
 What a view answers is described beside it, in `<app>/openapi.py`.
 """
 
+from functools import cache
+from importlib import import_module
+
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
 from workspace.envelope import ERRORS
 
+DESCRIPTIONS = ("phones.call_openapi", "phones.openapi", "users.openapi")
+
 
 class Generator(SchemaGenerator):
     """Knows the descriptions of all views."""
 
     def parse(self, request: object, public: bool) -> object:
-        import phones.openapi  # noqa: F401  these two use this module
-        import users.openapi  # noqa: F401
-
+        for name in DESCRIPTIONS:
+            import_module(name)
         return super().parse(request, public)
 
 
@@ -25,27 +29,30 @@ class ErrorData(serializers.Serializer):
     field = serializers.CharField(allow_null=True, help_text="The field to blame, if it is one.")
 
 
-def envelope_of(name: str, data: serializers.Serializer, *, status: bool) -> serializers.Serializer:
-    """A serializer for the reply that carries `data`."""
+@cache
+def envelope_of(data: type[serializers.Serializer], *, status: bool) -> serializers.Serializer:
+    """A serializer for the reply that carries `data`: the same one for each view that answers so."""
     return inline_serializer(
-        name,
+        data.__name__.removesuffix("Serializer").removesuffix("Data") + ("Reply" if status else ""),
         {
             "message": serializers.CharField(),
             "status": serializers.BooleanField(default=status),
             "code": serializers.IntegerField(help_text="The HTTP status."),
             "errorMessage": serializers.CharField(allow_blank=True, help_text="Why it failed and what to do next."),
-            "data": data,
+            "data": data(),
         },
     )
 
 
-def replies(data: serializers.Serializer, *, success: int) -> dict[int, OpenApiResponse]:
+def replies(data: type[serializers.Serializer], *, success: int) -> dict[int, OpenApiResponse]:
     """Every status that an API view may answer with, and its body."""
-    name = type(data).__name__.removesuffix("Serializer")
-    error = envelope_of("Error", ErrorData(), status=False)
+    return {success: OpenApiResponse(envelope_of(data, status=True), "It is done.")} | failures()
+
+
+def failures() -> dict[int, OpenApiResponse]:
+    """Every status of a refusal or an error."""
     codes: dict[int, list[str]] = {}
     for code, (status, _) in ERRORS.items():
         codes.setdefault(status, []).append(f"`{code}`")
-    return {success: OpenApiResponse(envelope_of(f"{name}Reply", data, status=True), "It is done.")} | {
-        status: OpenApiResponse(error, ", ".join(codes[status])) for status in sorted(codes)
-    }
+    error = envelope_of(ErrorData, status=False)
+    return {status: OpenApiResponse(error, ", ".join(codes[status])) for status in sorted(codes)}

@@ -1,4 +1,4 @@
-"""The simulated carriers: the REST APIs of Twilio, Plivo and Telnyx on a loopback port.
+"""The simulated carriers: the REST APIs of Twilio, Plivo and Telnyx on a loopback port, and the calls they bring.
 
 For the demo, the tests and the benchmarks; never a part of the serving process.
 
@@ -6,6 +6,8 @@ For the demo, the tests and the benchmarks; never a part of the serving process.
         sandbox.fault("status", carrier="twilio", method="POST", status=503)
         ...  # point an SDK at sandbox.twilio_url
         assert rounds(sandbox.ledger) <= 2
+        call = sandbox.place_call("twilio", "12125551234")  # asks the number's webhooks
+        assert call.status == "completed"
 """
 
 from .calls import PlacedCall

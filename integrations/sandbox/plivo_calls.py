@@ -74,7 +74,8 @@ class PlivoCall(PhoneCall):
         )
 
     def fields(self, status: str) -> Form:
-        form = [*self._parties(status), ("Event", "StartApp"), ("BillRate", RATE)]
+        event = "StartApp" if status == "ringing" else "Redirect"
+        form = [*self._parties(status), ("Event", event), ("BillRate", RATE)]
         return [*form, ("SessionStart", str(self.started.replace(tzinfo=None)))]
 
     def _parties(self, status: str) -> Form:

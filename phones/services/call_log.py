@@ -1,11 +1,10 @@
 """The log of calls: which a workspace may see, newest first, page by page."""
 
 import base64
-import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -14,6 +13,8 @@ from phones.models import Call, PhoneNumber, Recording
 # Calls of several lines come from the index line by line and are then sorted: looking back an hour, eight, ... bounds
 # how many.
 LOOK_BACK = [timedelta(hours=8**power) for power in range(6)]
+# Milliseconds since 1970 and an id: together a multiple of three bytes, which in base64 needs no padding.
+CURSOR = re.compile(r"([0-9]{14}) ([0-9a-f]{24})")
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,15 @@ class Position:
     def __str__(self) -> str:
         """The cursor of the API."""
         milliseconds = round(self.started_at.timestamp() * 1000)
-        return base64.urlsafe_b64encode(json.dumps([milliseconds, self.id]).encode()).decode().rstrip("=")
+        return base64.urlsafe_b64encode(f"{milliseconds:014} {self.id}".encode()).decode()
 
     @classmethod
     def read(cls, cursor: str) -> "Position":
         """Raises ValueError."""
-        try:
-            milliseconds, id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-            return cls(datetime.fromtimestamp(milliseconds / 1000, UTC), Call._meta.pk.to_python(id))
-        except (TypeError, ValueError, OverflowError, OSError, ValidationError):
-            raise ValueError("not a cursor") from None
+        written = CURSOR.fullmatch(base64.urlsafe_b64decode(cursor).decode())
+        if not written:
+            raise ValueError("not a cursor")
+        return cls(datetime.fromtimestamp(int(written[1]) / 1000, UTC), written[2])
 
 
 def active_numbers(workspace_id: str) -> QuerySet[PhoneNumber]:

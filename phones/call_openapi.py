@@ -1,0 +1,102 @@
+"""What the API's documentation says of the views in call_views.py."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.views import APIView
+
+from phones.call_serializers import MAX_PAGE_SIZE, PAGE_SIZE, CallPageSerializer, CallQuerySerializer, CallSerializer
+from workspace.openapi import failures, replies
+
+TAGS = ["Calls"]
+ID = OpenApiParameter("id", str, OpenApiParameter.PATH, description="`_id`, 24 hexadecimal digits.")
+AUDIO = {(code, "audio/wav"): OpenApiTypes.BINARY for code in (200, 206)}
+
+
+def described(view: Any, **get: Any) -> type[APIView]:
+    """The view with a description of what its GET takes and answers."""
+    return extend_schema_view(get=extend_schema(**get))(type("Described", (view,), {}))
+
+
+class Calls(OpenApiViewExtension):
+    target_class = "phones.call_views.CallsView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            operation_id="listCalls",
+            tags=TAGS,
+            summary="List the calls of the workspace, newest first",
+            description="Each page ends with a cursor for the next one; filters may be changed between pages.",
+            parameters=[CallQuerySerializer],
+            responses=replies(CallPageSerializer, success=200),
+        )
+
+
+class PhoneCalls(OpenApiViewExtension):
+    target_class = "phones.call_views.PhoneCallsView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            operation_id="listPhoneCalls",
+            tags=TAGS,
+            summary="List the calls of one number, newest first",
+            parameters=[ID, CallQuerySerializer],
+            responses=replies(CallPageSerializer, success=200),
+        )
+
+
+class Call(OpenApiViewExtension):
+    target_class = "phones.call_views.CallView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            operation_id="getCall",
+            tags=TAGS,
+            summary="One call with its recordings",
+            parameters=[ID],
+            responses=replies(CallSerializer, success=200),
+        )
+
+
+class RecordingMedia(OpenApiViewExtension):
+    target_class = "phones.call_views.RecordingMediaView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            operation_id="getRecordingMedia",
+            tags=TAGS,
+            summary="The audio of a recording",
+            description="Streamed from the carrier. A new recording is waited for a few seconds.",
+            parameters=[
+                ID,
+                OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One range: `bytes=0-1023`."),
+            ],
+            responses=AUDIO | failures(),
+        )
+
+
+class Time(OpenApiSerializerFieldExtension):
+    target_class = "phones.call_serializers.TimeField"
+
+    def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
+        return {"type": "string", "format": "date-time"}
+
+
+class Limit(OpenApiSerializerFieldExtension):
+    target_class = "phones.call_serializers.LimitField"
+
+    def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
+        return {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE}
+
+
+class Cursor(OpenApiSerializerFieldExtension):
+    target_class = "phones.call_serializers.CursorField"
+
+    def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
+        return {"type": "string"}

@@ -1,0 +1,167 @@
+"""The log of calls as the API shows it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from phones.models import Account, Call, Line, PhoneNumber
+from tests.conftest import Tenant
+from tests.test_calls import get
+from workspace.secrets import Secret
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def account(db: None) -> Account:
+    return Account.objects.create(integration="twilio", account_id="AC1", auth_token=Secret.seal("x"), token_digest="x")
+
+
+def own(tenant: Tenant, account: Account, number: str, **fields: Any) -> PhoneNumber:
+    line, _ = Line.objects.get_or_create(
+        account=account, number=number, defaults={"carrier_id": number, "snapshot": Secret.seal("{}")}
+    )
+    return PhoneNumber.objects.create(
+        user=tenant.user, line=line, integration="twilio", number=number, **{"state": "active", **fields}
+    )
+
+
+@pytest.fixture
+def phones(tenant: Tenant, account: Account) -> list[PhoneNumber]:
+    return [own(tenant, account, number) for number in ("12125550001", "12125550002")]
+
+
+def call(phone: PhoneNumber, started_at: datetime, **fields: Any) -> Call:
+    return Call.objects.create(
+        account=phone.line.account,  # type: ignore[union-attr]
+        carrier_id=f"CA{Call.objects.count()}",
+        **{"line": phone.line, "direction": "inbound", "status": "completed", "started_at": started_at, **fields},
+    )
+
+
+@pytest.fixture
+def calls(phones: list[PhoneNumber]) -> list[Call]:
+    """Newest first: of the last minutes and of years, some at the same moment, on both numbers in turn."""
+    now = timezone.now()
+    ages = [timedelta(minutes=1)] * 3 + [timedelta(hours=5**power) for power in range(7)] + [timedelta(days=3650)] * 2
+    made = [call(phones[index % 2], now - age) for index, age in enumerate(ages)]
+    return sorted(made, key=lambda one: (one.started_at, one.pk), reverse=True)
+
+
+def page(tenant: Tenant, query: str, path: str = "calls") -> dict[str, Any]:
+    reply = get(f"/api/call/{path}?{query}", tenant)
+    assert reply.status_code == 200, reply.content
+    return reply.json()["data"]
+
+
+def ids(tenant: Tenant, query: str = "", path: str = "calls") -> list[str]:
+    return [one["_id"] for one in page(tenant, query, path)["items"]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 11, 12, 13, 100])
+def test_pages_bring_every_call_once_newest_first(tenant: Tenant, calls: list[Call], limit: int) -> None:
+    seen, cursor = [], ""
+    while True:
+        data = page(tenant, f"limit={limit}" + (f"&cursor={cursor}" if cursor else ""))
+        seen += [one["_id"] for one in data["items"]]
+        assert len(data["items"]) == limit or data["nextCursor"] is None
+        cursor = data["nextCursor"]
+        if not cursor:
+            break
+    assert seen == [one.pk for one in calls]
+
+
+def test_a_call_that_comes_in_between_does_not_shift_the_pages(
+    tenant: Tenant, phones: list[PhoneNumber], calls: list[Call]
+) -> None:
+    first = page(tenant, "limit=5")
+    call(phones[0], timezone.now())
+
+    assert ids(tenant, f"limit=100&cursor={first['nextCursor']}") == [one.pk for one in calls[5:]]
+
+
+def test_filters_choose(tenant: Tenant, phones: list[PhoneNumber]) -> None:
+    early = call(phones[0], NOON, status="busy")
+    late = call(phones[1], NOON + timedelta(hours=1), direction="outbound")
+
+    assert ids(tenant) == [late.pk, early.pk]
+    assert ids(tenant, "status=busy") == [early.pk]
+    assert ids(tenant, "direction=outbound") == [late.pk]
+    assert ids(tenant, "direction=outbound&status=busy") == []
+    assert ids(tenant, "phoneNumber=%2B1 (212) 555-0001") == [early.pk]
+    assert ids(tenant, "phoneNumber=13125550001") == []
+    assert ids(tenant, "after=2026-11-20T13:00:00Z") == [late.pk]
+    assert ids(tenant, "before=2026-11-20T13:00:00Z") == [early.pk]
+    assert ids(tenant, "before=2026-11-20T14:00:00.001%2B01:00") == [late.pk, early.pk]
+    assert ids(tenant, "after=2026-11-20T12:00:00&before=2026-11-20T12:00:00.001") == [early.pk]
+    assert ids(tenant, "unknown=1") == [late.pk, early.pk]
+    assert ids(tenant, path=f"phones/{phones[0].pk}/calls") == [early.pk]
+    assert ids(tenant, "status=completed", path=f"phones/{phones[0].pk.upper()}/calls") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1.0", "limit"),
+        ("limit=", "limit"),
+        ("limit=٣", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=bnVsbA", "cursor"),
+        ("cursor=WzEsMl0", "cursor"),
+        ("cursor=WzFlMzk5LCAiNjRlNWYxMjM0NWFiY2RlZjEyMzQ1Njc4Il0", "cursor"),
+        ("cursor=" + "W1tb" * 900, "cursor"),
+        ("cursor=%00", "cursor"),
+        ("cursor=LTk5OTk5OTk5OTk5OTkgNjRlNWYxMjM0NWFiY2RlZjEyMzQ1Njc4", "cursor"),
+        ("status=ended", "status"),
+        ("direction=in", "direction"),
+        ("after=yesterday", "after"),
+        ("after=0001-01-01T00:00:00%2B14:00", "after"),
+        ("before=9999-12-31T23:59:59-14:00", "before"),
+    ],
+)
+def test_a_wrong_filter_is_told(tenant: Tenant, query: str, field: str) -> None:
+    reply = get(f"/api/call/calls?{query}", tenant)
+
+    assert reply.status_code == 400
+    assert reply.json()["data"] == {"error": "invalid_field", "field": field}
+
+
+def test_only_active_numbers_of_the_own_workspace_count(
+    tenant: Tenant, other_tenant: Tenant, account: Account, phones: list[PhoneNumber]
+) -> None:
+    shared = own(other_tenant, account, phones[0].number)
+    of_both, mine = call(shared, NOON), call(phones[1], NOON)
+    call(phones[0], NOON, line=None)
+
+    assert set(ids(tenant)) == {of_both.pk, mine.pk}
+    assert ids(other_tenant) == [of_both.pk]
+    shared.state = "removing"
+    shared.save()
+    assert ids(other_tenant) == []
+    assert get(f"/api/call/calls/{of_both.pk}", other_tenant).status_code == 404
+
+
+def test_a_call_can_be_had_by_its_id(tenant: Tenant, phones: list[PhoneNumber]) -> None:
+    one = call(phones[0], NOON, answered_at=NOON + timedelta(seconds=2), ended_at=NOON + timedelta(seconds=9))
+
+    reply = get(f"/api/call/calls/{one.pk}", tenant).json()
+
+    assert reply["data"] == page(tenant, "")["items"][0]
+    assert reply["data"]["durationSeconds"] == 7
+    assert reply["data"]["startedAt"] == "2026-11-20T12:00:00.000Z"
+
+
+@pytest.mark.parametrize("path", ["calls", "calls/x", "phones/x/calls", "recordings/x/media"])
+def test_the_log_needs_a_token_and_is_read_only(tenant: Tenant, path: str) -> None:
+    from django.test import Client
+
+    assert Client().get(f"/api/call/{path}").status_code == 401
+    reply = Client().post(f"/api/call/{path}", headers={"Authorization": f"Bearer {tenant.token}"})
+    assert (reply.status_code, reply.json()["data"]["error"]) == (405, "method_not_allowed")
