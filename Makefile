@@ -34,6 +34,8 @@ lint: install
 bench: install
 	$(PYTHON) -m bench.startup --check
 	$(PYTHON) -m bench.add_phone --check
+	$(PYTHON) -m bench.webhook --check
+	$(PYTHON) -m bench.list --check
 
 # Resolve requirements*.in anew, for every Python from 3.11 on.
 lock:

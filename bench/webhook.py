@@ -106,6 +106,7 @@ def main() -> None:
             PUBLIC_URL=PUBLIC_URL,
             DATABASE_URL=database_url(ours),
             ENV_FILE=os.devnull,
+            DEBUG="off",
             BIND=free_address(),
         )
         carriers = make_database()
@@ -419,7 +420,7 @@ def signed_by_twilio(environ: Any, url: str, fields: Form, body: bytes, secret: 
 
 
 def signed_by_plivo(environ: Any, url: str, fields: Form, body: bytes, secret: bytes, _: str) -> bytes | None:
-    content = f"{url}.{''.join(name + value for name, value in sorted(fields))}".encode()
+    content = f"{url}?{''.join(name + value for name, value in sorted(fields))}".encode()
     nonce = environ["HTTP_X_PLIVO_SIGNATURE_V3_NONCE"].encode()
     expected = base64.b64encode(hmac.new(secret, content + b"." + nonce, hashlib.sha256).digest())
     fits = hmac.compare_digest(environ["HTTP_X_PLIVO_SIGNATURE_V3"].encode(), expected)
