@@ -128,7 +128,7 @@ def test_whatever_breaks_the_reply_is_an_envelope(
 
 
 def test_every_code_has_a_status_and_a_sentence():
-    assert {status for status, _ in ERRORS.values()} == {400, 401, 404, 405, 409, 413, 415, 422, 429, 500}
+    assert {status for status, _ in ERRORS.values()} == {400, 401, 404, 405, 409, 413, 415, 416, 422, 429, 500}
     assert all(sentence and sentence[0].isupper() for _, sentence in ERRORS.values())
 
 

@@ -11,6 +11,7 @@ from django.test import Client
 from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, PhoneNumber, Recording
 from phones.services import reconcile
+from tests.carrier_contract import violations
 from tests.conftest import CARRIERS, Good, Tenant, add
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -258,6 +259,22 @@ def test_a_carrier_that_is_down_does_not_stop_reconcile(sandbox: Sandbox, phone:
     outcome = reconcile()
 
     assert (outcome.failed, outcome.pulled_accounts, outcome.unanswered_accounts) == (0, 0, 1)
+
+
+def test_what_is_asked_for_missed_calls_keeps_to_the_carriers_documents(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant
+) -> None:
+    sandbox.place_call(phone.integration, phone.number)
+    sandbox.clear_ledger()
+
+    assert reconcile().pulled_accounts == 1
+    media(Recording.objects.get(), tenant)
+
+    asked = [exchange for exchange in sandbox.ledger if "-media/" not in exchange.path and ".wav" not in exchange.path]
+    assert len(asked) >= 2
+    problems = {problem for exchange in asked for problem in violations(exchange)}
+    # So says the vendor's page, and so writes its SDK; only its OpenAPI document calls it StartTime_gt.
+    assert problems <= {"query: StartTime> is unknown"}
 
 
 def test_a_forwarded_call_is_one_entry_whoever_tells_of_it(

@@ -1,0 +1,196 @@
+"""What a page of the log of calls costs among 1,000,000 calls beside one among 100,000, by filter; and its plans.
+
+Ratio of CPU seconds from the WSGI environ to the reply, medians of runs taken in turn: one process for each database.
+Half of the calls are on the fifty lines of the workspace that asks. No plan may go through all calls.
+"""
+
+import argparse
+import base64
+import json
+import os
+import random
+import re
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from bench.report import Line, finish
+
+FEW, MANY = 100_000, 1_000_000
+ROUNDS = 25
+WORKSPACES, LINES_OF_OURS, LINES_OF_OTHERS = 11, 50, 5
+SPAN = timedelta(days=90)
+PAGE_SIZE = 50
+GOAL = 1.5
+SCAN = re.compile(r"SCAN phones_(call|recording)\b")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
+    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.count:
+        serve(options.count)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        lines = compare(Path(directory))
+    finish(lines, check=options.check)
+
+
+def compare(directory: Path) -> list[Line]:
+    few, many = (Side(directory, count) for count in (FEW, MANY))
+    try:
+        names: list[str] = few.result()
+        many.result()
+        spent: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        for round_number in range(ROUNDS):
+            for name in names:
+                sides = (few, many) if round_number % 2 else (many, few)
+                took = {side: side.ask(name)["cpu_s"] for side in sides}
+                spent[name].append((took[few], took[many]))
+        lines, scans = [], set()
+        for name, runs in spent.items():
+            few_s, many_s = (statistics.median(one) for one in zip(*runs, strict=True))
+            told = many.ask(name)
+            print(
+                f"{name}: {many_s * 1000:.1f} ms of CPU among {MANY:,} calls, {few_s * 1000:.1f} ms among {FEW:,};"
+                f" {told['rows']} calls, {told['queries']} queries"
+            )
+            lines.append(Line(f"{name}: among {MANY:,} calls / among {FEW:,}", many_s / few_s, GOAL))
+            scans |= {f"{name}: {scan}" for side in (few, many) for scan in side.ask(name)["scans"]}
+    finally:
+        few.end()
+        many.end()
+    for scan in sorted(scans):
+        print(scan)
+    return [*lines, Line("plans that go through all calls", len(scans), 0, exact=True)]
+
+
+class Side:
+    """A process with one database, which makes requests to itself when told to."""
+
+    def __init__(self, directory: Path, count: int) -> None:
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "workspace.settings",
+            "SECRET_KEY": "bench" * 12,
+            "CREDENTIAL_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
+            "PUBLIC_URL": "https://phones.example.com",
+            "DATABASE_URL": f"sqlite:///{quote(str(directory / f'{count}.sqlite3'))}",
+            "ENV_FILE": os.devnull,
+            "DEBUG": "off",
+            "LIMIT_REQUESTS": "off",
+        }
+        command = [sys.executable, "-m", "bench.list", "--count", str(count)]
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, name: str) -> Any:
+        assert self.process.stdin
+        self.process.stdin.write(name + "\n")
+        self.process.stdin.flush()
+        return self.result()
+
+    def result(self) -> Any:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else sys.exit("A side has ended before its time.")
+
+    def end(self) -> None:
+        with suppress(BrokenPipeError):
+            self.process.communicate()
+
+
+# -- one side ---------------------------------------------------------------------------------------------------------
+
+
+def serve(count: int) -> None:
+    """Make the database and say which requests there are; then make each that standard input names."""
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    django.setup()
+    from workspace.wsgi import application
+
+    call_command("migrate", verbosity=0)
+    token, numbers = make_lines()
+    connections.close_all()
+    fill(count)
+    requests = requests_to_measure(numbers)
+    for path in requests.values():
+        run(application, path, token)
+    print(json.dumps(list(requests)), flush=True)
+    for name in sys.stdin:
+        print(json.dumps(run(application, requests[name.strip()], token)), flush=True)
+
+
+def make_lines() -> tuple[str, dict[str, str]]:
+    """Make the workspaces and their lines. Returns a token of ours, and its numbers by their ids."""
+    from phones.models import Account, Line, PhoneNumber
+    from users.models import ApiToken, User, Workspace
+    from workspace.secrets import Secret
+
+    account = Account.objects.create(integration="twilio", account_id="AC", auth_token=Secret.seal("token"))
+    token, numbers = "", {}
+    for index in range(WORKSPACES):
+        workspace = Workspace.objects.create(name=f"Workspace {index}")
+        user = User.objects.create_user(f"user@{index}.example.com", workspace=workspace)
+        for number in range(LINES_OF_OTHERS if index else LINES_OF_OURS):
+            e164 = f"1212{5550000 + 100 * index + number}"
+            line = Line.objects.create(account=account, number=e164, carrier_id=e164, snapshot=Secret.seal("{}"))
+            active = PhoneNumber.State.ACTIVE
+            phone = PhoneNumber.objects.create(user=user, line=line, integration="twilio", number=e164, state=active)
+            if not index:
+                numbers[phone.pk] = e164
+        token = token or ApiToken.issue(workspace)[1]
+    return token, numbers
+
+
+def fill(count: int) -> None:
+    """Make the calls and the recordings of every fourth, with the indexes put back at the end."""
+    from django.conf import settings
+
+    connection = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
+    execute = connection.execute
+    lines = execute("SELECT _id, account_id, number FROM phones_line").fetchall()
+    indexes = execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+        " AND tbl_name IN ('phones_call', 'phones_recording')"
+    ).fetchall()
+    for name, _ in indexes:
+        execute(f"DROP INDEX {name}")
+    execute("PRAGMA synchronous = OFF")
+    execute("BEGIN")
+    connection.executemany(
+        "INSERT INTO phones_call VALUES"
+        " (:_id, :account_id, :carrier_id, :direction, ...)",
+        calls(count, lines),
+    )
+    execute("COMMIT")
+    for _, sql in indexes:
+        execute(sql)
+    connection.close()
+
+
+def calls(count: int, lines: list[tuple[str, str, str]]) -> Iterator[tuple[Any, ...]]:
+    draw = random.Random(1)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    for index in range(count):
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,868 @@
+"""Who comes through the carriers' door: signed requests, forged ones, and what happens when we cannot tell."""
+
+import base64
+import json
+import logging
+import random
+import string
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from django.db import OperationalError, connection
+from django.http import QueryDict
+from django.http.request import HttpHeaders
+from django.test import Client
+from django.utils import timezone
+from plivo.exceptions import ValidationError
+from plivo.utils import validate_v3_signature
+from twilio.request_validator import RequestValidator
+
+from integrations import provider_class, telnyx
+from integrations.errors import BadSignature
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+from integrations.sandbox.signing import FORM, signed
+from integrations.webhooks import Webhook
+from phones.models import Account, Call, CallEvent, Recording
+from phones.services.carriers import urls_for
+from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PUBLIC_URL = "https://phones.example.com"
+KINDS = ("answer", "status", "fallback", "recording", "done")
+FORGED_PER_KIND = 2000
+FORGED_PER_CARRIER = 10_000
+# A second account at each carrier, with its own token and, at Telnyx, its own key.
+OTHERS = {
+    "twilio": replace(
+        TWILIO, acc_sid=seeds.TWILIO_OTHER_SID, auth_token=seeds.TWILIO_OTHER_TOKEN, number=TWILIO.not_owned
+    ),
+    "plivo": replace(PLIVO, acc_sid=seeds.PLIVO_OTHER_ID, auth_token=seeds.PLIVO_OTHER_TOKEN, number=PLIVO.not_owned),
+    "telnyx": replace(TELNYX, auth_token=seeds.TELNYX_OTHER_KEY, number=TELNYX.not_owned),
+}
+KEYLESS = replace(TELNYX, auth_token=seeds.TELNYX_NOPROFILE_KEY, number="13125557777")
+# The clock of what checks Telnyx' timestamps.
+NOW = 1_795_420_800
+SIGNATURES = {
+    "twilio": ("X-Twilio-Signature",),
+    "plivo": ("X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"),
+    "telnyx": ("telnyx-signature-ed25519",),
+}
+EXTRA = {"twilio": (), "plivo": ("X-Plivo-Signature-V3-Nonce",), "telnyx": ("telnyx-timestamp",)}
+
+Form = list[tuple[str, str]]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Telnyx' timestamps are compared with a clock that stands still."""
+    stopped = SimpleNamespace(time=lambda: NOW)
+    monkeypatch.setattr(telnyx, "time", stopped)
+    return stopped
+
+
+# -- the vendors' vectors ---------------------------------------------------------------------------------------------
+
+SAMPLES = json.loads((Path(__file__).parent / "samples" / "signatures.json").read_text())["vectors"]
+# Where a receiver decides for itself.
+OUR_VERDICTS = {
+    "tw-v11": (False, "a SharedKey is not supported: we know the auth token only"),
+    "tw-i11": (False, "nor is one with an unknown algorithm"),
+    "pl-v5": (False, "V2 does not sign the fields"),
+    "pl-v9": (True, "the main account's signature, by a token that is the account's"),
+    "pl-i11": (True, "a space after the comma is no part of a signature"),
+    "tx-v8": (True, "the signature fits; that it is a GET is the door's business"),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["id"])
+def test_each_published_vector_gets_its_verdict(clock: Any, sample: dict[str, Any]) -> None:
+    clock.time = lambda: sample.get("now", NOW)
+    headers = HttpHeaders({HttpHeaders.to_wsgi_name(name): value for name, value in sample["headers"].items()})
+    webhook = Webhook(sample["url"], headers, sample["body"].encode())
+
+    def check() -> str:
+        return provider_class(sample["provider"]).check_signature(
+            webhook, auth_tokens=iter([sample.get("secret", "")]), public_key=sample.get("public_key", "")
+        )
+
+    valid = sample["valid"] if sample["normative"] else OUR_VERDICTS[sample["id"]][0]
+    if valid:
+        assert isinstance(check(), str)
+    else:
+        with pytest.raises(BadSignature):
+            check()
+
+
+@pytest.mark.parametrize(("late_by", "valid"), [(-301, False), (-300, True), (0, True), (300, True), (301, False)])
+def test_telnyx_timestamps_may_be_five_minutes_off(clock: Any, late_by: int, valid: bool) -> None:
+    account = seeds.seeded().account("telnyx", seeds.TELNYX_ACCOUNT)
+    body, headers = signed(account, PUBLIC_URL, b"{}", timestamp=NOW)
+    clock.time = lambda: NOW + late_by + 0.5
+    webhook = Webhook(PUBLIC_URL, HttpHeaders({HttpHeaders.to_wsgi_name(k): v for k, v in headers.items()}), body)
+    try:
+        telnyx.Telnyx.check_signature(webhook, auth_tokens=iter(()), public_key=account.public_key())
+    except BadSignature:
+        assert not valid
+    else:
+        assert valid
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Knock:
+    """A request as it is on the wire; `path` has the query."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def mark(self) -> tuple[Any, ...]:
+        return self.path, self.body, tuple(sorted(self.headers.items()))
+
+    def with_headers(self, **changes: str | None) -> "Knock":
+        """With these headers changed; underscores are dashes, and None removes one."""
+        headers = self.headers | {name.replace("_", "-"): value for name, value in changes.items()}  # type: ignore[dict-item]
+        return replace(self, headers={name: value for name, value in headers.items() if value is not None})
+
+
+CLIENT = Client(raise_request_exception=False)
+
+
+def send(knock: Knock, method: str = "POST") -> Any:
+    headers = {name: value for name, value in knock.headers.items() if name != "Content-Type"}
+    content_type = knock.headers.get("Content-Type", "")
+    return CLIENT.generic(method, knock.path, knock.body, content_type=content_type, headers=headers)
+
+
+@dataclass(frozen=True)
+class Party:
+    """One account: our row of it, and the carrier's."""
+
+    row: Account
+    carrier: seeds.Account
+
+    def path(self, kind: str) -> str:
+        return getattr(urls_for(self.row), kind).removeprefix(PUBLIC_URL)
+
+    def knock(self, kind: str, form: Form | bytes, *, query: str = "", timestamp: int = NOW, nonce: str = "") -> Knock:
+        """A request as the carrier makes it."""
+        path = self.path(kind) + (f"?{query}" if query else "")
+        body, headers = signed(self.carrier, PUBLIC_URL + path, form, timestamp=timestamp, nonce=nonce or None)
+        return Knock(path, body, headers)
+
+    def secrets(self) -> list[str]:
+        held = [self.row.auth_token.open(), self.row.webhook_token, self.row.public_key, self.row.account_id]
+        return [one for one in held if one]
+
+
+def join(sandbox: Sandbox, tenant: Tenant, good: Good) -> Party:
+    reply = add(tenant, good.body(tenant.user))
+    assert reply.status_code == 201, reply.content
+    row = Account.objects.get(lines__number=good.number)
+    name = good.acc_sid or good.auth_token
+    return Party(row, sandbox.state.account(good.integration, name))
+
+
+@pytest.fixture
+def party(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
+    return join(sandbox, tenant, carrier)
+
+
+@pytest.fixture
+def other(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
+    return join(sandbox, tenant, OTHERS[carrier.integration])
+
+
+def event(integration: str, call_id: str = "CA-1", **fields: str) -> Form:
+    """What a carrier says of a call to us."""
+    plus = "" if integration == "plivo" else "+"
+    own = {
+        "CallUUID" if integration == "plivo" else "CallSid": call_id,
+        "From": f"{plus}441632960083",
+        "To": plus + CARRIERS[integration].number,
+        "CallStatus": "ringing",
+        "Direction": "inbound",
+    }
+    return list((own | fields).items())
+
+
+def events(integration: str) -> list[Form]:
+    """Those that are mutated: with names that are repeated, nothing in a field, other scripts, signs that are escaped."""
+    recording = "RecordingID" if integration == "plivo" else "RecordingSid"
+    return [
+        [*event(integration), ("CallerName", "Zoë & Söhne 100% +1=2"), ("FromCity", ""), ("Tag", "b"), ("Tag", "a")],
+        event(integration, "CA-2", CallStatus="completed", Duration="42", CallDuration="42", BillRate="0.00550"),
+        [
+            *event(integration, "CA-3"),
+            (recording, "RE-1"),
+            ("RecordingDuration", "17"),
+            ("RecordUrl", "https://x/1?a=b"),
+        ],
+    ]
+
+
+def originals(party: Party, kind: str) -> list[Knock]:
+    forms: list[Form | bytes] = list(events(party.row.integration))
+    if party.row.integration == "telnyx":
+        payload = {"call_control_id": "v3:1", "direction": "incoming", "from": "+441632960083"}
+        data = {"event_type": "call.initiated", "id": "0ccc7b54-4df3", "payload": payload}
+        forms.append(json.dumps({"data": data}).encode())
+    return [
+        party.knock(kind, form, query="line=1&label=a%20b&label=A" if number == 1 else "")
+        for number, form in enumerate(forms)
+    ]
+
+
+# -- what the vendor says ---------------------------------------------------------------------------------------------
+
+
+def vendor_accepts(knock: Knock, parties: list[Party]) -> bool:
+    """The verdict of the vendor's own validator, with the secret of the account that the address names."""
+    _, _, _, integration, token, *_ = knock.path.split("/")
+    owner = next((one for one in parties if one.row.webhook_token == token), None)
+    if owner is None or owner.row.integration != integration:
+        return False
+    verdict = {"twilio": twilio_accepts, "plivo": plivo_accepts, "telnyx": telnyx_accepts}[integration]
+    return verdict(knock, owner.carrier)
+
+
+def twilio_accepts(knock: Knock, account: seeds.Account) -> bool:
+    is_form = knock.headers.get("Content-Type", "").startswith(FORM)
+    params = QueryDict(knock.body) if is_form else knock.body.decode("utf-8", "replace")
+    try:
+        given = knock.headers["X-Twilio-Signature"]
+        return RequestValidator(account.secret).validate(PUBLIC_URL + knock.path, params, given)
+    except (KeyError, TypeError):
+        return False
+
+
+def plivo_accepts(knock: Knock, account: seeds.Account) -> bool:
+    nonce = knock.headers.get("X-Plivo-Signature-V3-Nonce")
+    url, params = PUBLIC_URL + knock.path, QueryDict(knock.body)
+    for name in SIGNATURES["plivo"]:
+        try:
+            if nonce and validate_v3_signature("POST", url, nonce, account.secret, knock.headers.get(name), params):
+                return True
+        except ValidationError:
+            continue
+    return False
+
+
+def telnyx_accepts(knock: Knock, account: seeds.Account) -> bool:
+    at, given = knock.headers.get("telnyx-timestamp", ""), knock.headers.get("telnyx-signature-ed25519", "")
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(account.public_key()))
+    try:
+        if not (at.isascii() and at.isdigit()) or abs(NOW - int(at)) > 300:
+            return False
+        key.verify(base64.b64decode(given, validate=True), f"{at}|".encode() + knock.body)
+        return True
+    except (InvalidSignature, ValueError):
+        return False
+
+
+# -- forgeries --------------------------------------------------------------------------------------------------------
+
+Mutation = Callable[[random.Random, Knock], Knock]
+PRINTABLE = (string.ascii_letters + string.digits + "&=+%;.-_~ {}[]\"'/?#,:|\\").encode()
+BASE64 = string.ascii_letters + string.digits + "+/="
+
+
+def change_byte(chance: random.Random, knock: Knock) -> Knock:
+    at = chance.randrange(len(knock.body))
+    new = bytes([chance.choice((*PRINTABLE, knock.body[at] ^ 1 << chance.randrange(8)))])
+    return replace(knock, body=knock.body[:at] + new + knock.body[at + 1 :])
+
+
+def insert_byte(chance: random.Random, knock: Knock) -> Knock:
+    at = chance.randrange(len(knock.body) + 1)
+    return replace(knock, body=knock.body[:at] + bytes([chance.choice(PRINTABLE)]) + knock.body[at:])
+
+
+def remove_byte(chance: random.Random, knock: Knock) -> Knock:
+    at = chance.randrange(len(knock.body))
+    return replace(knock, body=knock.body[:at] + knock.body[at + 1 :])
+
+
+def on_fields(change: Callable[[random.Random, Form, int], Form]) -> Mutation:
+    """Change one field of the body and leave the signature."""
+
+    def mutate(chance: random.Random, knock: Knock) -> Knock:
+        form = parse_qsl(knock.body.decode("utf-8", "replace"), keep_blank_values=True)
+        if not form:
+            return change_byte(chance, knock)
+        return replace(knock, body=urlencode(change(chance, form, chance.randrange(len(form)))).encode())
+
+    return mutate
+
+
+def word(chance: random.Random) -> str:
+    return "".join(chance.choices(string.ascii_letters + string.digits + "+é", k=chance.randint(1, 12)))
+
+
+def another_value(chance: random.Random, form: Form, at: int) -> Form:
+    return [*form[:at], (form[at][0], word(chance)), *form[at + 1 :]]
+
+
+def another_name(chance: random.Random, form: Form, at: int) -> Form:
+    return [*form[:at], (word(chance), form[at][1]), *form[at + 1 :]]
+
+
+def swap_values(chance: random.Random, form: Form, at: int) -> Form:
+    to, changed = chance.randrange(len(form)), list(form)
+    changed[at], changed[to] = (form[at][0], form[to][1]), (form[to][0], form[at][1])
+    return changed
+
+
+def move_to_query(chance: random.Random, knock: Knock) -> Knock:
+    first, _, rest = knock.body.partition(b"&")
+    joint = "&" if "?" in knock.path else "?"
+    return replace(knock, path=f"{knock.path}{joint}{quote(first, safe='=%+')}", body=rest or b"x=1")
+
+
+def add_to_query(chance: random.Random, knock: Knock) -> Knock:
+    return replace(knock, path=f"{knock.path}{'&' if '?' in knock.path else '?'}{quote(word(chance))}=1")
+
+
+def drop_from_query(chance: random.Random, knock: Knock) -> Knock:
+    path, _, query = knock.path.partition("?")
+    return replace(knock, path=path) if query else add_to_query(chance, knock)
+
+
+def on_header(names: tuple[str, ...], change: Callable[[random.Random, str], str | None]) -> Mutation:
+    def mutate(chance: random.Random, knock: Knock) -> Knock:
+        changed = {name: change(chance, knock.headers.get(name, "")) for name in names}
+        return knock.with_headers(**changed)
+
+    return mutate
+
+
+def alter(chance: random.Random, value: str) -> str:
+    at = chance.randrange(len(value) or 1)
+    return value[:at] + chance.choice(BASE64.replace(value[at : at + 1] or "=", "")) + value[at + 1 :]
+
+
+HEADER_CHANGES: list[Callable[[random.Random, str], str | None]] = [
+    alter,
+    alter,
+    alter,
+    lambda chance, value: value[: chance.randrange(len(value) or 1)],
+    lambda chance, value: value[chance.randrange(len(value) or 1) + 1 :],
+    lambda chance, value: value + chance.choice(BASE64),
+    lambda _, value: "",
+    lambda _, value: None,
+    lambda _, value: f"{value}{value}",
+    lambda _, value: f"{value},{value}",
+    lambda _, value: value.lower(),
+    lambda _, value: value.upper(),
+    lambda _, value: value[::-1],
+    lambda _, value: value.encode().hex(),
+    lambda _, value: base64.b64decode(value + "==").hex() if value.isascii() else "",
+    lambda _, value: value.rstrip("="),
+    lambda chance, value: chance.randbytes(len(value)).hex(),
+    lambda chance, value: base64.b64encode(chance.randbytes(chance.choice((20, 32, 64)))).decode(),
+    lambda _, value: value + "\u00e9",
+]
+TIMESTAMPS: list[Callable[[random.Random, str], str | None]] = [
+    lambda chance, value: str(int(value or NOW) + chance.choice((-1, 1)) * chance.randint(1, 10**6)),
+    lambda _, value: f"{value}.0",
+    lambda _, value: f"+{value}",
+    lambda _, value: f"-{value}",
+    lambda _, value: f"0{value}",
+    lambda _, value: f"{value[:1]}_{value[1:]}",
+    lambda _, value: f"{value}|",
+    lambda _, value: f"{value} 0",
+    lambda _, value: (
+        value.translate({ord(str(digit)): 0x660 + digit for digit in range(10)}).encode().decode("latin-1")
+    ),
+    lambda chance, value: word(chance),
+    lambda _, value: hex(int(value)) if value.isdigit() else "0x1",
+    lambda _, value: "9" * 400,
+]
+
+
+def strangers(party: Party, other: Party, kind: str) -> list[Mutation]:
+    """Requests that are signed well, by somebody else or for something else."""
+    carrier = party.row.integration
+
+    def form_of(knock: Knock) -> Form:
+        return parse_qsl(knock.body.decode("utf-8", "replace"), keep_blank_values=True) or [("x", "1")]
+
+    def by_another(chance: random.Random, knock: Knock) -> Knock:
+        """This address, signed with the other account's secret."""
+        body, headers = signed(other.carrier, PUBLIC_URL + knock.path, form_of(knock), timestamp=NOW)
+        return Knock(knock.path, body, headers)
+
+    def at_another(chance: random.Random, knock: Knock) -> Knock:
+        """The other account's address, with this account's signature; for it, or as it was for this address."""
+        path = knock.path.replace(party.row.webhook_token, other.row.webhook_token)
+        if chance.random() < 0.5:
+            return replace(knock, path=path)
+        body, headers = signed(party.carrier, PUBLIC_URL + path, form_of(knock), timestamp=NOW)
+        return Knock(path, body, headers)
+
+    def at_nobodys(chance: random.Random, knock: Knock) -> Knock:
+        token = chance.choice(
+            (word(chance).replace("é", "e").replace("+", "-"), party.row.webhook_token[:-1] + "!"[:0])
+        )
+        path = knock.path.replace(party.row.webhook_token, token)
+        body, headers = signed(party.carrier, PUBLIC_URL + path, form_of(knock), timestamp=NOW)
+        return Knock(path, body, headers)
+
+    def at_another_carriers(chance: random.Random, knock: Knock) -> Knock:
+        path = knock.path.replace(f"/{carrier}/", f"/{chance.choice([*(set(CARRIERS) - {carrier}), 'vonage'])}/")
+        body, headers = signed(party.carrier, PUBLIC_URL + path, form_of(knock), timestamp=NOW)
+        return Knock(path, body, headers)
+
+    def of_another_request(chance: random.Random, knock: Knock) -> Knock:
+        donor = party.knock(kind, event(carrier, word(chance)))
+        return replace(knock, headers=knock.headers | donor.headers)
+
+    def for_another_host(chance: random.Random, knock: Knock) -> Knock:
+        url = chance.choice(("http://testserver", "https://testserver", "http://phones.example.com"))
+        body, headers = signed(party.carrier, url + knock.path, form_of(knock), timestamp=NOW)
+        return Knock(knock.path, body, headers)
+
+    def at_another_kind(chance: random.Random, knock: Knock) -> Knock:
+        """Also at one that there is not."""
+        to = chance.choice([one for one in (*KINDS, "digest", "under", "x") if one != kind])
+        return replace(knock, path=knock.path.replace(f"/{kind}", f"/{to}", 1))
+
+    def too_old_or_new(chance: random.Random, knock: Knock) -> Knock:
+        off = chance.choice((-1, 1)) * chance.choice((301, 302, 3600, chance.randint(301, 10**9)))
+        body, headers = signed(party.carrier, "", form_of(knock), timestamp=NOW + off)
+        return Knock(knock.path, body, headers)
+
+    def v2_only(chance: random.Random, knock: Knock) -> Knock:
+        gone = dict.fromkeys((*SIGNATURES["plivo"], "X-Plivo-Signature-V3-Nonce"))
+        one = knock.with_headers(**gone)
+        if chance.random() < 0.5:  # in the place of the better one
+            v2 = knock.headers["X-Plivo-Signature-V2"], knock.headers["X-Plivo-Signature-V2-Nonce"]
+            one = one.with_headers(X_Plivo_Signature_V3=v2[0], X_Plivo_Signature_V3_Nonce=v2[1])
+        if chance.random() < 0.5:
+            one = one.with_headers(X_Plivo_Signature=knock.headers["X-Plivo-Signature-V2"])
+        return another_nonce(chance, one)
+
+    def another_nonce(chance: random.Random, knock: Knock) -> Knock:
+        """Only the nonce of V2, which is no news to us."""
+        return knock.with_headers(X_Plivo_Signature_V2_Nonce=word(chance).replace("é", "e"))
+
+    found = [by_another, at_another, at_nobodys, at_another_carriers, of_another_request]
+    if carrier != "telnyx":
+        found += [for_another_host, at_another_kind]
+    return found + {"plivo": [v2_only], "telnyx": [too_old_or_new], "twilio": []}[carrier]
+
+
+def mutations(party: Party, other: Party, kind: str) -> list[Mutation]:
+    carrier = party.row.integration
+    change_fields = [
+        lambda chance, form, at: [*form[:at], *form[at + 1 :]],
+        lambda chance, form, at: [*form, (word(chance), word(chance))],
+        lambda chance, form, at: [*form, (form[at][0], word(chance))],
+        lambda chance, form, at: [(form[at][0], word(chance)), *form],
+        lambda chance, form, at: [*form[:at], (form[at][0], ""), *form[at + 1 :]],
+        another_value,
+        another_name,
+        swap_values,
+    ]
+    found = [change_byte, change_byte, insert_byte, remove_byte, move_to_query, add_to_query, drop_from_query]
+    found += [on_fields(change) for change in change_fields]
+    found += [on_header(SIGNATURES[carrier], change) for change in HEADER_CHANGES]
+    found += strangers(party, other, kind)
+    if carrier == "plivo":
+        found += [on_header(EXTRA["plivo"], change) for change in (alter, alter, *HEADER_CHANGES[3:8])]
+    if carrier == "telnyx":
+        found += [on_header(EXTRA["telnyx"], change) for change in (alter, *HEADER_CHANGES[3:8], *TIMESTAMPS)]
+    return found
+
+
+def mutants(party: Party, other: Party, kind: str) -> Iterator[Knock]:
+    """Without end: each byte of each body first, then every mutation in turn, now and then two of them at once."""
+    chance = random.Random(f"{party.row.integration} {kind}")
+    good = originals(party, kind)
+    for knock in good:
+        for at in range(0, len(knock.body), 2):
+            yield replace(knock, body=knock.body[:at] + bytes([knock.body[at] ^ 1]) + knock.body[at + 1 :])
+            yield replace(knock, body=knock.body[:at] + knock.body[at + 1 :])
+    ways = mutations(party, other, kind)
+    while True:
+        for mutate in ways:
+            for knock in good:
+                mutant = mutate(chance, knock)
+                yield mutate_again(chance, ways, mutant) if chance.random() < 0.2 else mutant
+
+
+def mutate_again(chance: random.Random, ways: list[Mutation], mutant: Knock) -> Knock:
+    """Only where the first left something to change, and what was made is still a path and a body."""
+    return chance.choice(ways)(chance, mutant) if mutant.body else mutant
+
+
+def can_be_read(knock: Knock) -> bool:
+    try:
+        return bool(knock.body.decode()) or True
+    except UnicodeDecodeError:
+        return False
+
+
+def wire(reply: Any) -> tuple[Any, ...]:
+    """All that a client sees, but the mark that each request has."""
+    return reply.status_code, reply.content, tuple(sorted((k, v) for k, v in reply.items() if k != "X-Request-ID"))
+
+
+def row_counts() -> tuple[int, int, int]:
+    return CallEvent.objects.count(), Call.objects.count(), Recording.objects.count()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_forged_request_comes_in_and_all_are_answered_alike(party: Party, other: Party, kind: str) -> None:
+    assert len(KINDS) * FORGED_PER_KIND >= FORGED_PER_CARRIER
+    seen: set[Any] = set()
+    forged: list[Knock] = []
+    equivalent: list[Knock] = []
+    for knock in mutants(party, other, kind):
+        if knock.mark in seen:
+            continue
+        seen.add(knock.mark)
+        (equivalent if vendor_accepts(knock, [party, other]) else forged).append(knock)
+        if len(forged) == FORGED_PER_KIND:
+            break
+
+    replies: dict[Any, list[Knock]] = {}
+    for knock in forged:
+        replies.setdefault(wire(send(knock)), []).append(knock)
+
+    assert {reply[:2]: knocks[:3] for reply, knocks in replies.items() if reply[:2] != (403, b"")} == {}
+    assert len(replies) == 1, "the reason shows"
+    assert not any(secret in repr(list(replies)) for secret in (*party.secrets(), *other.secrets()))
+    assert row_counts() == (0, 0, 0)
+
+    readable = [knock for knock in equivalent if can_be_read(knock)]
+    assert {send(knock).status_code for knock in readable} <= {200}
+    for knock in originals(party, kind):
+        assert send(knock).status_code == 200
+    assert CallEvent.objects.count() == len(originals(party, kind)), "the same in another form is another event"
+
+
+# -- what the door itself looks at ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_post_is_taken(party: Party, kind: str) -> None:
+    knock = originals(party, kind)[0]
+    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post"):
+        reply = send(knock, method)
+        assert (reply.status_code, reply.content) == (405, b""), method
+    in_query = replace(knock, path=f"{knock.path}?{knock.body.decode()}", body=b"")
+    assert send(in_query, "GET").status_code == 405
+    assert row_counts() == (0, 0, 0)
+
+
+def test_a_body_that_is_too_large_is_not_looked_at(party: Party) -> None:
+    for size, status in ((64 * 1024, 200), (64 * 1024 + 1, 413), (300_000, 413)):
+        padding = size - len(party.knock("status", [*event(party.row.integration), ("Padding", "")]).body)
+        knock = party.knock("status", [*event(party.row.integration), ("Padding", "x" * padding)])
+        assert len(knock.body) == size
+        reply = send(knock)
+        assert (reply.status_code, reply.content) == (status, b"")
+    assert CallEvent.objects.count() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_read_is_refused_although_it_is_signed(party: Party, kind: str) -> None:
+    carrier = party.row.integration
+    form = event(carrier)
+    many = [*form, *((f"field{number}", "x") for number in range(1000))]
+    unreadable = [party.knock(kind, many)]
+    if carrier == "telnyx":
+        for body in (b"CallSid=\xff\xfe", b'{"data":', b'{"data": 1}}', b"{" * 5000, b'{"a":' + b"[" * 5000, b"\x80{}"):
+            unreadable.append(party.knock(kind, body))
+    else:
+        json_body = party.knock(kind, json.dumps(dict(form)).encode())
+        if carrier == "twilio":  # Plivo's body is a form, whatever it says of itself
+            unreadable += [json_body, replace(party.knock(kind, form), headers=json_body.headers)]
+            unreadable.append(party.knock(kind, form).with_headers(Content_Type="multipart/form-data; boundary=x"))
+            unreadable.append(party.knock(kind, form).with_headers(Content_Type=""))
+        unreadable.append(replace(party.knock(kind, form), body=b"CallSid=\xff\xfe"))
+    for knock in unreadable:
+        reply = send(knock)
+        assert (reply.status_code, reply.content) == (403, b""), knock.body[:50]
+    assert row_counts() == (0, 0, 0)
+
+
+def test_json_to_twilio_counts_when_the_signed_address_has_its_hash(sandbox: Sandbox, tenant: Tenant) -> None:
+    party = join(sandbox, tenant, TWILIO)
+    body = json.dumps(dict(event("twilio"))).encode()
+
+    def knock(of: bytes) -> Knock:
+        path = f"{party.path('status')}?bodySHA256={RequestValidator('').compute_hash(of.decode())}"
+        _, headers = signed(party.carrier, PUBLIC_URL + path, b"")
+        return Knock(path, body, headers | {"Content-Type": "application/json"})
+
+    assert send(knock(body + b" ")).status_code == 403
+    assert row_counts() == (0, 0, 0)
+    assert send(knock(body)).status_code == 200
+    assert Call.objects.get().carrier_id == "CA-1"
+
+
+@pytest.mark.parametrize("escapes", [b"CallSid=CA-9&x=%zz", b"CallUUID=CA-9&x=%", b"CallSid=%FF%FE&x=%e2%28"])
+def test_escapes_that_are_none_are_refused_unless_they_are_signed(party: Party, escapes: bytes) -> None:
+    knock = party.knock("status", event(party.row.integration))
+    assert send(replace(knock, body=escapes)).status_code == 403
+    assert row_counts() == (0, 0, 0)
+
+
+def test_a_nonce_cannot_take_over_a_part_of_what_is_signed(sandbox: Sandbox, tenant: Tenant) -> None:
+    """What Plivo signs is all fields, a dot and the nonce: fields behind another dot can be moved into the nonce."""
+    party = join(sandbox, tenant, PLIVO)
+    form = [("BillRate", "0.5"), *event("plivo")]
+    knock = party.knock("status", form, nonce="12345")
+    assert vendor_accepts(knock, [party])
+    rest = "".join(name + value for name, value in sorted(form)).partition(".")[2]
+    cut = replace(knock, body=b"BillRate=0").with_headers(X_Plivo_Signature_V3_Nonce=f"{rest}.12345")
+    assert vendor_accepts(cut, [party]), "the vendor has mended it; then this test has done its duty"
+
+    assert send(cut).status_code == 403
+    assert row_counts() == (0, 0, 0)
+
+
+def test_a_telnyx_id_that_is_no_text_does_not_hurt(sandbox: Sandbox, tenant: Tenant) -> None:
+    party = join(sandbox, tenant, TELNYX)
+    for body in (
+        b'{"data": {"id": "\\ud800"}}',
+        b'{"data": {"id": ["\\ud800"]}}',
+        b'{"data": []}',
+        b'{"data": {"id": 7}}',
+    ):
+        assert send(party.knock("status", body)).status_code == 200, body
+    assert CallEvent.objects.count() == 4
+
+
+# -- the same content in another form ---------------------------------------------------------------------------------
+
+
+def test_the_order_of_fields_and_their_spelling_make_no_other_event(party: Party) -> None:
+    if party.row.integration == "telnyx":
+        pytest.skip("Telnyx signs the bytes")
+    for form in events(party.row.integration):
+        CallEvent.objects.all().delete()
+        knock = party.knock("answer", form)
+        fields = knock.body.split(b"&")
+        spellings = [knock.body, b"&".join(reversed(fields)), b"&".join(sorted(fields)), knock.body + b"&"]
+        spellings.append(b"&".join(fields).replace(b"%2B", b"%2b").replace(b"CallStatus", b"Call%53tatus"))
+        spellings.append(knock.body.replace(b"+", b"%20"))
+        replies = {wire(send(replace(knock, body=body))) for body in spellings}
+        assert len(replies) == 1
+        assert replies.pop()[0] == 200
+        assert CallEvent.objects.count() == 1
+
+
+def test_a_replay_signed_anew_is_the_same_event(party: Party) -> None:
+    form = event(party.row.integration)
+    replies = {
+        wire(send(party.knock("answer", form, timestamp=NOW + second, nonce=f"nonce{second}"))) for second in range(5)
+    }
+    assert len(replies) == 1
+    assert replies.pop()[0] == 200
+    assert row_counts() == (1, 1, 0)
+
+
+def test_an_attempt_that_telnyx_counts_is_the_same_event(sandbox: Sandbox, tenant: Tenant) -> None:
+    party = join(sandbox, tenant, TELNYX)
+    for attempt, kind in ((1, "status"), (2, "status"), (3, "fallback")):
+        payload = {"call_control_id": "v3:1", "from": "+441632960083", "to": f"+{TELNYX.number}"}
+        data = {"event_type": "call.initiated", "id": "0ccc7b54", "payload": payload}
+        body = json.dumps({"data": data, "meta": {"attempt": attempt}}).encode()
+        assert send(party.knock(kind, body)).status_code == 200
+    assert row_counts() == (1, 1, 0)
+
+
+def test_the_same_words_to_two_accounts_are_two_events(party: Party, other: Party) -> None:
+    for one in (party, other):
+        assert send(one.knock("status", event(party.row.integration))).status_code == 200
+    assert row_counts() == (2, 2, 0)
+
+
+def test_the_host_of_a_request_does_not_matter(party: Party) -> None:
+    knock = party.knock("status", event(party.row.integration))
+    for host in ("localhost", "127.0.0.1", "testserver:8443"):
+        assert send(knock.with_headers(Host=host)).status_code == 200
+    assert row_counts() == (1, 1, 0)
+
+
+# -- tokens and keys --------------------------------------------------------------------------------------------------
+
+
+def rotate(sandbox: Sandbox, tenant: Tenant, good: Good, number: str, token: str) -> Account:
+    """The customer has made a new token, and adds another number with it. Returns the account as it was before."""
+    account = sandbox.state.account(good.integration, good.acc_sid)
+    before = replace(account)
+    account.secret = token
+    assert add(tenant, good.body(tenant.user, phoneNumber=number, authToken=token)).status_code == 201
+    return before
+
+
+@pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
+def test_the_token_before_is_good_for_as_long_as_the_carrier_may_still_sign_with_it(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, settings: Any, good: Good
+) -> None:
+    party = join(sandbox, tenant, good)
+    first = rotate(sandbox, other_tenant, good, good.another, "second-token")
+
+    def knock(by: seeds.Account, call_id: str) -> int:
+        return send(Party(party.row, by).knock("status", event(good.integration, call_id))).status_code
+
+    assert knock(first, "CA-old") == knock(party.carrier, "CA-new") == 200
+    window = timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S)
+    Account.objects.update(rotated_at=timezone.now() - window + timedelta(minutes=1))
+    assert knock(first, "CA-late") == 200
+    Account.objects.update(rotated_at=timezone.now() - window - timedelta(seconds=1))
+    assert knock(first, "CA-too-late") == 403
+    assert knock(first, "CA-old") == 403, "a repeat is no exception"
+    assert knock(party.carrier, "CA-newer") == 200
+
+    second = rotate(sandbox, tenant, good, good.routed_elsewhere if good is PLIVO else "12125556000", "third-token")
+    assert knock(second, "CA-second") == knock(party.carrier, "CA-third") == 200
+    assert knock(first, "CA-first") == 403
+    assert CallEvent.objects.count() == 6
+    Account.objects.update(previous_auth_token=None)
+    assert knock(second, "CA-second-again") == 403
+
+
+def test_a_repeat_signed_with_either_token_is_the_same_event(sandbox: Sandbox, tenant: Tenant) -> None:
+    party = join(sandbox, tenant, TWILIO)
+    first = rotate(sandbox, tenant, TWILIO, TWILIO.another, "second-token")
+    for by in (first, party.carrier):
+        assert send(Party(party.row, by).knock("status", event("twilio"))).status_code == 200
+    assert row_counts() == (1, 1, 0)
+
+
+def test_an_account_whose_key_nobody_knows_is_known_by_its_address_alone(sandbox: Sandbox, tenant: Tenant) -> None:
+    party = join(sandbox, tenant, KEYLESS)
+    assert party.row.public_key == ""
+    body = urlencode(event("telnyx")).encode()
+    bare = Knock(party.path("status"), body, {"Content-Type": FORM})
+    assert send(bare).status_code == 200
+    assert send(bare.with_headers(telnyx_timestamp="0", telnyx_signature_ed25519="x")).status_code == 200
+    assert row_counts() == (1, 1, 0)
+    for path in (bare.path.replace(party.row.webhook_token, "x" * 43), bare.path.replace("telnyx", "twilio")):
+        assert wire(send(replace(bare, path=path)))[:2] == (403, b"")
+    assert row_counts() == (1, 1, 0)
+
+
+def test_a_key_that_is_known_later_is_asked_for(sandbox: Sandbox, tenant: Tenant) -> None:
+    party = join(sandbox, tenant, KEYLESS)
+    Account.objects.update(public_key=party.carrier.public_key())
+    knock = party.knock("status", event("telnyx"))
+    assert send(replace(knock, headers={"Content-Type": FORM})).status_code == 403
+    assert send(knock).status_code == 200
+
+
+# -- the log ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_reason_is_in_the_log_and_nothing_secret_with_it(
+    party: Party, other: Party, caplog: pytest.LogCaptureFixture
+) -> None:
+    knock = party.knock("status", event(party.row.integration, "CA-secret"))
+    token = party.row.webhook_token
+    no_signature = dict.fromkeys((*SIGNATURES[party.row.integration], *EXTRA[party.row.integration]))
+    refused = [
+        replace(knock, path=knock.path.replace(token, "nobody")),
+        replace(knock, path=knock.path.replace("/status", "/elsewhere")),
+        replace(knock, path=knock.path.replace(token, other.row.webhook_token)),
+        replace(knock, body=knock.body + b"&x=1"),
+        replace(knock, body=b"\xff"),
+        knock.with_headers(**no_signature),
+    ]
+    secrets = [*party.secrets(), *other.secrets(), "CA-secret", "441632960083", *knock.headers.values()]
+    secrets = [one for one in secrets if one != FORM]
+    reasons, replies = set(), set()
+    for one in refused:
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG):
+            replies.add(wire(send(one)))
+        (record,) = [line for line in caplog.records if line.levelno > logging.DEBUG]
+        assert record.levelno == logging.WARNING
+        assert record.exc_info is None
+        assert not any(secret in caplog.text for secret in secrets), caplog.text
+        reasons.add(record.getMessage())
+    assert len(replies) == 1
+    assert replies.pop()[:2] == (403, b"")
+    assert len(reasons) >= 3
+
+
+# -- when we cannot tell, or cannot keep it ---------------------------------------------------------------------------
+
+
+def failing(on: str) -> Callable[..., Any]:
+    """The database goes away at the first statement that begins so."""
+
+    def execute(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith(on):
+            raise OperationalError("disk I/O error")
+        return run(sql, params, many, context)
+
+    return execute
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "statement", ["", 'SELECT "phones_account"', 'INSERT INTO "phones_callevent"', "SAVEPOINT", "COMMIT"]
+)
+def test_without_the_database_the_carrier_is_asked_to_come_again(
+    party: Party, kind: str, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knock = party.knock(kind, event(party.row.integration))
+    with ExitStack() as broken:
+        if statement == "COMMIT":
+            patch = broken.enter_context(monkeypatch.context())
+            patch.setattr(connection, "_commit", raise_operational_error)
+        else:
+            broken.enter_context(connection.execute_wrapper(failing(statement)))
+        reply = send(knock)
+    assert (reply.status_code, reply.content) == (503, b"")
+    assert row_counts() == (0, 0, 0)
+
+    assert send(knock).status_code == 200
+    assert row_counts() == (1, 1, 0)
+
+
+def raise_operational_error() -> None:
+    raise OperationalError("disk full")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_token_that_cannot_be_opened_refuses_nobody(party: Party, kind: str, settings: Any) -> None:
+    if party.row.integration == "telnyx":
+        pytest.skip("Telnyx' public key is no secret")
+    knock = party.knock(kind, event(party.row.integration))
+    keys = settings.CREDENTIAL_KEYS
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+    for one in (knock, replace(knock, body=b"x=1")):
+        reply = send(one)
+        assert (reply.status_code, reply.content) == (503, b"")
+    assert row_counts() == (0, 0, 0)
+
+    settings.CREDENTIAL_KEYS = keys
+    assert send(knock).status_code == 200
+
+
+def test_telnyx_is_heard_although_the_token_cannot_be_opened(sandbox: Sandbox, tenant: Tenant, settings: Any) -> None:
+    party = join(sandbox, tenant, TELNYX)
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+    assert send(party.knock("status", event("telnyx"))).status_code == 200
+    assert row_counts() == (1, 1, 0)
