@@ -1,10 +1,20 @@
 """What carriers share that keep webhooks on an application: how it is found, made, changed and put back."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
-from integrations.base import Application, Provider, Route, Settings
+from integrations.base import Application, Difference, Provider, Route, Settings, compare_settings
 from integrations.errors import IntegrationError, Refused, RequestFailed, Unanswered, UnknownApplication
+from integrations.transport import in_parallel
 from integrations.webhooks import Urls
+
+
+@dataclass(frozen=True)
+class LinkedNumber:
+    """Whether a number can take calls, and what it is linked to."""
+
+    active: bool
+    application_id: str
 
 
 class ApplicationProvider(Provider):
@@ -59,6 +69,44 @@ class ApplicationProvider(Provider):
     def blank(self) -> Settings:
         return {"application_id": ""}
 
+    def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
+        try:
+            number, application = in_parallel(
+                lambda: self._inspect(number_id),
+                lambda: self._application(application_id) if application_id else None,
+            )
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        if number is None:
+            return [Difference("number_missing", number_id, "")]
+        found = [] if number.active else [Difference("number_inactive", "active", "inactive")]
+        if application is None:
+            return [*found, Difference("application_missing", application_id, "")]
+        if number.application_id != application_id:
+            found.append(Difference(self._link_reason(number.application_id), application_id, number.application_id))
+        return found + compare_settings(self.wanted(urls), application.settings) + self._application_faults(application)
+
+    def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
+        if not self.routes_to_us(self.read(number_id), urls, application_id):
+            self.apply(number_id, urls, application_id)
+
+    def is_ready(self, application: Application, urls: Urls) -> bool:
+        """Whether an application needs no change to bring us the calls."""
+        return application.settings == self.wanted(urls) and not self._application_faults(application)
+
+    def _link_reason(self, application_id: str) -> str:
+        """Why a number that is linked to something else does not reach us."""
+        if not application_id:
+            return "not_linked"
+        try:
+            return "overridden_by_application" if self._is_application(application_id) else "overridden_by_trunk"
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+
+    def _application_faults(self, application: Application) -> list[Difference]:
+        """What else is wrong with our application."""
+        return []
+
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         before = snapshot["application_id"]
         if not self.routes_to_us(self.read(number_id), urls, application_id) or before == application_id:
@@ -70,6 +118,14 @@ class ApplicationProvider(Provider):
     @abstractmethod
     def link(self, number_id: str, application_id: str) -> None:
         """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
+
+    @abstractmethod
+    def _inspect(self, number_id: str) -> "LinkedNumber | None":
+        """The number's state; None if it is gone. Raises RequestFailed."""
+
+    @abstractmethod
+    def _is_application(self, id: str) -> bool:
+        """Whether what a number is linked to is an application and not a trunk. Raises RequestFailed."""
 
     @abstractmethod
     def _application(self, application_id: str) -> Application | None:

@@ -89,6 +89,40 @@ class CarrierNumber:
     public_key: str = field(default="", repr=False)
 
 
+@dataclass(frozen=True)
+class Difference:
+    """Something at the carrier that is not as it should be; `reason` is for machines."""
+
+    reason: str
+    expected: str
+    actual: str
+
+
+@dataclass(frozen=True)
+class ListedNumber:
+    """One number of an account, to pick from. `number` is E.164 digits."""
+
+    number: str
+    voice: bool
+    active: bool
+    route: Route
+
+
+def compare_settings(wanted: Settings, actual: Settings) -> list[Difference]:
+    """What differs between the addresses and methods that we want and those that are there."""
+    return [
+        Difference(reason_of(name, actual[name]), value, actual[name])
+        for name, value in wanted.items()
+        if actual[name] != value
+    ]
+
+
+def reason_of(name: str, actual: str) -> str:
+    if name.endswith("_method"):
+        return "wrong_http_method"
+    return "url_mismatch" if actual else "not_set"
+
+
 def identifier(value: Any) -> str:
     """A carrier's id as text. Raises TypeError for what is none, so that an answer without it counts as nonsense."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
@@ -112,6 +146,8 @@ class Provider(ABC):
     label: ClassVar[str]
     # Where the carrier keeps recordings, besides the address of its API.
     media_hosts: ClassVar[re.Pattern[str]]
+    # Whether webhooks are signed with a key of the account's, which we may lack, and not with its auth token.
+    signs_with_public_key: ClassVar[bool] = False
     account_id_name: ClassVar[str]
     auth_token_name: ClassVar[str]
 
@@ -158,6 +194,21 @@ class Provider(ABC):
     @abstractmethod
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         """Whether these settings bring the number's calls to us."""
+
+    @abstractmethod
+    def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
+        """What is there and is not as apply() leaves it. Reads only; nothing is raised for what can be told as a reason."""
+
+    @abstractmethod
+    def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
+        """As apply(), but only what differs is written."""
+
+    @abstractmethod
+    def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
+        """A page of the account's numbers, and the cursor of the next one; empty at the end.
+
+        Raises ValueError for a cursor that is none of ours.
+        """
 
     @abstractmethod
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:

@@ -10,8 +10,8 @@ from plivo.exceptions import AuthenticationError
 from plivo.utils.signature_v3 import construct_post_url, get_signature_v3
 from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, ResponseElement, SpeakElement
 
-from integrations.applications import ApplicationProvider
-from integrations.base import Application, CarrierNumber, Settings, identifier
+from integrations.applications import ApplicationProvider, LinkedNumber
+from integrations.base import Application, CarrierNumber, ListedNumber, Settings, identifier
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import (
     CallEvent,
@@ -135,6 +135,21 @@ class Plivo(ApplicationProvider):
         if found is None:
             raise self.not_owned()
         return found["settings"]
+
+    def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
+        offset = int(cursor or "0")
+        query = {"limit": PAGE_SIZE, "offset": offset}
+        try:
+            (found, is_last), ours = in_parallel(
+                lambda: self._request("GET", ("Number",), query, parse=lambda reply: page_of(reply, number_of)),
+                self._find_application,
+            )
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        numbers = [
+            ListedNumber(one["number"], one["voice"], one["active"], self.route_of(one["settings"], ours)) for one in found
+        ]
+        return numbers, "" if is_last else str(offset + PAGE_SIZE)
 
     def link(self, number_id: str, application_id: str) -> None:
         try:
@@ -321,6 +336,14 @@ class Plivo(ApplicationProvider):
         client.session.mount(OFFICIAL_URL, shared_adapter(OFFICIAL_URL, self.site.api_url))
         client.session.hooks["response"].append(lambda reply, **_: statuses.append(reply.status_code))
         return client
+
+    def _inspect(self, number_id: str) -> LinkedNumber | None:
+        found = self._request("GET", ("Number", number_id), parse=number_of, missing=404)
+        return found and LinkedNumber(found["active"] and found["voice"], found["settings"]["application_id"])
+
+    def _is_application(self, id: str) -> bool:
+        """A Zentrunk trunk stands in the same field of a number."""
+        return self._application(id) is not None
 
     def _application(self, application_id: str) -> Application | None:
         return self._request("GET", ("Application", application_id), parse=application_of, missing=404)

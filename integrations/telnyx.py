@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from integrations import twiml
-from integrations.applications import ApplicationProvider
-from integrations.base import Application, CarrierNumber, Settings, identifier
+from integrations.applications import ApplicationProvider, LinkedNumber
+from integrations.base import Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import (
     CallEvent,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 # https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications (read 2026-11-23)
 PAGE_SIZE = 250
+LISTED_PAGE_SIZE = 100
 MAX_PAGES = 20
 APPLICATION_ID = re.compile(r"[0-9]{1,20}")
 PUBLIC_KEY_BYTES = 32
@@ -85,6 +86,7 @@ class Telnyx(ApplicationProvider):
     """Telnyx API, version 2. https://developers.telnyx.com/api-reference (read 2026-11-23)"""
 
     label = "Telnyx"
+    signs_with_public_key = True
     # Presigned links into Amazon's S3. https://developers.telnyx.com/docs/voice/programmable-voice/recording (read
     # 2026-11-23)
     media_hosts = re.compile(r"(.+\.)?telnyx\.com|(.+\.)?s3([.-][a-z0-9-]+)?\.amazonaws\.com")
@@ -98,7 +100,7 @@ class Telnyx(ApplicationProvider):
         with Client(api_key="none", public_key="") as client:
             # Each resource is imported when it is touched.
             _ = client.phone_numbers, client.texml_applications, client.outbound_voice_profiles
-            _ = client.recordings, client.texml, client.webhook_deliveries
+            _ = client.connections, client.recordings, client.texml, client.webhook_deliveries
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
@@ -134,6 +136,21 @@ class Telnyx(ApplicationProvider):
             if isinstance(failure, Refused) and failure.status == 404:
                 raise self.not_owned() from None
             self.cannot_read(failure)
+
+    def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
+        page_number = int(cursor or "1")
+        try:
+            found, ours = in_parallel(
+                lambda: self.ask(lambda timeouts: self._page_of_numbers(timeouts, page_number)), self._find_application
+            )
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+        numbers = [
+            # Telnyx' numbers take calls; it has no field that says so.
+            ListedNumber(party(one["phone_number"]), True, one["status"] == "active", self.route_of(one["settings"], ours))
+            for one in found
+        ]
+        return numbers, str(page_number + 1) if len(found) == LISTED_PAGE_SIZE else ""
 
     def link(self, number_id: str, application_id: str) -> None:
         try:
@@ -238,10 +255,16 @@ class Telnyx(ApplicationProvider):
     def point_application(self, application: Application, urls: Urls) -> None:
         if application.name == self.site.application_name and not application.profile_id:
             try:
-                application = replace(application, profile_id=self.ask(self._profile_id))
+                application = replace(application, profile_id=self.ask(self._profile_id) or self._make_profile())
             except RequestFailed as failure:
                 self.cannot_read(failure)
         super().point_application(application, urls)
+
+    def _application_faults(self, application: Application) -> list[Difference]:
+        """Without a profile calls go out no more; that of a customer's own application is the customer's matter."""
+        if application.name != self.site.application_name or application.profile_id:
+            return []
+        return [Difference("no_outbound_profile", "an outbound voice profile", "")]
 
     def delete_application(self, application_id: str) -> None:
         try:
@@ -273,15 +296,7 @@ class Telnyx(ApplicationProvider):
     def _numbers_like(self, timeouts: Timeouts, number: str) -> list[dict[str, Any]]:
         # Digits only: with a plus the filter finds nothing (OpenAPI, filter[phone_number]).
         page = self.client(timeouts).phone_numbers.list(filter={"phone_number": number}, page_size=20)
-        return [
-            {
-                "id": identifier(one.id),
-                "phone_number": one.phone_number,
-                "status": one.status,
-                "settings": settings_of(one),
-            }
-            for one in listed(page)
-        ]
+        return [number_of(one) for one in listed(page)]
 
     def _assign(self, number_id: str, application_id: str) -> Settings | None:
         """Assign the number. Returns its settings afterwards, or None when the outcome is unknown."""
@@ -295,6 +310,35 @@ class Telnyx(ApplicationProvider):
             raise self.setup_failed(failure.detail) from None
         except Unanswered:
             return None
+
+    def _page_of_numbers(self, timeouts: Timeouts, page_number: int) -> list[dict[str, Any]]:
+        page = self.client(timeouts).phone_numbers.list(page_number=page_number, page_size=LISTED_PAGE_SIZE)
+        return [number_of(one) for one in listed(page)]
+
+    def _inspect(self, number_id: str) -> LinkedNumber | None:
+        try:
+            return self.ask(lambda timeouts: self._linked_number(timeouts, number_id))
+        except Refused as failure:
+            if failure.status == 404:
+                return None
+            raise
+
+    def _linked_number(self, timeouts: Timeouts, number_id: str) -> LinkedNumber:
+        number = number_of(self.client(timeouts).phone_numbers.retrieve(number_id).data)
+        return LinkedNumber(number["status"] == "active", number["settings"]["application_id"])
+
+    def _is_application(self, id: str) -> bool:
+        """OpenAPI document: Connection, record_type."""
+        try:
+            kind = self.ask(lambda timeouts: identifier(self._connection(timeouts, id).record_type))
+        except Refused as failure:
+            if failure.status != 404:
+                raise
+            return False
+        return kind.endswith("_application")
+
+    def _connection(self, timeouts: Timeouts, id: str) -> Any:
+        return self.client(timeouts).connections.retrieve(id).data
 
     def _application(self, application_id: str) -> Application | None:
         if not APPLICATION_ID.fullmatch(application_id):
@@ -442,6 +486,15 @@ def write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, An
     """The body of a request that makes or changes an application: the name must be in both."""
     outbound = {"outbound": {"outbound_voice_profile_id": profile_id}} if profile_id else {}
     return {"friendly_name": name, **settings, **outbound}
+
+
+def number_of(number: Any) -> dict[str, Any]:
+    return {
+        "id": identifier(number.id),
+        "phone_number": number.phone_number,
+        "status": number.status,
+        "settings": settings_of(number),
+    }
 
 
 def settings_of(number: Any) -> Settings:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from twilio.base import values
 from twilio.base.exceptions import TwilioException
 from twilio.http import HttpClient
 from twilio.http.response import Response
@@ -13,7 +14,17 @@ from twilio.request_validator import HMAC_SHA256, RequestValidator, add_port, re
 from twilio.rest import Client
 
 from integrations import twiml
-from integrations.base import CarrierNumber, IntegrationError, Provider, Route, Settings, identifier
+from integrations.base import (
+    CarrierNumber,
+    Difference,
+    IntegrationError,
+    ListedNumber,
+    Provider,
+    Route,
+    Settings,
+    compare_settings,
+    identifier,
+)
 from integrations.errors import BadSignature, InvalidCredentials, Refused, RequestFailed, Unanswered
 from integrations.events import (
     CallEvent,
@@ -52,6 +63,12 @@ EMPTY = {
     "voice_application_sid": "", "trunk_sid": "",
     "voice_receive_mode": "voice",
 }  # fmt: skip
+# Each of these makes the voice URL void.
+OVERRIDES = {
+    "trunk_sid": "overridden_by_trunk",
+    "voice_application_sid": "overridden_by_application",
+    "voice_receive_mode": "overridden_by_application",
+}
 # https://www.twilio.com/docs/iam/api/account (read 2026-11-23)
 INACTIVE = ("suspended", "closed")
 # https://www.twilio.com/docs/voice/api/call-resource#call-status-values (read 2026-11-23)
@@ -69,6 +86,7 @@ CALL_STATUS = {
 # More than an account has in the hours that are listed, unless something is very wrong.
 MAX_LISTED = 10_000
 LIST_PAGE_SIZE = 1000
+LISTED_PAGE_SIZE = 100
 
 
 class SharedHttpClient(HttpClient):
@@ -138,6 +156,37 @@ class Twilio(Provider):
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         return settings == self._ours(urls)
 
+    def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
+        try:
+            number, account_status = in_parallel(
+                lambda: self.ask(lambda timeouts: self._number(timeouts, number_id)), lambda: self.ask(self._account_status)
+            )
+        except RequestFailed as failure:
+            if isinstance(failure, Refused) and failure.status == 404:
+                return [Difference("number_missing", number_id, "")]
+            self.cannot_read(failure)
+        if account_status in INACTIVE:
+            raise self.suspended(account_status)
+        found = [] if number["voice"] else [Difference("number_inactive", "voice", "no voice")]
+        now, ours = number["settings"], self._ours(urls)
+        for name, reason in OVERRIDES.items():
+            if now[name] != ours[name]:
+                found.append(Difference(reason, ours[name], now[name]))
+        addresses = {name: value for name, value in ours.items() if name not in OVERRIDES}
+        return found + compare_settings(addresses, now)
+
+    def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
+        now = self.read(number_id)
+        differing = {name: value for name, value in self._ours(urls).items() if now[name] != value}
+        if differing:
+            self._update(number_id, differing)
+
+    def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
+        try:
+            return self.ask(lambda timeouts: self._listed(timeouts, cursor))
+        except RequestFailed as failure:
+            self.cannot_read(failure, refusals=(401, 403, 404))
+
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         now, ours = self.read(number_id), self._ours(urls)
         back = {
@@ -203,15 +252,23 @@ class Twilio(Provider):
 
     def _numbers_like(self, timeouts: Timeouts, number: str) -> list[dict[str, Any]]:
         found = self.client(timeouts).incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
+        return [number_of(one) for one in found]
+
+    def _number(self, timeouts: Timeouts, number_id: str) -> dict[str, Any]:
+        return number_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch())
+
+    def _listed(self, timeouts: Timeouts, cursor: str) -> tuple[list[ListedNumber], str]:
+        page, token = cursor.split(" ") if cursor else ("0", "")
+        reply = self.client(timeouts).incoming_phone_numbers.page(
+            page_number=page, page_token=token or values.unset, page_size=LISTED_PAGE_SIZE
+        )
+        numbers = [number_of(one) for one in reply]
+        query = parse_qs(urlsplit(reply.next_page_url or "").query)
+        following = f"{query['Page'][0]} {query.get('PageToken', [''])[0]}" if "Page" in query else ""
         return [
-            {
-                "sid": identifier(one.sid),
-                "phone_number": one.phone_number,
-                "voice": one.capabilities["voice"],
-                "settings": settings_of(one),
-            }
-            for one in found
-        ]
+            ListedNumber(party(one["phone_number"]), one["voice"], one["active"], self._route(one["settings"]))
+            for one in numbers
+        ], following
 
     def _account_status(self, timeouts: Timeouts) -> str:
         return identifier(self.client(timeouts).api.v2010.accounts(self.account_id).fetch().status)
@@ -266,6 +323,16 @@ class Twilio(Provider):
             "The credentials belong to a Twilio account that is not active. Ask Twilio about the account.",
             f"account status {status}",
         )
+
+
+def number_of(number: Any) -> dict[str, Any]:
+    return {
+        "sid": identifier(number.sid),
+        "phone_number": number.phone_number,
+        "voice": number.capabilities["voice"],
+        "active": number.status in (None, "in-use"),
+        "settings": settings_of(number),
+    }
 
 
 def settings_of(number: Any) -> Settings:

@@ -1,23 +1,17 @@
 """What the API's documentation says of the views in call_views.py."""
 
-from typing import Any
-
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.views import APIView
 
-from phones.call_serializers import MAX_PAGE_SIZE, PAGE_SIZE, CallPageSerializer, CallQuerySerializer, CallSerializer
-from workspace.openapi import failures, replies
+from phones.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
+from phones.openapi import ID
+from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE
+from workspace.openapi import described, failures, replies
 
 TAGS = ["Calls"]
-ID = OpenApiParameter("id", str, OpenApiParameter.PATH, description="`_id`, 24 hexadecimal digits.")
 AUDIO = {(code, "audio/wav"): OpenApiTypes.BINARY for code in (200, 206)}
-
-
-def described(view: Any, **get: Any) -> type[APIView]:
-    """The view with a description of what its GET takes and answers."""
-    return extend_schema_view(get=extend_schema(**get))(type("Described", (view,), {}))
 
 
 class Calls(OpenApiViewExtension):
@@ -26,12 +20,14 @@ class Calls(OpenApiViewExtension):
     def view_replacement(self) -> type[APIView]:
         return described(
             self.target_class,
-            operation_id="listCalls",
-            tags=TAGS,
-            summary="List the calls of the workspace, newest first",
-            description="Each page ends with a cursor for the next one; filters may be changed between pages.",
-            parameters=[CallQuerySerializer],
-            responses=replies(CallPageSerializer, success=200),
+            get=extend_schema(
+                operation_id="listCalls",
+                tags=TAGS,
+                summary="List the calls of the workspace, newest first",
+                description="Each page ends with a cursor for the next one; filters may be changed between pages.",
+                parameters=[CallQuerySerializer],
+                responses=replies(CallPageSerializer, success=200),
+            ),
         )
 
 
@@ -41,11 +37,13 @@ class PhoneCalls(OpenApiViewExtension):
     def view_replacement(self) -> type[APIView]:
         return described(
             self.target_class,
-            operation_id="listPhoneCalls",
-            tags=TAGS,
-            summary="List the calls of one number, newest first",
-            parameters=[ID, CallQuerySerializer],
-            responses=replies(CallPageSerializer, success=200),
+            get=extend_schema(
+                operation_id="listPhoneCalls",
+                tags=TAGS,
+                summary="List the calls of one number, newest first",
+                parameters=[ID, CallQuerySerializer],
+                responses=replies(CallPageSerializer, success=200),
+            ),
         )
 
 
@@ -55,11 +53,13 @@ class Call(OpenApiViewExtension):
     def view_replacement(self) -> type[APIView]:
         return described(
             self.target_class,
-            operation_id="getCall",
-            tags=TAGS,
-            summary="One call with its recordings",
-            parameters=[ID],
-            responses=replies(CallSerializer, success=200),
+            get=extend_schema(
+                operation_id="getCall",
+                tags=TAGS,
+                summary="One call with its recordings",
+                parameters=[ID],
+                responses=replies(CallSerializer, success=200),
+            ),
         )
 
 
@@ -69,34 +69,36 @@ class RecordingMedia(OpenApiViewExtension):
     def view_replacement(self) -> type[APIView]:
         return described(
             self.target_class,
-            operation_id="getRecordingMedia",
-            tags=TAGS,
-            summary="The audio of a recording",
-            description="Streamed from the carrier. A new recording is waited for a few seconds.",
-            parameters=[
-                ID,
-                OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One range: `bytes=0-1023`."),
-            ],
-            responses=AUDIO | failures(),
+            get=extend_schema(
+                operation_id="getRecordingMedia",
+                tags=TAGS,
+                summary="The audio of a recording",
+                description="Streamed from the carrier. A new recording is waited for a few seconds.",
+                parameters=[
+                    ID,
+                    OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One range: `bytes=0-1023`."),
+                ],
+                responses=AUDIO | failures(),
+            ),
         )
 
 
 class Time(OpenApiSerializerFieldExtension):
-    target_class = "phones.call_serializers.TimeField"
+    target_class = "phones.wire_fields.TimeField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "format": "date-time"}
 
 
 class Limit(OpenApiSerializerFieldExtension):
-    target_class = "phones.call_serializers.LimitField"
+    target_class = "phones.wire_fields.LimitField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE}
 
 
 class Cursor(OpenApiSerializerFieldExtension):
-    target_class = "phones.call_serializers.CursorField"
+    target_class = "phones.wire_fields.CursorField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string"}

@@ -1,7 +1,5 @@
 """How the filters of the log of calls are read, and calls are shown."""
 
-import re
-from datetime import UTC, datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -9,42 +7,9 @@ from rest_framework import serializers
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
 from phones.models import Call, Recording
-from phones.serializers import ChoiceOfTexts, NumberField
-from phones.services.call_log import Position
-from workspace.api import WireField, wire_time
+from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE, ChoiceOfTexts, CursorField, LimitField, NumberField, TimeField
+from workspace.api import wire_time
 from workspace.fields import OBJECT_ID
-
-PAGE_SIZE, MAX_PAGE_SIZE = 50, 100
-
-
-class TimeField(WireField):
-    """A time in ISO 8601; one without a zone is in UTC."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        try:
-            moment = datetime.fromisoformat(super().to_internal_value(data))
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            raise serializers.ValidationError("send a time such as 2026-11-23T08:00:00Z.", "invalid_field") from None
-
-
-class LimitField(WireField):
-    def to_internal_value(self, data: Any) -> Any:
-        text = super().to_internal_value(data)
-        if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_PAGE_SIZE:
-            raise serializers.ValidationError(f"send a whole number from 1 to {MAX_PAGE_SIZE}.", "invalid_field")
-        return int(text)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
-
-
-class CursorField(WireField):
-    def to_internal_value(self, data: Any) -> Any:
-        try:
-            return Position.read(super().to_internal_value(data))
-        except ValueError:
-            raise serializers.ValidationError("send the nextCursor of the page before.", "invalid_field") from None
 
 
 class CallQuerySerializer(serializers.Serializer):

@@ -1,5 +1,6 @@
 """What our own rows refuse."""
 
+from workspace.envelope import NOT_FOUND
 from workspace.errors import Refusal
 
 
@@ -20,6 +21,13 @@ class RoutedElsewhere(Refusal):
             "The calls of phoneNumber go elsewhere now. Send onConflict: replace to take it over; "
             "what is there now comes back when the number is removed."
         )
+
+
+class NoSuchPhone(Refusal):
+    code = "not_found"
+
+    def __init__(self) -> None:
+        super().__init__(NOT_FOUND)
 
 
 class LineBusy(Refusal):

@@ -88,13 +88,22 @@ class MadeApplication(models.Model):
 
 
 class Line(Leased):
-    """One number on one account, with what the carrier had configured before us."""
+    """One number on one account, with what the carrier had configured before us, and what the last check found."""
+
+    class Health(models.TextChoices):
+        OK = "ok"
+        DRIFT = "drift"
+        UNREACHABLE = "unreachable"
 
     id = ObjectIdField(primary_key=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="lines")
     number = models.CharField(max_length=15)
     carrier_id = models.CharField(max_length=64)
     snapshot = SecretField(editable=False)
+    health = models.CharField(max_length=16, choices=Health.choices, default=Health.OK, editable=False)
+    # Sealed, as the customer's addresses may hold secrets of the customer's.
+    reasons = SecretField(null=True, editable=False)
+    checked_at = MillisecondField(null=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
@@ -140,7 +149,10 @@ class PhoneNumber(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "number"], name="phone_number_once_per_user")]
-        indexes = [models.Index(fields=["state", "lease_until"], name="phone_number_unfinished")]
+        indexes = [
+            models.Index(fields=["state", "lease_until"], name="phone_number_unfinished"),
+            models.Index(fields=["user", "state", "created_at"], name="phone_number_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"+{self.number}"

@@ -1,15 +1,32 @@
 """What the API's documentation says of the views in views.py."""
 
+from typing import Any
+
 from django.http import HttpResponse
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from phones.serializers import AddedPhoneSerializer, AddPhoneSerializer
+from phones.serializers import (
+    AddedPhoneSerializer,
+    AddPhoneSerializer,
+    AvailablePhonePageSerializer,
+    AvailablePhonesSerializer,
+    ChangePhoneSerializer,
+    CheckedPhoneSerializer,
+    CheckPhoneSerializer,
+    InboundSerializer,
+    PhonePageSerializer,
+    PhoneQuerySerializer,
+    PhoneSerializer,
+    RemovedPhoneSerializer,
+)
 from workspace.fields import OBJECT_ID
-from workspace.openapi import replies
+from workspace.openapi import described, replies
 
+TAGS = ["Phone numbers"]
+ID = OpenApiParameter("id", str, OpenApiParameter.PATH, description="`_id`, 24 hexadecimal digits.")
 REQUEST = {
     "userId": "64e5f12345abcdef12345678",
     "phoneNumber": "12125551234",
@@ -39,7 +56,7 @@ class AddPhone(OpenApiViewExtension):
         class Described(self.target_class):  # type: ignore[name-defined]
             @extend_schema(
                 operation_id="addPhone",
-                tags=["Phone numbers"],
+                tags=TAGS,
                 summary="Add a phone number to your workspace",
                 description=(
                     "The credentials and the ownership are proved, the carrier's webhooks are pointed at us, and only "
@@ -66,22 +83,122 @@ class AddPhone(OpenApiViewExtension):
         return Described
 
 
+class Phones(OpenApiViewExtension):
+    target_class = "phones.views.PhonesView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            get=extend_schema(
+                operation_id="listPhones",
+                tags=TAGS,
+                summary="List the numbers of the workspace, newest first",
+                parameters=[PhoneQuerySerializer],
+                responses=replies(PhonePageSerializer, success=200),
+            ),
+        )
+
+
+class Phone(OpenApiViewExtension):
+    target_class = "phones.views.PhoneView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            get=extend_schema(
+                operation_id="getPhone",
+                tags=TAGS,
+                summary="One number: its health, how it answers",
+                parameters=[ID],
+                responses=replies(PhoneSerializer, success=200),
+            ),
+            patch=extend_schema(
+                operation_id="changePhone",
+                tags=TAGS,
+                summary="Change a number's label, how it answers, or the credentials of its account",
+                description=(
+                    "What is left out stays. A new `authToken` is proved at the carrier first and then holds for all "
+                    "numbers of the account; webhooks signed with the old one still pass for a day."
+                ),
+                parameters=[ID],
+                request=ChangePhoneSerializer,
+                responses=replies(PhoneSerializer, success=200),
+            ),
+            delete=extend_schema(
+                operation_id="removePhone",
+                tags=TAGS,
+                summary="Remove a number and give its line back",
+                description="The carrier's settings return to what they were before, as far as they are still ours.",
+                parameters=[ID],
+                responses=replies(RemovedPhoneSerializer, success=200),
+            ),
+        )
+
+
+class CheckPhone(OpenApiViewExtension):
+    target_class = "phones.views.CheckPhoneView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            post=extend_schema(
+                operation_id="checkPhone",
+                tags=TAGS,
+                summary="Compare what the carrier has with what we want, and put it right if asked to",
+                parameters=[ID],
+                request=CheckPhoneSerializer,
+                responses=replies(CheckedPhoneSerializer, success=200),
+            ),
+        )
+
+
+class AvailablePhones(OpenApiViewExtension):
+    target_class = "phones.views.AvailablePhonesView"
+
+    def view_replacement(self) -> type[APIView]:
+        return described(
+            self.target_class,
+            post=extend_schema(
+                operation_id="listAvailablePhones",
+                tags=TAGS,
+                summary="The numbers of a carrier account, to pick from",
+                description="The credentials are used for this request and not kept.",
+                request=AvailablePhonesSerializer,
+                responses=replies(AvailablePhonePageSerializer, success=200),
+            ),
+        )
+
+
+class Inbound(OpenApiSerializerFieldExtension):
+    target_class = "phones.serializers.InboundField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> Any:
+        return auto_schema.resolve_serializer(InboundSerializer(), direction).ref
+
+
+class Flag(OpenApiSerializerFieldExtension):
+    target_class = "phones.serializers.FlagField"
+
+    def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
+        return {"type": "boolean"}
+
+
 class Choice(OpenApiSerializerFieldExtension):
-    target_class = "phones.serializers.ChoiceOfTexts"
+    target_class = "phones.wire_fields.ChoiceOfTexts"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "enum": list(self.target.choices)}
 
 
 class Pattern(OpenApiSerializerFieldExtension):
-    target_class = "phones.serializers.PatternField"
+    target_class = "phones.wire_fields.PatternField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "pattern": f"^{self.target.pattern.pattern}$"}
 
 
 class UserId(OpenApiSerializerFieldExtension):
-    target_class = "phones.serializers.UserIdField"
+    target_class = "phones.wire_fields.UserIdField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "pattern": f"^{OBJECT_ID.pattern}$"}

@@ -1,63 +1,40 @@
-"""How the API's fields are read and shown."""
+"""How the API's bodies are read and numbers are shown."""
 
-import re
 from typing import Any
 
 from rest_framework import serializers
 
 from integrations import PROVIDERS
-from phones.models import PhoneNumber
-from phones.numbers import to_e164
-from workspace.api import WireField, wire_time
+from integrations.base import Route
+from phones.models import Line, PhoneNumber
+from phones.services.checking import open_reasons
+from phones.services.picking import Available
+from phones.wire_fields import (
+    ACCOUNT_ID,
+    AUTH_TOKEN,
+    MAX_PAGE_SIZE,
+    PAGE_SIZE,
+    PUBLIC_KEY,
+    CarrierCursorField,
+    ChoiceOfTexts,
+    CursorField,
+    ForwardField,
+    LimitField,
+    NumberField,
+    PatternField,
+    TextField,
+    UserIdField,
+)
+from workspace.api import wire_time
 from workspace.fields import OBJECT_ID
 
-ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-AUTH_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
-PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 
-
-class UserIdField(WireField):
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if not OBJECT_ID.fullmatch(text):
-            raise serializers.ValidationError("not an id of 24 hexadecimal digits.", "invalid_user_id")
-        return text.lower()
-
-
-class NumberField(WireField):
-    def to_internal_value(self, data: Any) -> str:
-        try:
-            return to_e164(super().to_internal_value(data))
-        except ValueError as error:
-            raise serializers.ValidationError(str(error), "invalid_phone_number") from None
-
-
-class ChoiceOfTexts(WireField):
-    """One of a few texts, to the letter."""
-
-    def __init__(self, choices: list[str], **kwargs: Any) -> None:
-        self.choices = dict.fromkeys(choices)
-        super().__init__(**kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if text not in self.choices:
-            raise serializers.ValidationError(f"send one of {', '.join(self.choices)}.", "invalid_field")
-        return text
-
-
-class PatternField(WireField):
-    """A text that matches a pattern as a whole. What was sent is never repeated in the error."""
-
-    def __init__(self, pattern: re.Pattern[str], hint: str, **kwargs: Any) -> None:
-        self.pattern, self.hint = pattern, hint
-        super().__init__(**kwargs)
-
-    def to_internal_value(self, data: Any) -> str:
-        text = super().to_internal_value(data)
-        if not self.pattern.fullmatch(text):
-            raise serializers.ValidationError(self.hint, "invalid_field")
-        return text
+def with_account_id(fields: dict[str, Any], serializer: serializers.Serializer) -> dict[str, Any]:
+    """The fields, with `accSId` required as the integration that was sent requires it."""
+    given = getattr(serializer, "initial_data", {"integration": "telnyx"})  # none when the documentation asks
+    if given.get("integration") != "telnyx":
+        fields["accSId"].required, fields["accSId"].default = True, serializers.empty
+    return fields
 
 
 class AddPhoneSerializer(serializers.Serializer):
@@ -94,10 +71,7 @@ class AddPhoneSerializer(serializers.Serializer):
     )
 
     def get_fields(self) -> dict[str, serializers.Field]:
-        fields = super().get_fields()
-        given = getattr(self, "initial_data", {"integration": "telnyx"})  # none when the documentation asks
-        fields["accSId"].required = given.get("integration") != "telnyx"
-        return fields
+        return with_account_id(super().get_fields(), self)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {"account_id": "", "public_key": "", **attrs}
@@ -122,3 +96,189 @@ class AddedPhoneSerializer(serializers.Serializer):
     phoneNumber = serializers.CharField(help_text="Phone number that was added (with country code).")
     integration = serializers.ChoiceField(sorted(PROVIDERS), help_text="Integration provider used for this number.")
     createdAt = serializers.DateTimeField()
+
+
+class PhoneQuerySerializer(serializers.Serializer):
+    """The filters of the list of numbers."""
+
+    userId = UserIdField(source="user_id", required=False)
+    integration = ChoiceOfTexts(sorted(PROVIDERS), required=False)
+    phoneNumber = NumberField(source="number", required=False)
+    health = ChoiceOfTexts(Line.Health.values, required=False)
+    limit = LimitField(default=PAGE_SIZE, help_text=f"Numbers on a page, at most {MAX_PAGE_SIZE}.")
+    cursor = CursorField(source="position", required=False, help_text="`nextCursor` of the page before.")
+
+
+class InboundField(serializers.Field):
+    """How a number answers; a part of it changes that part."""
+
+    default_error_messages = {"invalid": "send an object with action, greeting, forwardTo or record."}
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        serializer = InboundSerializer(data=data)
+        if not serializer.is_valid():
+            name, errors = next(iter(serializer.errors.items()))
+            raise serializers.ValidationError(f"{name}: {errors[0]}", "invalid_field")
+        return dict(serializer.validated_data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class FlagField(serializers.Field):
+    """true or false, and nothing that could be taken for one of them."""
+
+    default_error_messages = {"invalid": "send true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class InboundSerializer(serializers.Serializer):
+    """How a number answers."""
+
+    action = ChoiceOfTexts(PhoneNumber.Action.values, required=False, help_text="voicemail, forward or reject.")
+    greeting = TextField(1000, required=False, help_text="Said before the message; empty for the usual one.")
+    forwardTo = ForwardField(source="forward_to", required=False, help_text="Number with country code.")
+    record = FlagField(required=False, help_text="Whether a forwarded call is recorded.")
+
+
+class ChangePhoneSerializer(serializers.Serializer):
+    """The body of a PATCH: what is left out stays as it is."""
+
+    label = TextField(200, required=False, help_text="A name for people; may be empty.")  # type: ignore[assignment]
+    inbound = InboundField(required=False)
+    authToken = PatternField(
+        AUTH_TOKEN,
+        "send 1 to 512 visible ASCII characters.",
+        source="auth_token",
+        required=False,
+        help_text="The account's new Auth Token or API Key. It is proved at the carrier first.",
+    )
+
+
+class CheckPhoneSerializer(serializers.Serializer):
+    """The body of a check; may be left out."""
+
+    repair = FlagField(default=False, help_text="Whether to put right what differs.")
+
+
+class AvailablePhonesSerializer(serializers.Serializer):
+    """The body of available-phones."""
+
+    integration = ChoiceOfTexts(sorted(PROVIDERS))
+    authToken = PatternField(AUTH_TOKEN, "send 1 to 512 visible ASCII characters.", source="auth_token")
+    accSId = PatternField(
+        ACCOUNT_ID, "send 1 to 64 letters, digits, - or _.", source="account_id", required=False, default=""
+    )
+    cursor = CarrierCursorField(default="", help_text="`nextCursor` of the page before.")
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return with_account_id(super().get_fields(), self)
+
+
+def shown_phone(phone: PhoneNumber) -> dict[str, Any]:
+    """A number in `data`. Its rows must have `last_call_at` (`phones.services.phone_list`)."""
+    line = phone.line
+    return {
+        "_id": phone.pk,
+        "userId": phone.user_id,
+        "phoneNumber": phone.number,
+        "integration": phone.integration,
+        "accSId": line.account.account_id if line else None,
+        "label": phone.label,
+        "inbound": {
+            "action": phone.action,
+            "greeting": phone.greeting,
+            "forwardTo": phone.forward_to or None,
+            "record": phone.record,
+        },
+        "health": line.health if line else None,
+        "reasons": open_reasons(line) if line else [],
+        "checkedAt": wire_time(line.checked_at) if line else None,
+        "lastCallAt": wire_time(phone.last_call_at),  # type: ignore[attr-defined]
+        "createdAt": wire_time(phone.created_at),
+    }
+
+
+def shown_available(one: Available) -> dict[str, Any]:
+    listed = one.listed
+    return {
+        "phoneNumber": listed.number,
+        "voice": listed.voice,
+        "active": listed.active,
+        "route": listed.route.value,
+        "added": one.added,
+    }
+
+
+class ReasonSerializer(serializers.Serializer):
+    reason = serializers.CharField(help_text="For machines: not_set, url_mismatch, overridden_by_trunk, …")
+    expected = serializers.CharField(allow_blank=True)
+    actual = serializers.CharField(allow_blank=True)
+
+
+class ShownInboundSerializer(serializers.Serializer):
+    action = serializers.ChoiceField(PhoneNumber.Action.values)
+    greeting = serializers.CharField(allow_blank=True)
+    forwardTo = serializers.CharField(allow_null=True)
+    record = serializers.BooleanField()
+
+
+class PhoneSerializer(serializers.Serializer):
+    """A number of the workspace."""
+
+    _id = serializers.RegexField(OBJECT_ID.pattern)
+    userId = serializers.RegexField(OBJECT_ID.pattern)
+    phoneNumber = serializers.CharField()
+    integration = serializers.ChoiceField(sorted(PROVIDERS))
+    accSId = serializers.CharField()
+    label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
+    inbound = ShownInboundSerializer()
+    health = serializers.ChoiceField(Line.Health.values)
+    reasons = ReasonSerializer(many=True)
+    checkedAt = serializers.DateTimeField(allow_null=True)
+    lastCallAt = serializers.DateTimeField(allow_null=True)
+    createdAt = serializers.DateTimeField()
+
+
+class PhonePageSerializer(serializers.Serializer):
+    """A page of numbers, newest first."""
+
+    items = PhoneSerializer(many=True)
+    nextCursor = serializers.CharField(allow_null=True)
+
+
+class RemovedPhoneSerializer(serializers.Serializer):
+    _id = serializers.RegexField(OBJECT_ID.pattern)
+    restored = serializers.BooleanField(help_text="Whether the carrier is as before; if not, that follows by itself.")
+
+
+class CheckedPhoneSerializer(serializers.Serializer):
+    """What a check found, after the repair if there was one."""
+
+    _id = serializers.RegexField(OBJECT_ID.pattern)
+    health = serializers.ChoiceField(Line.Health.values)
+    reasons = ReasonSerializer(many=True)
+    checkedAt = serializers.DateTimeField()
+    repaired = serializers.BooleanField()
+
+
+class AvailablePhoneSerializer(serializers.Serializer):
+    phoneNumber = serializers.CharField()
+    voice = serializers.BooleanField()
+    active = serializers.BooleanField()
+    route = serializers.ChoiceField([route.value for route in Route])
+    added = serializers.BooleanField(help_text="Whether the workspace has it already.")
+
+
+class AvailablePhonePageSerializer(serializers.Serializer):
+    items = AvailablePhoneSerializer(many=True)
+    nextCursor = serializers.CharField(allow_null=True)

@@ -1,10 +1,14 @@
 from django.urls import path
 
 from phones.call_views import CallsView, CallView, PhoneCallsView, RecordingMediaView
-from phones.views import AddPhoneView
+from phones.views import AddPhoneView, AvailablePhonesView, CheckPhoneView, PhonesView, PhoneView
 
 urlpatterns = [
     path("add-phone", AddPhoneView.as_view(), name="add-phone"),
+    path("available-phones", AvailablePhonesView.as_view()),
+    path("phones", PhonesView.as_view()),
+    path("phones/<str:id>", PhoneView.as_view()),
+    path("phones/<str:id>/check", CheckPhoneView.as_view()),
     path("phones/<str:id>/calls", PhoneCallsView.as_view()),
     path("calls", CallsView.as_view()),
     path("calls/<str:id>", CallView.as_view()),

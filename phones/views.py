@@ -1,15 +1,37 @@
 """Door 1: the REST API."""
 
+from dataclasses import asdict
+
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from phones.serializers import AddPhoneSerializer, added_phone
-from phones.services import add_phone
+from phones.models import PhoneNumber
+from phones.serializers import (
+    AddPhoneSerializer,
+    AvailablePhonesSerializer,
+    ChangePhoneSerializer,
+    CheckPhoneSerializer,
+    PhoneQuerySerializer,
+    added_phone,
+    shown_available,
+    shown_phone,
+)
+from phones.services import (
+    add_phone,
+    available_phones,
+    change_phone,
+    check_line,
+    remove_phone,
+    rotate_auth_token,
+)
+from phones.services.accounts import Credentials
+from phones.services.phone_list import listed_numbers, newest_numbers
+from phones.services.picking import write_cursor
 from users import idempotency, limits
 from users.authentication import token_of
 from users.models import User
 from workspace import envelope
-from workspace.api import ApiView
+from workspace.api import ApiView, found, wire_time
 from workspace.errors import Refusal
 
 
@@ -31,6 +53,83 @@ class AddPhoneView(ApiView):
         user = workspace_user(request, fields.pop("user_id"))
         phone = add_phone(user=user, **fields)
         return envelope.success(added_phone(phone), message="Phone number added successfully", status=201)
+
+
+class PhonesView(ApiView):
+    """The numbers of the workspace."""
+
+    http_method_names = ["get"]
+
+    def get(self, request: Request) -> HttpResponse:
+        query = self.read_query(request, PhoneQuerySerializer)
+        if "health" in query:
+            query["line__health"] = query.pop("health")
+        phones, position = newest_numbers(token_of(request).workspace_id, **query)
+        data = {"items": [shown_phone(phone) for phone in phones], "nextCursor": str(position) if position else None}
+        return envelope.success(data, message="Phone numbers listed successfully")
+
+
+class PhoneView(ApiView):
+    """One number of the workspace."""
+
+    http_method_names = ["get", "patch", "delete"]
+
+    def get(self, request: Request, id: str) -> HttpResponse:
+        return envelope.success(shown_phone(self.phone(request, id)), message="Phone number found successfully")
+
+    def patch(self, request: Request, id: str) -> HttpResponse:
+        phone = self.phone(request, id)
+        fields = self.read(request, ChangePhoneSerializer)
+        auth_token = fields.pop("auth_token", None)
+        changes = {**fields.pop("inbound", {}), **fields}
+        if changes.get("action", phone.action) == "forward" and not changes.get("forward_to", phone.forward_to):
+            raise Refusal("inbound: forward needs forwardTo, a number.", code="invalid_field", field="inbound")
+        if auth_token:
+            rotate_auth_token(phone, auth_token)
+        change_phone(phone, changes)
+        return envelope.success(shown_phone(self.phone(request, id)), message="Phone number changed successfully")
+
+    def delete(self, request: Request, id: str) -> HttpResponse:
+        phone = self.phone(request, id)
+        data = {"_id": phone.pk, "restored": remove_phone(phone)}
+        return envelope.success(data, message="Phone number removed successfully")
+
+    def phone(self, request: Request, id: str) -> PhoneNumber:
+        return found(listed_numbers(token_of(request).workspace_id), id)
+
+
+class CheckPhoneView(ApiView):
+    http_method_names = ["post"]
+
+    def post(self, request: Request, id: str) -> HttpResponse:
+        phone = found(listed_numbers(token_of(request).workspace_id), id)
+        repair = self.read(request, CheckPhoneSerializer)["repair"] if request.body else False
+        assert phone.line is not None  # noqa: S101  every active number has one
+        check = check_line(phone.line, repair=repair)
+        data = {
+            "_id": phone.pk,
+            "health": check.health,
+            "reasons": [asdict(reason) for reason in check.reasons],
+            "checkedAt": wire_time(check.checked_at),
+            "repaired": check.repaired,
+        }
+        return envelope.success(data, message="Phone number checked successfully")
+
+
+class AvailablePhonesView(ApiView):
+    """The numbers of a carrier account, to pick from."""
+
+    http_method_names = ["post"]
+
+    def post(self, request: Request) -> HttpResponse:
+        fields = self.read(request, AvailablePhonesSerializer)
+        cursor = fields.pop("cursor")
+        page, following = available_phones(Credentials(**fields), token_of(request).workspace_id, cursor)
+        data = {
+            "items": [shown_available(one) for one in page],
+            "nextCursor": write_cursor(following) if following else None,
+        }
+        return envelope.success(data, message="Available phone numbers listed successfully")
 
 
 def workspace_user(request: Request, user_id: str) -> User:

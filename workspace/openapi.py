@@ -5,10 +5,12 @@ What a view answers is described beside it, in `<app>/openapi.py`.
 
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.utils import OpenApiResponse, inline_serializer
+from drf_spectacular.utils import OpenApiResponse, extend_schema_view, inline_serializer
 from rest_framework import serializers
+from rest_framework.views import APIView
 
 from workspace.envelope import ERRORS
 
@@ -22,6 +24,11 @@ class Generator(SchemaGenerator):
         for name in DESCRIPTIONS:
             import_module(name)
         return super().parse(request, public)
+
+
+def described(view: Any, **methods: Any) -> type[APIView]:
+    """A view with an `extend_schema` for each of its methods."""
+    return extend_schema_view(**methods)(type("Described", (view,), {}))
 
 
 class ErrorData(serializers.Serializer):

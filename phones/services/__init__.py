@@ -1,6 +1,18 @@
 """The roads: what a door may ask for. Each door reads its input, calls one of these and shows the result."""
 
 from phones.services.adding import add_phone
+from phones.services.changing import change_phone, rotate_auth_token
+from phones.services.checking import check_line
+from phones.services.picking import available_phones
 from phones.services.reconciling import reconcile
+from phones.services.removing import remove_phone
 
-__all__ = ["add_phone", "reconcile"]
+__all__ = [
+    "add_phone",
+    "available_phones",
+    "change_phone",
+    "check_line",
+    "reconcile",
+    "remove_phone",
+    "rotate_auth_token",
+]

@@ -116,7 +116,7 @@ def ready_application(
     urls, asked_for = urls_for(account), account.application_id
     application = found.application
     account.refresh_from_db()
-    if application and account.application_id == application.id and application.settings == provider.wanted(urls):
+    if application and account.application_id == application.id and provider.is_ready(application, urls):
         return application.id
 
     with leases.held(account, operation_id, deadline) as abandoned:
@@ -132,7 +132,7 @@ def ready_application(
             Account.objects.filter(pk=account.pk).update(application_is_made=True)
             application = provider.make_application(urls, found.profile_id)
             MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
-        elif application.settings != provider.wanted(urls):
+        elif not provider.is_ready(application, urls):
             if account.application_is_customers and account.application_snapshot is None:
                 keep_application_snapshot(account, application)
             provider.point_application(application, urls)
@@ -155,7 +155,7 @@ def was_made_by_us(integration: str, application: Application | None) -> bool:
 def name_account(account: Account, application: Application) -> None:
     """Note the application, and for Telnyx that its id is the account's, too."""
     account.application_id = application.id
-    if account.account_id.startswith("new-"):
+    if account.integration == "telnyx" and not account.application_is_customers:
         account.account_id = application.id
     try:
         with transaction.atomic():

@@ -6,7 +6,6 @@ restoring.settle() needs to take the whole back, in this process or, after a cra
 
 import json
 import logging
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -14,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from integrations.base import CarrierNumber, Provider, Route, Settings
-from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
+from integrations.errors import IntegrationError, WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.errors import PhoneExists, RoutedElsewhere
 from phones.models import LEASE, Account, Line, MadeApplication, PhoneNumber, lease_is_over
@@ -26,12 +25,12 @@ from phones.services.accounts import (
     end_rotation,
     keep_account,
     known_account,
-    proved_before,
     ready_application,
 )
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
+from phones.services.checking import Check, as_check, key_reasons
+from phones.services.guesses import counted
 from phones.services.restoring import settle_line, settle_or_leave, take_over
-from users import limits
 from users.models import User
 from workspace.fields import new_object_id
 from workspace.secrets import Secret
@@ -150,23 +149,10 @@ def reserve(user: User, number: str, integration: str, deadline: Deadline) -> Ph
 
 
 def prove_within_limits(addition: Addition) -> tuple[Account | None, Provider, CarrierNumber]:
-    """Prove, while counting credentials that the carrier refuses: whoever guesses is stopped before it is asked."""
-    credentials, workspace_id = addition.credentials, addition.reservation.user.workspace_id
-    subjects = [("refused_credentials", f"workspace:{workspace_id}")]
-    if credentials.account_id:
-        subjects.append(("refused_credentials", f"{credentials.integration}:{credentials.account_id}"))
-    subjects.append(("refused_credentials_total", "all"))
-
-    known = known_account(credentials)
-    counted: AbstractContextManager[limits.Hold | None]
-    counted = nullcontext() if proved_before(known, credentials) else limits.hold(*subjects)
-    with counted as hold:
-        try:
-            return prove(addition, known)
-        except InvalidCredentials:
-            if hold:
-                hold.spend()
-            raise
+    """Prove, while counting credentials that the carrier refuses."""
+    known = known_account(addition.credentials)
+    with counted(addition.credentials, addition.reservation.user.workspace_id, known):
+        return prove(addition, known)
 
 
 def prove(addition: Addition, account: Account | None) -> tuple[Account | None, Provider, CarrierNumber]:
@@ -235,7 +221,7 @@ def activate(addition: Addition, prepared: Prepared) -> None:
     with transaction.atomic():  # one disk flush instead of two; each statement is enough alone
         if not addition.mine().update(**done):
             raise overtaken()
-        leases.give_back(prepared.line, addition.id)
+        leases.give_back(prepared.line, addition.id, **just_checked(addition, prepared).as_fields())
     addition.reservation.state = State.ACTIVE
     try:
         adopt_credentials(account, credentials, prepared.found.public_key)
@@ -244,6 +230,12 @@ def activate(addition: Addition, prepared: Prepared) -> None:
     except DatabaseError as error:
         # The number is active, so the add has succeeded; its `operation` still holds the token for `reconcile`.
         log.error("The new credentials of %s are not kept yet; reconcile will do it", account, exc_info=error)
+
+
+def just_checked(addition: Addition, prepared: Prepared) -> Check:
+    """What the read-back has shown."""
+    keys = prepared.account.public_key, addition.credentials.public_key, prepared.found.public_key
+    return as_check(key_reasons(prepared.provider, has_key=any(keys)))
 
 
 def undo(addition: Addition) -> None:

@@ -20,9 +20,10 @@ def take(row: Leased, operation_id: str) -> bool:
     return bool(free.update(lease_id=operation_id, lease_until=timezone.now() + LEASE))
 
 
-def give_back(row: Leased, operation_id: str) -> None:
-    """Give up the lease, if it is still this operation's."""
-    type(row)._default_manager.filter(pk=row.pk, lease_id=operation_id).update(lease_id="", lease_until=None)
+def give_back(row: Leased, operation_id: str, **changes: object) -> None:
+    """Give up the lease, if it is still this operation's, and with it make a last change of the row."""
+    mine = type(row)._default_manager.filter(pk=row.pk, lease_id=operation_id)
+    mine.update(lease_id="", lease_until=None, **changes)
 
 
 def pause(deadline: Deadline) -> None:
@@ -30,6 +31,12 @@ def pause(deadline: Deadline) -> None:
     if not deadline.remaining_s():
         raise LineBusy
     time.sleep(min(random.uniform(*POLL_S), deadline.remaining_s()))
+
+
+def wait_for(row: Leased, operation_id: str, deadline: Deadline) -> None:
+    """Take the lease of a row as soon as it is free. Raises LineBusy when out of time."""
+    while not take(row, operation_id):
+        pause(deadline)
 
 
 @contextmanager

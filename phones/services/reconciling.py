@@ -61,9 +61,13 @@ def reconcile() -> Outcome:
 
 
 def settle_operations(outcome: Outcome) -> None:
-    for row in PhoneNumber.objects.filter(lease_is_over(), state__in=[State.RESERVED, State.APPLYING]):
+    for row in PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE):
         if take_over(row):
-            settle(outcome, f"the add of {row}", partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)))
+            settle(
+                outcome,
+                f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}",
+                partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)),
+            )
     for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=timezone.now()):
         settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
     for line in Line.objects.filter(lease_until__lt=timezone.now()):

@@ -20,6 +20,8 @@ from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
 
 State = PhoneNumber.State
+# Not active, and perhaps the carrier still brings us the calls.
+ROUTED = [State.APPLYING, State.REMOVING]
 
 
 def take_over(row: PhoneNumber) -> bool:
@@ -36,10 +38,10 @@ def take_over(row: PhoneNumber) -> bool:
 
 
 def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False) -> None:
-    """End an unfinished add whose operation is ours: the carrier as before, the row gone.
+    """End an unfinished add, or a removal, whose operation is ours: the carrier as before, the row gone.
 
     Args:
-        row: reserved or applying, with our operation id.
+        row: reserved, applying or removing, with our operation id.
         deadline: when it must be done.
         proved_token: credentials of the same account that were good a moment ago, to be tried first.
         just_proved: the number was there a moment ago, so a carrier that says it is gone is not believed yet.
@@ -50,7 +52,7 @@ def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just
     """
     line = row.line or Line.objects.filter(lease_id=row.operation_id).first()
     tokens = known_tokens(row, line.account, proved_token) if line else []
-    if line and row.state == State.APPLYING:
+    if line and row.state in ROUTED:
         held = Line.objects.filter(pk=line.pk, lease_id=row.operation_id).exists()
         if not held and not leases.take(line, row.operation_id):
             raise LineBusy
@@ -76,7 +78,7 @@ def settle_or_leave(row: PhoneNumber, deadline: Deadline, *, proved_token: str =
 
 def settle_line(line: Line, deadline: Deadline, *, proved_token: str) -> None:
     """Settle what the dead holder of a line, whose lease is ours now, left on it. Raises as `settle` does."""
-    for row in line.phone_numbers.filter(lease_is_over(), state=State.APPLYING):
+    for row in line.phone_numbers.filter(lease_is_over(), state__in=ROUTED):
         if take_over(row):
             with suppress(NumberNotOwned):
                 give_line_back(line, row, known_tokens(row, line.account, proved_token), deadline)

@@ -1,0 +1,56 @@
+import json
+import sys
+from argparse import ArgumentParser
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from phones.models import Line, PhoneNumber
+from phones.services.checking import Check, check_lines
+from workspace.api import wire_time
+from workspace.fields import OBJECT_ID
+
+
+class Command(BaseCommand):
+    help = (
+        "Compare what the carriers have with what we want, for every number. Run it every hour, from cron for example. "
+        "Exit status: 0 all are well, 3 some are not."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--repair", action="store_true", help="put right what differs")
+        parser.add_argument("--workspace", metavar="ID", help="only the numbers of this workspace")
+        parser.add_argument("--output", choices=["table", "json"], default="table", help="json: one object in a line")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        phones = PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)
+        if options["workspace"]:
+            if not OBJECT_ID.fullmatch(options["workspace"]):
+                raise CommandError("--workspace: not an id of 24 hexadecimal digits.", returncode=2)
+            phones = phones.filter(user__workspace=options["workspace"])
+        lines = Line.objects.filter(pk__in=phones.values("line")).order_by("pk")
+        counts: Counter[str] = Counter()
+        for line, check in check_lines(lines, repair=options["repair"]):
+            counts["failed" if check is None else "repaired" if check.repaired else check.health] += 1
+            self.stdout.write(as_json(line, check) if options["output"] == "json" else as_text(line, check))
+        self.stderr.write(", ".join(f"{health} {count}" for health, count in sorted(counts.items())) or "no numbers")
+        if set(counts) - {"ok", "repaired"}:
+            sys.exit(3)
+
+
+def as_json(line: Line, check: Check | None) -> str:
+    row: dict[str, Any] = {"phoneNumber": line.number, "integration": line.account.integration, "health": "failed"}
+    if check:
+        reasons = [asdict(reason) for reason in check.reasons]
+        row |= {"health": check.health, "reasons": reasons, "repaired": check.repaired}
+        row["checkedAt"] = wire_time(check.checked_at)
+    return json.dumps(row)
+
+
+def as_text(line: Line, check: Check | None) -> str:
+    if check is None:
+        return f"{line.number}  {line.account.integration:<7} failed: see the log"
+    told = "repaired" if check.repaired else ", ".join(reason.reason for reason in check.reasons)
+    return f"{line.number}  {line.account.integration:<7} {check.health:<11} {told}".rstrip()

@@ -1,0 +1,41 @@
+"""Changing a number: its label, how it answers, and the credentials of its account."""
+
+from typing import Any
+
+from integrations.applications import ApplicationProvider
+from integrations.transport import Deadline
+from phones.errors import NoSuchPhone
+from phones.models import PhoneNumber
+from phones.services.accounts import Credentials, adopt_credentials
+from phones.services.carriers import ADD_BUDGET_S, connect
+from phones.services.guesses import counted
+
+
+def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
+    """Change fields of an active number: `label`, `action`, `greeting`, `forward_to`, `record`.
+
+    Raises NoSuchPhone when it is being removed meanwhile. The row object is changed too.
+    """
+    if not changes:
+        return
+    if not PhoneNumber.objects.filter(pk=phone.pk, state=PhoneNumber.State.ACTIVE).update(**changes):
+        raise NoSuchPhone
+    for name, value in changes.items():
+        setattr(phone, name, value)
+
+
+def rotate_auth_token(phone: PhoneNumber, auth_token: str) -> None:
+    """Make this the auth token of the number's account, for all its numbers, once the carrier has proved it.
+
+    The token before stays good for webhooks for the rotation window. Raises IntegrationError and LimitReached; then
+    nothing has changed. Takes at most 20 s.
+    """
+    assert phone.line is not None  # noqa: S101  as every active number has one
+    account = phone.line.account
+    credentials = Credentials(account.integration, account.account_id, auth_token)
+    provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
+    with counted(credentials, phone.user.workspace_id, account):
+        found = provider.prove(phone.number, application_id=account.application_id, want_public_key=False)
+        if isinstance(provider, ApplicationProvider) and found.application is None:
+            raise provider.invalid_credentials("the application is not there: another account's key")
+    adopt_credentials(account, credentials, "")

@@ -1,0 +1,158 @@
+"""Whether the carrier still brings us a number's calls, and putting it right."""
+
+import json
+import logging
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from threading import Semaphore
+from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from integrations.applications import ApplicationProvider
+from integrations.base import Difference, Provider
+from integrations.errors import IntegrationError, InvalidCredentials
+from integrations.transport import Deadline
+from phones.errors import LineBusy
+from phones.models import Account, Line
+from phones.services import leases
+from phones.services.accounts import ready_application
+from phones.services.carriers import ADD_BUDGET_S, connect, urls_for
+from workspace.fields import new_object_id
+from workspace.secrets import CannotOpen, Secret
+
+log = logging.getLogger(__name__)
+
+Health = Line.Health
+# Not ours to put right.
+BEYOND_REPAIR = {"number_missing", "number_inactive", "credentials_refused", "carrier_unavailable"}
+# When many lines are checked: at the same time, of one account of them, and read ahead.
+WORKERS, PER_ACCOUNT, CHUNK = 32, 4, 200
+NO_KEY = Difference("signature_key_missing", "the account's webhook public key", "")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found, after the repair if there was one."""
+
+    health: str
+    reasons: list[Difference]
+    checked_at: datetime = field(default_factory=timezone.now)
+    repaired: bool = False
+
+    def as_fields(self) -> dict[str, Any]:
+        """What a line keeps of it."""
+        return {"health": self.health, "reasons": seal_reasons(self.reasons), "checked_at": self.checked_at}
+
+
+def check_line(line: Line, *, repair: bool = False) -> Check:
+    """Compare what the carrier has with what we want; the line keeps the result.
+
+    Args:
+        repair: write what differs, and read back.
+
+    Takes at most 20 s. Raises CannotOpen; a carrier that does not answer is a result.
+    """
+    account = line.account
+    provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(ADD_BUDGET_S))
+    check = compare(line, provider)
+    if repair and any(one.reason not in BEYOND_REPAIR for one in check.reasons):
+        try:
+            put_right(line, provider, check)
+        except (IntegrationError, LineBusy) as error:
+            log.warning("%s of %s could not be repaired: %s", line, account, error)
+        after = compare(line, provider)
+        check = Check(after.health, after.reasons, after.checked_at, repaired=not after.reasons)
+    Line.objects.filter(pk=line.pk).update(**check.as_fields())
+    return check
+
+
+def compare(line: Line, provider: Provider) -> Check:
+    account = line.account
+    try:
+        reasons = provider.compare(line.carrier_id, urls_for(account), account.application_id)
+    except InvalidCredentials:
+        reasons = [Difference("credentials_refused", "", "")]
+    except IntegrationError:
+        return Check(Health.UNREACHABLE, [Difference("carrier_unavailable", "", "")])
+    return as_check(reasons + key_reasons(provider, has_key=bool(account.public_key)))
+
+
+def as_check(reasons: list[Difference]) -> Check:
+    return Check(Health.DRIFT if reasons else Health.OK, reasons)
+
+
+def key_reasons(provider: Provider, *, has_key: bool) -> list[Difference]:
+    """Without the account's key its webhooks are proved by the secret in their address alone."""
+    return [NO_KEY] if provider.signs_with_public_key and not has_key else []
+
+
+def put_right(line: Line, provider: Provider, check: Check) -> None:
+    """Write what differs. Raises IntegrationError, LineBusy."""
+    account, operation_id = line.account, new_object_id()
+    leases.wait_for(line, operation_id, provider.deadline)
+    try:
+        if isinstance(provider, ApplicationProvider):
+            put_application_right(line, provider, check, operation_id)
+        provider.repair(line.carrier_id, urls_for(account), account.application_id)
+    finally:
+        leases.give_back(line, operation_id)
+
+
+def put_application_right(line: Line, provider: ApplicationProvider, check: Check, operation_id: str) -> None:
+    """Find or make our application again, point it at us; fetch a key that is missing."""
+    account = line.account
+    is_gone = any(one.reason == "application_missing" for one in check.reasons)
+    found = provider.prove(
+        line.number,
+        application_id="" if is_gone and not account.application_is_customers else account.application_id,
+        want_public_key=not account.public_key,
+    )
+    if found.public_key and not account.public_key:
+        Account.objects.filter(pk=account.pk).update(public_key=found.public_key)
+    ready_application(account, found, provider, is_new=False, operation_id=operation_id, deadline=provider.deadline)
+    account.refresh_from_db()
+
+
+def seal_reasons(reasons: list[Difference]) -> Secret | None:
+    return Secret.seal(json.dumps([asdict(one) for one in reasons])) if reasons else None
+
+
+def open_reasons(line: Line) -> list[dict[str, str]]:
+    """What the last check found, as the API shows it; a lost key costs the details only."""
+    try:
+        return json.loads(line.reasons.open()) if line.reasons else []
+    except CannotOpen:
+        return []
+
+
+def check_lines(lines: QuerySet[Line], *, repair: bool = False) -> Iterator[tuple[Line, Check | None]]:
+    """Check many lines, a few of each account at a time, and yield each with its result as it comes.
+
+    What cannot be checked is logged and comes with None. The memory does not grow with their number.
+    """
+    accounts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(PER_ACCOUNT))
+
+    def work(line: Line) -> tuple[Line, Check | None]:
+        try:
+            with accounts[line.account_id]:
+                return line, check_line(line, repair=repair)
+        except Exception as error:
+            log.error("%s of %s could not be checked", line, line.account, exc_info=error)
+            return line, None
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="check") as pool:
+        waiting: deque[Future[tuple[Line, Check | None]]] = deque()
+        for line in lines.select_related("account").iterator(chunk_size=CHUNK):
+            waiting.append(pool.submit(work, line))
+            if len(waiting) >= CHUNK:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,34 @@
+"""Refused credentials are counted, so that nobody finds out through us which are good (docs/decisions/0004)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from integrations.errors import InvalidCredentials
+from phones.models import Account
+from phones.services.accounts import Credentials, proved_before
+from users import limits
+
+
+@contextmanager
+def counted(credentials: Credentials, workspace_id: str | None, known: Account | None) -> Iterator[None]:
+    """Ask a carrier about credentials in this block: whoever guesses is stopped before it is asked.
+
+    Args:
+        known: the account, if we have it; credentials that were good for it before are no guess.
+
+    Raises LimitReached at the start, and whatever the block raises.
+    """
+    if proved_before(known, credentials):
+        yield
+        return
+    subjects = [("refused_credentials", f"workspace:{workspace_id}")]
+    if credentials.account_id:
+        subjects.append(("refused_credentials", f"{credentials.integration}:{credentials.account_id}"))
+    subjects.append(("refused_credentials_total", "all"))
+    with limits.hold(*subjects) as hold:
+        try:
+            yield
+        except InvalidCredentials:
+            if hold:
+                hold.spend()
+            raise

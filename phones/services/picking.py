@@ -1,0 +1,51 @@
+"""The numbers of a carrier account, to pick from before one is added."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from integrations.base import ListedNumber
+from integrations.transport import Deadline
+from phones.services.accounts import Credentials, known_account
+from phones.services.call_log import active_numbers
+from phones.services.carriers import ADD_BUDGET_S, connect
+from phones.services.guesses import counted
+
+CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
+
+
+@dataclass(frozen=True)
+class Available:
+    """One number of the account; `added` says that the workspace has it already."""
+
+    listed: ListedNumber
+    added: bool
+
+
+def available_phones(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[Available], str]:
+    """A page of the account's numbers, and the cursor of the next one; empty at the end.
+
+    The credentials are used and not kept. Raises IntegrationError and LimitReached. Takes at most 20 s.
+    """
+    provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, Deadline(ADD_BUDGET_S))
+    with counted(credentials, workspace_id, known_account(credentials)):
+        page, following = provider.list_numbers(cursor)
+    numbers = active_numbers(workspace_id).filter(number__in=[one.number for one in page])
+    added = set(numbers.filter(integration=credentials.integration).values_list("number", flat=True))
+    return [Available(one, one.number in added) for one in page], following
+
+
+def write_cursor(cursor: str) -> str:
+    return base64.urlsafe_b64encode(cursor.encode()).decode()
+
+
+def read_cursor(text: str) -> str:
+    """Raises ValueError."""
+    try:
+        cursor = base64.urlsafe_b64decode(text).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ValueError("not a cursor") from None
+    if not CURSOR.fullmatch(cursor):
+        raise ValueError("not a cursor")
+    return cursor

@@ -1,0 +1,43 @@
+"""Removing a number: the line as it was before us, then the row gone. What cannot be done now `reconcile` does."""
+
+import logging
+
+from django.utils import timezone
+
+from integrations.errors import IntegrationError
+from integrations.transport import Deadline
+from phones.errors import LineBusy, NoSuchPhone
+from phones.models import LEASE, PhoneNumber
+from phones.services import leases
+from phones.services.carriers import ADD_BUDGET_S
+from phones.services.restoring import settle_or_leave
+from workspace.fields import new_object_id
+from workspace.secrets import CannotOpen
+
+log = logging.getLogger(__name__)
+
+State = PhoneNumber.State
+
+
+def remove_phone(phone: PhoneNumber) -> bool:
+    """Remove an active number.
+
+    When no other number needs the line, what the carrier had configured before us is put back, as far as our values
+    are still there; what we made at the carrier goes when nothing uses it.
+
+    Returns whether all of that is done. If not, the number is no longer listed, and `reconcile` goes on.
+    Raises NoSuchPhone when somebody else removes it. Takes at most 20 s.
+    """
+    deadline, operation_id = Deadline(ADD_BUDGET_S), new_object_id()
+    active = PhoneNumber.objects.filter(pk=phone.pk, state=State.ACTIVE)
+    if not active.update(state=State.REMOVING, operation_id=operation_id, lease_until=timezone.now() + LEASE):
+        raise NoSuchPhone
+    phone.refresh_from_db()
+    try:
+        if phone.line:
+            leases.wait_for(phone.line, operation_id, deadline)
+        settle_or_leave(phone, deadline)
+        return True
+    except (IntegrationError, LineBusy, CannotOpen) as error:
+        log.warning("The removal of %s is not finished; reconcile will do it: %s", phone, error)
+        return False

@@ -1,0 +1,129 @@
+"""The fields of the API: how each is read from what a client sends."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from phones.numbers import to_e164
+from phones.services.paging import Position
+from phones.services.picking import read_cursor
+from workspace.api import WireField
+from workspace.fields import OBJECT_ID
+
+ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+AUTH_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
+PAGE_SIZE, MAX_PAGE_SIZE = 50, 100
+NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
+
+
+class UserIdField(WireField):
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not OBJECT_ID.fullmatch(text):
+            raise serializers.ValidationError("not an id of 24 hexadecimal digits.", "invalid_user_id")
+        return text.lower()
+
+
+class NumberField(WireField):
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return to_e164(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid_phone_number") from None
+
+
+class ChoiceOfTexts(WireField):
+    """One of a few texts, to the letter."""
+
+    def __init__(self, choices: list[str], **kwargs: Any) -> None:
+        self.choices = dict.fromkeys(choices)
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if text not in self.choices:
+            raise serializers.ValidationError(f"send one of {', '.join(self.choices)}.", "invalid_field")
+        return text
+
+
+class PatternField(WireField):
+    """A text that matches a pattern as a whole. What was sent is never repeated in the error."""
+
+    def __init__(self, pattern: re.Pattern[str], hint: str, **kwargs: Any) -> None:
+        self.pattern, self.hint = pattern, hint
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not self.pattern.fullmatch(text):
+            raise serializers.ValidationError(self.hint, "invalid_field")
+        return text
+
+
+class TimeField(WireField):
+    """A time in ISO 8601; one without a zone is in UTC."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            moment = datetime.fromisoformat(super().to_internal_value(data))
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            raise serializers.ValidationError("send a time such as 2026-11-23T08:00:00Z.", "invalid_field") from None
+
+
+class LimitField(WireField):
+    def to_internal_value(self, data: Any) -> Any:
+        text = super().to_internal_value(data)
+        if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_PAGE_SIZE:
+            raise serializers.ValidationError(f"send a whole number from 1 to {MAX_PAGE_SIZE}.", "invalid_field")
+        return int(text)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class CursorField(WireField):
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return Position.read(super().to_internal_value(data))
+        except ValueError:
+            raise serializers.ValidationError("send the nextCursor of the page before.", "invalid_field") from None
+
+
+class CarrierCursorField(WireField):
+    """Where a list of the carrier's goes on."""
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return read_cursor(super().to_internal_value(data))
+        except ValueError:
+            raise serializers.ValidationError("send the nextCursor of the page before.", "invalid_field") from None
+
+
+class TextField(WireField):
+    """A text for people, of bounded length, without control characters; may be empty."""
+
+    def __init__(self, most: int, **kwargs: Any) -> None:
+        self.most = most
+        super().__init__(allow_blank=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if len(text) > self.most:
+            raise serializers.ValidationError(f"send at most {self.most} characters.", "invalid_field")
+        if NOT_TEXT.search(text):
+            raise serializers.ValidationError("send a text without control characters.", "invalid_field")
+        return text
+
+
+class ForwardField(NumberField):
+    """A number to forward calls to; null or empty for none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, allow_blank=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return "" if data is None or data == "" else super().run_validation(data)
