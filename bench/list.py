@@ -165,19 +165,25 @@ def fill(count: int) -> None:
 
     connection = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
     execute = connection.execute
-    lines = execute("SELECT _id, account_id, number FROM phones_line").fetchall()
     indexes = execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         " AND tbl_name IN ('phones_call', 'phones_recording')"
     ).fetchall()
     for name, _ in indexes:
         execute(f"DROP INDEX {name}")
+    lines = execute("SELECT _id, account_id, number FROM phones_line").fetchall()
     execute("PRAGMA synchronous = OFF")
     execute("BEGIN")
     connection.executemany(
-        "INSERT INTO phones_call VALUES"
-        " (:_id, :account_id, :carrier_id, :direction, ...)",
+        "INSERT INTO phones_call (_id, account_id, line_id, carrier_id, direction, caller, callee, status, started_at,"
+        " answered_at, ended_at, duration_s, hangup_cause, currency, version, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', 2, ?)",
         calls(count, lines),
+    )
+    execute(
+        "INSERT INTO phones_recording (_id, account_id, call_id, carrier_id, status, duration_s, channels, url,"
+        " version, created_at) SELECT _id, account_id, _id, 'RE' || _id, 'completed', 12, 1, '', 0, created_at"
+        " FROM phones_call WHERE rowid % 4 = 0"
     )
     execute("COMMIT")
     for _, sql in indexes:
@@ -186,10 +192,91 @@ def fill(count: int) -> None:
 
 
 def calls(count: int, lines: list[tuple[str, str, str]]) -> Iterator[tuple[Any, ...]]:
-    draw = random.Random(1)
-    now = datetime.now(UTC).replace(tzinfo=None)
+    """The rows of the calls, the oldest first, so that ids and times rise together as they do in life."""
+    draw = random.Random(1).random
+    since = time.time() - SPAN.total_seconds()
+    step = SPAN.total_seconds() / count
     for index in range(count):
-        pass
+        began = since + (index + draw()) * step
+        moment = f"{datetime.fromtimestamp(began, UTC):%Y-%m-%d %H:%M:%S}.{1 + index % 999:03d}000"
+        line, account, number = lines[int(draw() * len(lines))]
+        chance = draw()
+        status = "busy" if chance < 0.01 else "no-answer" if chance < 0.2 else "completed"
+        answered, duration_s = (moment, 60) if status == "completed" else (None, None)
+        id = f"{int(began):08x}{index:016x}"
+        other = f"1415{index % 10_000_000:07d}"
+        if draw() < 0.1:
+            direction, caller, callee = "outbound", number, other
+        else:
+            direction, caller, callee = "inbound", other, number
+        yield (
+            id, account, line, f"CA{index:032x}", direction, caller, callee, status, moment, answered, moment,
+            duration_s, moment,
+        )  # fmt: skip
+
+
+def requests_to_measure(numbers: dict[str, str]) -> dict[str, str]:
+    """Name and path of each request."""
+    from phones.services.call_log import Position
+
+    phone, number = next(iter(numbers.items()))
+    middle = datetime.now(UTC) - SPAN / 2
+    day = {"after": (middle - timedelta(days=1)).isoformat(), "before": middle.isoformat()}
+    queries = {
+        "newest": {},
+        "next page, 45 days back": {"cursor": str(Position(middle, "f" * 24))},
+        "status": {"status": "busy"},
+        "direction": {"direction": "outbound"},
+        "number": {"phoneNumber": number},
+        "a day": day,
+        "a day, status and direction": day | {"status": "busy", "direction": "outbound"},
+    }
+    paths = {name: f"/api/call/calls?{urlencode(query)}" for name, query in queries.items()}
+    return paths | {"one number's": f"/api/call/phones/{phone}/calls"}
+
+
+def run(application: Any, target: str, token: str) -> dict[str, Any]:
+    """Make a request. Returns its CPU seconds, how many calls it gave with how many queries, and scans in its plans."""
+    from django.db import connection
+
+    statements: list[tuple[str, Any]] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        statements.append((sql, params))
+        return execute(sql, params, many, context)
+
+    cpu_s, body = get(application, target, token)
+    with connection.execute_wrapper(note):
+        get(application, target, token)
+    scans = set()
+    with connection.cursor() as cursor:
+        for sql, params in statements:
+            if sql.startswith("SELECT"):
+                cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+                scans |= {row[3] for row in cursor.fetchall() if SCAN.match(row[3])}
+    rows = len(json.loads(body)["data"]["items"])
+    return {"cpu_s": cpu_s, "rows": rows, "queries": len(statements), "scans": sorted(scans)}
+
+
+def get(application: Any, target: str, token: str) -> tuple[float, bytes]:
+    """CPU seconds of one request, and the body of its reply."""
+    path, _, query = target.partition("?")
+    environ = {
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query,
+        "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": "127.0.0.1:8000", "HTTP_AUTHORIZATION": f"Bearer {token}",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": BytesIO(), "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+    }  # fmt: skip
+    statuses: list[str] = []
+    start = time.process_time()
+    reply = application(environ, lambda status, headers, *_: statuses.append(status))
+    body = b"".join(reply)
+    reply.close()
+    spent = time.process_time() - start
+    if statuses != ["200 OK"]:
+        sys.exit(f"{target}: {statuses} {body!r}")
+    return spent, body
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ from workspace.fields import OBJECT_ID
 def with_account_id(fields: dict[str, Any], serializer: serializers.Serializer) -> dict[str, Any]:
     """The fields, with `accSId` required as the integration that was sent requires it."""
     given = getattr(serializer, "initial_data", {"integration": "telnyx"})  # none when the documentation asks
-    if given.get("integration") != "telnyx":
-        fields["accSId"].required, fields["accSId"].default = True, serializers.empty
+    fields["accSId"].required = given.get("integration") != "telnyx"
     return fields
 
 
@@ -175,13 +174,14 @@ class AvailablePhonesSerializer(serializers.Serializer):
 
     integration = ChoiceOfTexts(sorted(PROVIDERS))
     authToken = PatternField(AUTH_TOKEN, "send 1 to 512 visible ASCII characters.", source="auth_token")
-    accSId = PatternField(
-        ACCOUNT_ID, "send 1 to 64 letters, digits, - or _.", source="account_id", required=False, default=""
-    )
-    cursor = CarrierCursorField(default="", help_text="`nextCursor` of the page before.")
+    accSId = PatternField(ACCOUNT_ID, "send 1 to 64 letters, digits, - or _.", source="account_id", required=False)
+    cursor = CarrierCursorField(required=False, help_text="`nextCursor` of the page before.")
 
     def get_fields(self) -> dict[str, serializers.Field]:
         return with_account_id(super().get_fields(), self)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {"account_id": "", "cursor": "", **attrs}
 
 
 def shown_phone(phone: PhoneNumber) -> dict[str, Any]:

@@ -35,9 +35,7 @@ from integrations.sandbox.signing import FORM, signed
 from integrations.webhooks import Webhook
 from phones.models import Account, Call, CallEvent, Recording
 from phones.services.carriers import urls_for
-from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
-
-pytestmark = pytest.mark.django_db(transaction=True)
+from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add, new_tenant
 
 PUBLIC_URL = "https://phones.example.com"
 KINDS = ("answer", "status", "fallback", "recording", "done")
@@ -62,6 +60,16 @@ SIGNATURES = {
 EXTRA = {"twilio": (), "plivo": ("X-Plivo-Signature-V3-Nonce",), "telnyx": ("telnyx-timestamp",)}
 
 Form = list[tuple[str, str]]
+
+
+@pytest.fixture
+def tenant(transactional_db: None) -> Tenant:
+    return new_tenant()
+
+
+@pytest.fixture
+def other_tenant(transactional_db: None) -> Tenant:
+    return new_tenant("two")
 
 
 @pytest.fixture(autouse=True)
@@ -159,8 +167,8 @@ class Party:
     def path(self, kind: str) -> str:
         return getattr(urls_for(self.row), kind).removeprefix(PUBLIC_URL)
 
-    def knock(self, kind: str, form: Form | bytes, *, query: str = "", timestamp: int = NOW, nonce: str = "") -> Knock:
-        """A request as the carrier makes it."""
+    def knock(self, kind: str, form: Form | bytes, *, query: str = "", timestamp: int | None = NOW, nonce: str = "") -> Knock:
+        """A request as the carrier makes it; without a timestamp it is made now."""
         path = self.path(kind) + (f"?{query}" if query else "")
         body, headers = signed(self.carrier, PUBLIC_URL + path, form, timestamp=timestamp, nonce=nonce or None)
         return Knock(path, body, headers)
@@ -258,7 +266,7 @@ def plivo_accepts(knock: Knock, account: seeds.Account) -> bool:
         try:
             if nonce and validate_v3_signature("POST", url, nonce, account.secret, knock.headers.get(name), params):
                 return True
-        except ValidationError:
+        except (ValidationError, UnicodeError):  # the second for a query of other scripts, which the SDK cannot read
             continue
     return False
 
@@ -356,6 +364,13 @@ def alter(chance: random.Random, value: str) -> str:
     return value[:at] + chance.choice(BASE64.replace(value[at : at + 1] or "=", "")) + value[at + 1 :]
 
 
+def unpacked(value: str) -> bytes:
+    try:
+        return base64.b64decode(value)
+    except ValueError:
+        return b""
+
+
 HEADER_CHANGES: list[Callable[[random.Random, str], str | None]] = [
     alter,
     alter,
@@ -371,14 +386,14 @@ HEADER_CHANGES: list[Callable[[random.Random, str], str | None]] = [
     lambda _, value: value.upper(),
     lambda _, value: value[::-1],
     lambda _, value: value.encode().hex(),
-    lambda _, value: base64.b64decode(value + "==").hex() if value.isascii() else "",
+    lambda _, value: unpacked(value).hex(),
     lambda _, value: value.rstrip("="),
     lambda chance, value: chance.randbytes(len(value)).hex(),
     lambda chance, value: base64.b64encode(chance.randbytes(chance.choice((20, 32, 64)))).decode(),
     lambda _, value: value + "\u00e9",
 ]
 TIMESTAMPS: list[Callable[[random.Random, str], str | None]] = [
-    lambda chance, value: str(int(value or NOW) + chance.choice((-1, 1)) * chance.randint(1, 10**6)),
+    lambda chance, value: str(NOW + chance.choice((-1, 1)) * chance.randint(1, 10**6)),
     lambda _, value: f"{value}.0",
     lambda _, value: f"+{value}",
     lambda _, value: f"-{value}",
@@ -390,7 +405,7 @@ TIMESTAMPS: list[Callable[[random.Random, str], str | None]] = [
         value.translate({ord(str(digit)): 0x660 + digit for digit in range(10)}).encode().decode("latin-1")
     ),
     lambda chance, value: word(chance),
-    lambda _, value: hex(int(value)) if value.isdigit() else "0x1",
+    lambda _, value: hex(NOW),
     lambda _, value: "9" * 400,
 ]
 
@@ -467,7 +482,8 @@ def strangers(party: Party, other: Party, kind: str) -> list[Mutation]:
     return found + {"plivo": [v2_only], "telnyx": [too_old_or_new], "twilio": []}[carrier]
 
 
-def mutations(party: Party, other: Party, kind: str) -> list[Mutation]:
+def mutations(party: Party) -> list[Mutation]:
+    """Requests that were changed after they were signed."""
     carrier = party.row.integration
     change_fields = [
         lambda chance, form, at: [*form[:at], *form[at + 1 :]],
@@ -482,7 +498,6 @@ def mutations(party: Party, other: Party, kind: str) -> list[Mutation]:
     found = [change_byte, change_byte, insert_byte, remove_byte, move_to_query, add_to_query, drop_from_query]
     found += [on_fields(change) for change in change_fields]
     found += [on_header(SIGNATURES[carrier], change) for change in HEADER_CHANGES]
-    found += strangers(party, other, kind)
     if carrier == "plivo":
         found += [on_header(EXTRA["plivo"], change) for change in (alter, alter, *HEADER_CHANGES[3:8])]
     if carrier == "telnyx":
@@ -498,17 +513,14 @@ def mutants(party: Party, other: Party, kind: str) -> Iterator[Knock]:
         for at in range(0, len(knock.body), 2):
             yield replace(knock, body=knock.body[:at] + bytes([knock.body[at] ^ 1]) + knock.body[at + 1 :])
             yield replace(knock, body=knock.body[:at] + knock.body[at + 1 :])
-    ways = mutations(party, other, kind)
+    unsigned = mutations(party)
     while True:
-        for mutate in ways:
+        for mutate in (*unsigned, *strangers(party, other, kind)):
             for knock in good:
                 mutant = mutate(chance, knock)
-                yield mutate_again(chance, ways, mutant) if chance.random() < 0.2 else mutant
-
-
-def mutate_again(chance: random.Random, ways: list[Mutation], mutant: Knock) -> Knock:
-    """Only where the first left something to change, and what was made is still a path and a body."""
-    return chance.choice(ways)(chance, mutant) if mutant.body else mutant
+                yield mutant
+                if mutant.body and chance.random() < 0.25:
+                    yield chance.choice(unsigned)(chance, mutant)
 
 
 def can_be_read(knock: Knock) -> bool:
@@ -563,7 +575,7 @@ def test_no_forged_request_comes_in_and_all_are_answered_alike(party: Party, oth
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_post_is_taken(party: Party, kind: str) -> None:
     knock = originals(party, kind)[0]
-    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post"):
+    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
         reply = send(knock, method)
         assert (reply.status_code, reply.content) == (405, b""), method
     in_query = replace(knock, path=f"{knock.path}?{knock.body.decode()}", body=b"")
@@ -821,7 +833,7 @@ def failing(on: str) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "statement", ["", 'SELECT "phones_account"', 'INSERT INTO "phones_callevent"', "SAVEPOINT", "COMMIT"]
+    "statement", ["", 'SELECT "phones_account"', "BEGIN", 'INSERT INTO "phones_callevent"', "COMMIT"]
 )
 def test_without_the_database_the_carrier_is_asked_to_come_again(
     party: Party, kind: str, statement: str, monkeypatch: pytest.MonkeyPatch
