@@ -5,7 +5,7 @@ import random
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -30,6 +30,8 @@ from integrations.webhooks import Answer, Urls, Webhook
 T = TypeVar("T")
 Settings = dict[str, str]
 
+# Of a list of calls: more than any account has in the hours that are asked for.
+MAX_PAGES = 10_000
 RETRY_PAUSE_S = (0.05, 0.25)
 
 
@@ -197,7 +199,7 @@ class Provider(ABC):
 
     @abstractmethod
     def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
-        """What is there and is not as apply() leaves it. Reads only; nothing is raised for what can be told as a reason."""
+        """What is there and is not as apply() leaves it. Reads only."""
 
     @abstractmethod
     def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
@@ -232,7 +234,7 @@ class Provider(ABC):
             auth_tokens: the account's, of which any may have signed it. Not read where the carrier has a key for it.
             public_key: the account's webhook key, base64 (Telnyx). Without it there is nothing to check by.
 
-        Returns a digest of what was signed: the same for a repeat, different for anything else. Raises BadSignature.
+        Returns a digest of what was signed, the same for a repeat. Raises BadSignature.
         """
 
     @classmethod
@@ -246,12 +248,15 @@ class Provider(ABC):
         """The XML document that makes the carrier do this, as text."""
 
     @abstractmethod
-    def list_calls(self, since: datetime) -> list[CallReport]:
-        """The account's calls since then, without the legs of forwarded ones, so at Telnyx only the inbound."""
+    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+        """A page of the account's calls since then, and the cursor of the next one; empty at the end.
+
+        Without the legs of forwarded calls, so at Telnyx only the inbound.
+        """
 
     @abstractmethod
-    def list_recordings(self, since: datetime) -> list[RecordingReport]:
-        """The account's recordings since then."""
+    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+        """The same of the account's recordings."""
 
     @abstractmethod
     def media_url(self, recording_id: str, known_url: str) -> str:
@@ -293,6 +298,26 @@ class Provider(ABC):
         if status is not None and 400 <= status < 500 and status not in (408, 429):
             return Refused(status, detail)
         return Unanswered(detail)
+
+    def list_calls(self, since: datetime) -> Iterator[CallReport]:
+        """The account's calls since then, page by page as they are wanted."""
+        return self._all_pages(lambda timeouts, cursor: self.calls_page(timeouts, since, cursor))
+
+    def list_recordings(self, since: datetime) -> Iterator[RecordingReport]:
+        """The account's recordings since then, page by page as they are wanted."""
+        return self._all_pages(lambda timeouts, cursor: self.recordings_page(timeouts, since, cursor))
+
+    def _all_pages(self, read_page: Callable[[Timeouts, str], tuple[list[T], str]]) -> Iterator[T]:
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            try:
+                page, cursor = self.ask(lambda timeouts, cursor=cursor: read_page(timeouts, cursor))  # type: ignore[misc]
+            except RequestFailed as failure:
+                self.cannot_read(failure)
+            yield from page
+            if not cursor:
+                return
+        raise self.unavailable("a list without end")
 
     # -- sentences ----------------------------------------------------------------------------------------------------
 

@@ -119,9 +119,11 @@ def read_payload(body: str) -> dict[str, Any]:
     if not body.startswith("{"):
         return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     try:
-        return json.loads(body)
+        payload = json.loads(body)
+        json.dumps(payload, ensure_ascii=False).encode()  # a ValueError for half a character, which no database takes
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return payload
 
 
 def translate(table: Mapping[str, Status], theirs: object, unknown: Status) -> Status:
@@ -156,10 +158,10 @@ def whole(value: object) -> int | None:
 def amount(value: object) -> Decimal | None:
     """A sum of money: Twilio writes what it charges with a minus."""
     try:
-        sum_of_money = abs(Decimal(str(value)))
+        sum_of_money = abs(Decimal(str(value))).quantize(Decimal("0.000001"))
     except InvalidOperation:
         return None
-    return sum_of_money if sum_of_money.is_finite() and sum_of_money < 10**6 else None
+    return sum_of_money if sum_of_money < 10**6 else None
 
 
 def moment(value: object) -> datetime | None:

@@ -11,15 +11,16 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from integrations.base import Provider
-from integrations.errors import MediaRangeRefused
+from integrations.errors import MediaRangeRefused, RequestFailed
 from integrations.transport import CHUNK_BYTES, POOL_SIZE, Deadline, no_cookies, read_environment
 
 MAX_REDIRECTS = 3
 # A file is not there at once when its callback comes.
 NOT_READY_PAUSES_S = (0.5, 1.0, 2.0)
-# An hour of stereo WAV over a slow line; after that a client that still reads is cut off.
+# A client that has not read all of it by then is cut off at the next chunk.
 MAX_STREAM_S = 900.0
 PASSED_ON = ("Content-Length", "Content-Range", "Accept-Ranges", "Last-Modified", "ETag")
+PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/[!-\[\]-~]*)?")
 AUDIO = re.compile(r"audio/[a-z0-9.+-]{1,40}")
 AUDIO_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
 
@@ -64,7 +65,10 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
         response.close()
         if response.status_code == 416:
             raise MediaRangeRefused("Range: the recording is shorter than that. Ask without Range.")
-        if response.status_code in (401, 403) and provider.media_auth():
+        if known_url:
+            known_url = ""  # it may have moved: the next time the carrier's API is asked where it is
+            continue
+        if response.status_code in (401, 403) and takes_credentials(provider, response.url):
             raise provider.invalid_credentials(f"media answered with {response.status_code}")
         if response.status_code not in (404, 410):
             raise provider.unavailable(f"media answered with {response.status_code}")
@@ -79,8 +83,8 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
     for _ in range(MAX_REDIRECTS + 1):
         if not is_admitted(provider, url):
             raise provider.unavailable("media is at an address that is not the carrier's")
-        timeouts = provider.deadline.limit(provider.site.timeouts)
         try:
+            timeouts = provider.deadline.limit(provider.site.timeouts)
             response = media_session().get(
                 url,
                 headers={"Accept-Encoding": "identity"} | ({"Range": byte_range} if byte_range else {}),
@@ -89,25 +93,32 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
                 allow_redirects=False,
                 **read_environment(url) | {"stream": True},
             )
-        except requests.RequestException as error:
+            if not response.is_redirect:
+                return response
+            response.close()
+            url = urljoin(url, response.headers["Location"])
+        except (requests.RequestException, RequestFailed, ValueError) as error:
             raise provider.unavailable(f"media: {type(error).__name__}") from None
-        if not response.is_redirect:
-            return response
-        response.close()
-        url = urljoin(url, response.headers["Location"])
     raise provider.unavailable("media: too many redirects")
 
 
 def is_admitted(provider: Provider, url: str) -> bool:
     """Whether this is the carrier's: the address is from a webhook, and must not lead us into our own network."""
-    parts = urlsplit(url)
-    plain = parts.username is None and parts.port in (None, 443) and parts.scheme == "https"
-    return is_api(provider, url) or (plain and bool(provider.media_hosts.fullmatch(parts.hostname or "")))
+    # What two readers of an address could take for different hosts is none.
+    if not PLAIN_URL.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        standard = parts.username is None and parts.port in (None, 443) and parts.scheme == "https"
+    except ValueError:
+        return False
+    return is_api(provider, url) or (standard and bool(provider.media_hosts.fullmatch(parts.hostname or "")))
 
 
 def takes_credentials(provider: Provider, url: str) -> bool:
     """Whether the account's credentials may go there: to the carrier itself, not to where it stores files."""
-    return is_api(provider, url) or not (urlsplit(url).hostname or "").endswith(".amazonaws.com")
+    stored_elsewhere = (urlsplit(url).hostname or "").endswith(".amazonaws.com")
+    return provider.media_auth() is not None and (is_api(provider, url) or not stored_elsewhere)
 
 
 def is_api(provider: Provider, url: str) -> bool:

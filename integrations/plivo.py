@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from plivo import RestClient
@@ -13,21 +13,8 @@ from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, 
 from integrations.applications import ApplicationProvider, LinkedNumber
 from integrations.base import Application, CarrierNumber, ListedNumber, Settings, identifier
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
-from integrations.events import (
-    CallEvent,
-    CallReport,
-    CallStatus,
-    Direction,
-    Payload,
-    RecordingReport,
-    RecordingStatus,
-    amount,
-    moment,
-    party,
-    text,
-    translate,
-    whole,
-)
+from integrations.events import CallEvent, CallReport, Payload, RecordingReport
+from integrations.plivo_events import call_of, parse_event, recording_of
 from integrations.transport import Timeouts, in_parallel, no_cookies, shared_adapter
 from integrations.webhooks import (
     FORWARDED_S,
@@ -46,35 +33,8 @@ OFFICIAL_URL = "https://api.plivo.com"
 PAGE_SIZE = 20
 MAX_PAGES = 50
 DELETED = 204
-MAX_LISTED_PAGES = 500
-# Costs come without a currency; Plivo bills in US dollars.
-CURRENCY = "USD"
+NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
-
-
-# https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); `cancel` is seen in practice.
-CALL_STATUS = {
-    "queued": CallStatus.QUEUED,
-    "ringing": CallStatus.RINGING,
-    "early media": CallStatus.RINGING,
-    "in-progress": CallStatus.IN_PROGRESS,
-    "completed": CallStatus.COMPLETED,
-    "busy": CallStatus.BUSY,
-    "failed": CallStatus.FAILED,
-    "timeout": CallStatus.NO_ANSWER,
-    "no-answer": CallStatus.NO_ANSWER,
-    "cancel": CallStatus.CANCELED,
-    "canceled": CallStatus.CANCELED,
-}
-# The list of past calls tells only why one that was not answered ended. No page of the vendor's that we could read has
-# all causes: any other counts as a failure.
-UNANSWERED_STATUS = {
-    "busy line": CallStatus.BUSY,
-    "rejected": CallStatus.BUSY,
-    "no answer": CallStatus.NO_ANSWER,
-    "ring timeout reached": CallStatus.NO_ANSWER,
-    "cancelled": CallStatus.CANCELED,
-}
 
 
 class SdkError(Exception):
@@ -95,7 +55,7 @@ class Plivo(ApplicationProvider):
 
     label = "Plivo"
     # Older recordings are in Amazon's S3.
-    media_hosts = re.compile(r"(.+\.)?plivo\.com|(.+\.)?s3([.-][a-z0-9-]+)?\.amazonaws\.com")
+    media_hosts = re.compile(r"([a-z0-9-]+\.)*(plivo\.com|s3([.-][a-z0-9-]+)?\.amazonaws\.com)")
     account_id_name = "Auth ID"
     auth_token_name = "Auth Token"
 
@@ -147,7 +107,8 @@ class Plivo(ApplicationProvider):
         except RequestFailed as failure:
             self.cannot_read(failure)
         numbers = [
-            ListedNumber(one["number"], one["voice"], one["active"], self.route_of(one["settings"], ours)) for one in found
+            ListedNumber(one["number"], one["voice"], one["active"], self.route_of(one["settings"], ours))
+            for one in found
         ]
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
 
@@ -171,7 +132,8 @@ class Plivo(ApplicationProvider):
         # The second is signed with the main account's token also when the call is a subaccount's.
         headers = ("X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3")
         given = [one.strip() for name in headers for one in webhook.headers.get(name, "").split(",")]
-        if not nonce or not any(given):
+        # They are signed with a dot between them: with a dot in the nonce the end of the body could pass for its start.
+        if not NONCE.fullmatch(nonce) or not any(given):
             raise BadSignature("X-Plivo-Signature-V3 or its nonce is missing")
         signed = construct_post_url(webhook.url, webhook.form()).decode()
         if not one_fits(given, (get_signature_v3(token, signed, nonce).decode() for token in auth_tokens)):
@@ -180,41 +142,7 @@ class Plivo(ApplicationProvider):
 
     @classmethod
     def parse_event(cls, payload: Payload) -> CallEvent:
-        """https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23). The names of a recording's fields are
-        in no current document: their known spellings are all read."""
-        call_id = text(payload.get("CallUUID"))
-        if not call_id:
-            return CallEvent()
-        has_ended = payload.get("Event") == "Hangup"
-        call = CallReport(
-            id=call_id,
-            direction=direction_of(payload.get("Direction")),
-            caller=party(payload.get("From")),
-            callee=party(payload.get("To")),
-            status=translate(CALL_STATUS, payload.get("CallStatus"), CallStatus.UNKNOWN),
-            started_at=moment(payload.get("StartTime") or payload.get("SessionStart")),
-            answered_at=moment(payload.get("AnswerTime")),
-            ended_at=moment(payload.get("EndTime")),
-            duration_s=whole(payload.get("Duration")),
-            hangup_cause=text(payload.get("HangupCauseName") or payload.get("HangupCause")),
-            cost=amount(payload.get("TotalCost")) if has_ended else None,
-            currency=CURRENCY if has_ended else "",
-        )
-        recording_id = text(payload.get("RecordingID") or payload.get("recording_id"))
-        if not recording_id:
-            return CallEvent(call)
-        urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
-        return CallEvent(
-            call,
-            RecordingReport(
-                id=recording_id,
-                call_id=call_id,
-                status=RecordingStatus.COMPLETED,
-                started_at=from_milliseconds(payload.get("RecordingStartMs")),
-                duration_s=whole(payload.get("RecordingDuration")),
-                url=str(next(filter(None, urls), "")),
-            ),
-        )
+        return parse_event(payload)
 
     @classmethod
     def render_answer(cls, answer: Answer, urls: Urls) -> str:
@@ -247,26 +175,18 @@ class Plivo(ApplicationProvider):
                 response.add(HangupElement())
         return response.to_string(pretty=False)
 
-    def list_calls(self, since: datetime) -> list[CallReport]:
-        return self._list("Call", "end_time__gt", since, call_of)
+    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+        return self._page("Call", "end_time__gt", since, cursor, call_of)
 
-    def list_recordings(self, since: datetime) -> list[RecordingReport]:
-        return self._list("Recording", "add_time__gt", since, recording_of)
+    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+        return self._page("Recording", "add_time__gt", since, cursor, recording_of)
 
-    def _list(self, resource: str, time_filter: str, since: datetime, parse: Any) -> Any:
-        """All entries since then; `parse` makes nothing of those that are of no interest."""
-        found: list[Any] = []
-        after = since.strftime("%Y-%m-%d %H:%M:%S")
-        try:
-            for page in range(MAX_LISTED_PAGES):
-                query = {time_filter: after, "limit": PAGE_SIZE, "offset": page * PAGE_SIZE}
-                entries, is_last = self._request("GET", (resource,), query, parse=lambda reply: page_of(reply, parse))
-                found += filter(None, entries)
-                if is_last:
-                    break
-        except RequestFailed as failure:
-            self.cannot_read(failure)
-        return found
+    def _page(self, resource: str, time_filter: str, since: datetime, cursor: str, parse: Any) -> tuple[list[Any], str]:
+        """A page of entries since then; `parse` makes nothing of those that are of no interest."""
+        offset = int(cursor or "0")
+        query = {time_filter: since.strftime("%Y-%m-%d %H:%M:%S"), "limit": PAGE_SIZE, "offset": offset}
+        entries, is_last = self._request("GET", (resource,), query, parse=lambda reply: page_of(reply, parse))
+        return [one for one in entries if one], "" if is_last else str(offset + PAGE_SIZE)
 
     def media_url(self, recording_id: str, known_url: str) -> str:
         if known_url:
@@ -407,53 +327,3 @@ def application_of(reply: Any) -> Application:
 
 def page_of(reply: Any, parse: Any) -> tuple[list[Any], bool]:
     return [parse(one) for one in reply.objects], not getattr(reply.meta, "next", None)
-
-
-def call_of(one: Any) -> CallReport | None:
-    """An entry of the list of past calls; None for a leg of a forwarded one."""
-    if getattr(one, "parent_call_uuid", None):
-        return None
-    cause = text(getattr(one, "hangup_cause_name", None))
-    answered_at = moment(getattr(one, "answer_time", None))
-    return CallReport(
-        id=identifier(one.call_uuid),
-        direction=direction_of(one.call_direction),
-        caller=party(one.from_number),
-        callee=party(one.to_number),
-        status=CallStatus.COMPLETED if answered_at else UNANSWERED_STATUS.get(cause.lower(), CallStatus.FAILED),
-        started_at=moment(getattr(one, "initiation_time", None)),
-        answered_at=answered_at,
-        ended_at=moment(one.end_time),
-        duration_s=whole(one.call_duration),
-        hangup_cause=cause,
-        cost=amount(one.total_amount),
-        currency=CURRENCY,
-    )
-
-
-def recording_of(one: Any) -> RecordingReport | None:
-    """An entry of the list of recordings; None for one of a conference."""
-    if not one.call_uuid:
-        return None
-    milliseconds = whole(one.recording_duration_ms)
-    return RecordingReport(
-        id=identifier(one.recording_id),
-        call_id=identifier(one.call_uuid),
-        status=RecordingStatus.COMPLETED,
-        started_at=from_milliseconds(getattr(one, "recording_start_ms", None)),
-        duration_s=None if milliseconds is None else round(milliseconds / 1000),
-        url=one.recording_url or "",
-    )
-
-
-def direction_of(theirs: object) -> Direction | None:
-    word = text(theirs).lower()
-    return Direction(word) if word in ("inbound", "outbound") else None
-
-
-def from_milliseconds(value: object) -> datetime | None:
-    """A time that is written as milliseconds since 1970."""
-    try:
-        return datetime.fromtimestamp(float(str(value)) / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -17,22 +17,8 @@ from integrations import twiml
 from integrations.applications import ApplicationProvider, LinkedNumber
 from integrations.base import Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
-from integrations.events import (
-    CallEvent,
-    CallReport,
-    CallStatus,
-    Direction,
-    Payload,
-    RecordingReport,
-    RecordingStatus,
-    amount,
-    moment,
-    party,
-    read_payload,
-    text,
-    translate,
-    whole,
-)
+from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
+from integrations.telnyx_events import call_of, event_id, parse_event, recording_of
 from integrations.transport import Timeouts, in_parallel, shared_httpx_client
 from integrations.webhooks import Answer, Urls, Webhook, digest
 
@@ -49,38 +35,6 @@ PUBLIC_KEY_BYTES = 32
 TIMESTAMP = re.compile(r"[0-9]{1,12}")
 TOLERANCE_S = 300
 
-# TeXML. https://developers.telnyx.com/api-reference/callbacks/texml-call-completed (read 2026-11-23)
-CALL_STATUS = {
-    "queued": CallStatus.QUEUED,
-    "initiated": CallStatus.QUEUED,
-    "ringing": CallStatus.RINGING,
-    "answered": CallStatus.IN_PROGRESS,
-    "in-progress": CallStatus.IN_PROGRESS,
-    "completed": CallStatus.COMPLETED,
-    "busy": CallStatus.BUSY,
-    "failed": CallStatus.FAILED,
-    "no-answer": CallStatus.NO_ANSWER,
-    "canceled": CallStatus.CANCELED,
-}
-# Call Control, should a number be on such an application. OpenAPI document: CallInitiated, CallHangup, ...
-EVENT_STATUS = {
-    "call.initiated": CallStatus.RINGING,
-    "call.answered": CallStatus.IN_PROGRESS,
-    "call.bridged": CallStatus.IN_PROGRESS,
-}
-HANGUP_STATUS = {
-    "normal_clearing": CallStatus.COMPLETED,
-    "time_limit": CallStatus.COMPLETED,
-    "originator_cancel": CallStatus.CANCELED,
-    "timeout": CallStatus.NO_ANSWER,
-    "no_answer": CallStatus.NO_ANSWER,
-    "user_busy": CallStatus.BUSY,
-    "call_rejected": CallStatus.BUSY,
-    "not_found": CallStatus.FAILED,
-    "unspecified": CallStatus.FAILED,
-}
-DIRECTIONS = {"incoming": Direction.INBOUND, "outgoing": Direction.OUTBOUND}
-
 
 class Telnyx(ApplicationProvider):
     """Telnyx API, version 2. https://developers.telnyx.com/api-reference (read 2026-11-23)"""
@@ -89,7 +43,7 @@ class Telnyx(ApplicationProvider):
     signs_with_public_key = True
     # Presigned links into Amazon's S3. https://developers.telnyx.com/docs/voice/programmable-voice/recording (read
     # 2026-11-23)
-    media_hosts = re.compile(r"(.+\.)?telnyx\.com|(.+\.)?s3([.-][a-z0-9-]+)?\.amazonaws\.com")
+    media_hosts = re.compile(r"([a-z0-9-]+\.)*(telnyx\.com|s3([.-][a-z0-9-]+)?\.amazonaws\.com)")
     account_id_name = "App ID"
     auth_token_name = "API Key"
 
@@ -147,7 +101,9 @@ class Telnyx(ApplicationProvider):
             self.cannot_read(failure)
         numbers = [
             # Telnyx' numbers take calls; it has no field that says so.
-            ListedNumber(party(one["phone_number"]), True, one["status"] == "active", self.route_of(one["settings"], ours))
+            ListedNumber(
+                party(one["phone_number"]), True, one["status"] == "active", self.route_of(one["settings"], ours)
+            )
             for one in found
         ]
         return numbers, str(page_number + 1) if len(found) == LISTED_PAGE_SIZE else ""
@@ -184,45 +140,38 @@ class Telnyx(ApplicationProvider):
 
     @classmethod
     def parse_event(cls, payload: Payload) -> CallEvent:
-        if "CallSid" in payload:
-            return twiml.parse_event(payload, CALL_STATUS)
-        data = payload.get("data")
-        details = data.get("payload") if isinstance(data, dict) else None
-        if not isinstance(data, dict) or not isinstance(details, dict) or not text(details.get("call_control_id")):
-            return CallEvent()
-        return parse_call_control(text(data.get("event_type")), moment(data.get("occurred_at")), details)
+        return parse_event(payload)
 
     @classmethod
     def render_answer(cls, answer: Answer, urls: Urls) -> str:
         return twiml.render(answer, urls)
 
-    def list_calls(self, since: datetime) -> list[CallReport]:
-        try:
-            user_id = self.ask(self._user_id)
-            if not user_id:
-                return []  # no webhook was ever sent, so there was no call
-            found: list[CallReport] = []
-            page: dict[str, Any] = {"page": 0}
-            for _ in range(MAX_PAGES):
-                calls, page = self.ask(lambda timeouts, page=page: self._calls(timeouts, user_id, since, page))  # type: ignore[misc]
-                found += calls
-                if not page:
-                    break
-            return found
-        except RequestFailed as failure:
-            self.cannot_read(failure)
+    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+        user_id, _, page = cursor.partition(" ")
+        user_id = user_id or self._user_id(timeouts)
+        if not user_id:
+            return [], ""  # no webhook was ever sent, so there was no call
+        # The filter takes whole days and may leave out the one it names.
+        day_before = (since - timedelta(days=1)).strftime("%Y-%m-%d")
+        reply = self.client(timeouts).texml.accounts.calls.retrieve_calls(
+            user_id, start_time_gt=day_before, page_size=PAGE_SIZE, **texml_page(page)
+        )
+        # The list does not tell a leg of a forwarded call from a call of its own, and both are outbound.
+        inbound = [call for call in map(call_of, reply.calls or []) if call.direction is Direction.INBOUND]
+        query = parse_qs(urlsplit(reply.next_page_uri or "").query)
+        following = f"{user_id} {query['Page'][0]} {query.get('PageToken', [''])[0]}" if "Page" in query else ""
+        return [call for call in inbound if not call.started_at or call.started_at >= since], following
 
-    def list_recordings(self, since: datetime) -> list[RecordingReport]:
-        found: list[RecordingReport] = []
-        try:
-            for number in range(1, MAX_PAGES + 1):
-                page, size = self.ask(lambda timeouts, number=number: self._recordings(timeouts, since, number))  # type: ignore[misc]
-                found += page
-                if size < PAGE_SIZE:
-                    break
-        except RequestFailed as failure:
-            self.cannot_read(failure)
-        return found
+    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+        number = int(cursor or "1")
+        entries = listed(
+            self.client(timeouts).recordings.list(
+                filter={"created_at": {"gte": since.isoformat()}}, page_number=number, page_size=PAGE_SIZE
+            )
+        )
+        # Those of conferences have no call.
+        found = [recording_of(one) for one in entries if one.call_control_id]
+        return found, str(number + 1) if len(entries) == PAGE_SIZE else ""
 
     def media_url(self, recording_id: str, known_url: str) -> str:
         """A new link: those in webhooks are good for ten minutes."""
@@ -418,33 +367,6 @@ class Telnyx(ApplicationProvider):
         deliveries = listed(self.client(timeouts).webhook_deliveries.list(page_size=1))
         return identifier(deliveries[0].user_id) if deliveries else ""
 
-    def _calls(
-        self, timeouts: Timeouts, user_id: str, since: datetime, page: dict[str, Any]
-    ) -> tuple[list[CallReport], dict[str, Any]]:
-        """One page of calls, and how to ask for the next; nothing if this is the last."""
-        # The filter takes whole days and may leave out the one it names.
-        day_before = (since - timedelta(days=1)).strftime("%Y-%m-%d")
-        reply = self.client(timeouts).texml.accounts.calls.retrieve_calls(
-            user_id, start_time_gt=day_before, page_size=PAGE_SIZE, **page
-        )
-        calls = [call_of(one) for one in reply.calls or []]
-        query = parse_qs(urlsplit(reply.next_page_uri or "").query)
-        following: dict[str, Any] = {"page": int(query["Page"][0])} if "Page" in query else {}
-        if "PageToken" in query:
-            following["page_token"] = query["PageToken"][0]
-        # The list does not tell a leg of a forwarded call from a call of its own, and both are outbound.
-        inbound = [call for call in calls if call.direction is Direction.INBOUND]
-        return [call for call in inbound if not call.started_at or call.started_at >= since], following
-
-    def _recordings(self, timeouts: Timeouts, since: datetime, number: int) -> tuple[list[RecordingReport], int]:
-        """One page of recordings, without those of conferences, and how many entries it had."""
-        entries = listed(
-            self.client(timeouts).recordings.list(
-                filter={"created_at": {"gte": since.isoformat()}}, page_number=number, page_size=PAGE_SIZE
-            )
-        )
-        return [recording_of(one) for one in entries if one.call_control_id], len(entries)
-
     def _media_url(self, timeouts: Timeouts, recording_id: str) -> str:
         urls: Any = self.client(timeouts).recordings.retrieve(recording_id).data.download_urls  # type: ignore[union-attr]
         return identifier(urls.wav or urls.mp3)
@@ -508,77 +430,14 @@ def application_of(one: Any) -> Application:
     return Application(identifier(one.id), identifier(one.friendly_name), settings, profile_id)
 
 
+def texml_page(page: str) -> dict[str, Any]:
+    """The SDK's arguments for a page of TeXML's lists, which count from zero."""
+    number, _, token = page.partition(" ")
+    return {"page": int(number or "0"), **({"page_token": token} if token else {})}
+
+
 def listed(page: Any) -> list[Any]:
     """The entries of a page. An answer without them is nonsense, not an empty list."""
     if not isinstance(page.data, list):
         raise TypeError("not a list")
     return page.data
-
-
-def event_id(body: bytes) -> bytes:
-    """The id of a Call Control event; a repeat of it has another count of attempts in its body."""
-    try:
-        data = read_payload(body.decode()).get("data") if body.startswith(b"{") else None
-    except ValueError:
-        return b""
-    return text(data.get("id")).encode() if isinstance(data, dict) else b""
-
-
-def parse_call_control(event_type: str, at: datetime | None, details: Payload) -> CallEvent:
-    call_id = text(details["call_control_id"])
-    cause = text(details.get("hangup_cause"))
-    has_ended, was_answered = event_type == "call.hangup", event_type in ("call.answered", "call.bridged")
-    status = translate(HANGUP_STATUS, cause, CallStatus.UNKNOWN) if has_ended else EVENT_STATUS.get(event_type)
-    call = CallReport(
-        id=call_id,
-        direction=DIRECTIONS.get(text(details.get("direction"))),
-        caller=party(details.get("from")),
-        callee=party(details.get("to")),
-        status=status or CallStatus.UNKNOWN,
-        started_at=moment(details.get("start_time")) or at,
-        answered_at=at if was_answered else None,
-        ended_at=at if has_ended else None,
-        hangup_cause=cause,
-    )
-    recording_id = text(details.get("recording_id"))
-    if event_type != "call.recording.saved" or not recording_id:
-        return CallEvent(call)
-    started_at, ended_at = moment(details.get("recording_started_at")), moment(details.get("recording_ended_at"))
-    return CallEvent(
-        call,
-        RecordingReport(
-            id=recording_id,
-            call_id=call_id,
-            status=RecordingStatus.COMPLETED,
-            started_at=started_at,
-            duration_s=round((ended_at - started_at).total_seconds()) if started_at and ended_at else None,
-            channels=twiml.CHANNELS.get(text(details.get("channels"))),
-        ),
-    )
-
-
-def call_of(one: Any) -> CallReport:
-    """An entry of TeXML's list of calls."""
-    return CallReport(
-        id=identifier(one.sid),
-        direction=twiml.direction_of(one.direction),
-        caller=party(one.from_),
-        callee=party(one.to),
-        status=translate(CALL_STATUS, one.status, CallStatus.UNKNOWN),
-        started_at=moment(one.start_time),
-        ended_at=moment(one.end_time),
-        duration_s=whole(one.duration),
-        cost=amount(one.price),
-        currency=one.price_unit or "" if one.price else "",
-    )
-
-
-def recording_of(one: Any) -> RecordingReport:
-    return RecordingReport(
-        id=identifier(one.id),
-        call_id=one.call_control_id,
-        status=translate(twiml.RECORDING_STATUS, one.status, RecordingStatus.UNKNOWN),
-        started_at=moment(one.recording_started_at),
-        duration_s=None if one.duration_millis is None else round(one.duration_millis / 1000),
-        channels=twiml.CHANNELS.get(text(one.channels)),
-    )

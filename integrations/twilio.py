@@ -26,19 +26,9 @@ from integrations.base import (
     identifier,
 )
 from integrations.errors import BadSignature, InvalidCredentials, Refused, RequestFailed, Unanswered
-from integrations.events import (
-    CallEvent,
-    CallReport,
-    CallStatus,
-    Payload,
-    RecordingReport,
-    RecordingStatus,
-    amount,
-    party,
-    translate,
-    whole,
-)
+from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
+from integrations.twilio_events import CALL_STATUS, call_of, recording_of
 from integrations.webhooks import Answer, Urls, Webhook, digest, one_fits
 
 OFFICIAL_URL = "https://api.twilio.com"
@@ -71,22 +61,8 @@ OVERRIDES = {
 }
 # https://www.twilio.com/docs/iam/api/account (read 2026-11-23)
 INACTIVE = ("suspended", "closed")
-# https://www.twilio.com/docs/voice/api/call-resource#call-status-values (read 2026-11-23)
-CALL_STATUS = {
-    "queued": CallStatus.QUEUED,
-    "initiated": CallStatus.QUEUED,
-    "ringing": CallStatus.RINGING,
-    "in-progress": CallStatus.IN_PROGRESS,
-    "completed": CallStatus.COMPLETED,
-    "busy": CallStatus.BUSY,
-    "failed": CallStatus.FAILED,
-    "no-answer": CallStatus.NO_ANSWER,
-    "canceled": CallStatus.CANCELED,
-}
-# More than an account has in the hours that are listed, unless something is very wrong.
-MAX_LISTED = 10_000
-LIST_PAGE_SIZE = 1000
 LISTED_PAGE_SIZE = 100
+HISTORY_PAGE_SIZE = 1000
 
 
 class SharedHttpClient(HttpClient):
@@ -107,7 +83,7 @@ class Twilio(Provider):
     (read 2026-11-23)"""
 
     label = "Twilio"
-    media_hosts = re.compile(r"(.+\.)?twilio\.com")
+    media_hosts = re.compile(r"([a-z0-9-]+\.)*twilio\.com")
     account_id_name = "Account SID"
     auth_token_name = "Auth Token"
 
@@ -159,7 +135,8 @@ class Twilio(Provider):
     def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
         try:
             number, account_status = in_parallel(
-                lambda: self.ask(lambda timeouts: self._number(timeouts, number_id)), lambda: self.ask(self._account_status)
+                lambda: self.ask(lambda timeouts: self._number(timeouts, number_id)),
+                lambda: self.ask(self._account_status),
             )
         except RequestFailed as failure:
             if isinstance(failure, Refused) and failure.status == 404:
@@ -221,6 +198,7 @@ class Twilio(Provider):
         for auth_token in auth_tokens:
             validator = RequestValidator(auth_token)
             if one_fits(given, (validator.compute_signature(one, fields) for one in spellings)):
+                # The SDK's signature with an empty key stands for what is signed.
                 return digest(RequestValidator("").compute_signature(webhook.url, fields, HMAC_SHA256).encode())
         raise BadSignature("X-Twilio-Signature does not fit")
 
@@ -231,18 +209,6 @@ class Twilio(Provider):
     @classmethod
     def render_answer(cls, answer: Answer, urls: Urls) -> str:
         return twiml.render(answer, urls)
-
-    def list_calls(self, since: datetime) -> list[CallReport]:
-        try:
-            return self.ask(lambda timeouts: self._calls_since(timeouts, since))
-        except RequestFailed as failure:
-            self.cannot_read(failure)
-
-    def list_recordings(self, since: datetime) -> list[RecordingReport]:
-        try:
-            return self.ask(lambda timeouts: self._recordings_since(timeouts, since))
-        except RequestFailed as failure:
-            self.cannot_read(failure)
 
     def media_url(self, recording_id: str, known_url: str) -> str:
         account, recording = self.account_id, quote(recording_id, safe="")
@@ -258,17 +224,12 @@ class Twilio(Provider):
         return number_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch())
 
     def _listed(self, timeouts: Timeouts, cursor: str) -> tuple[list[ListedNumber], str]:
-        page, token = cursor.split(" ") if cursor else ("0", "")
-        reply = self.client(timeouts).incoming_phone_numbers.page(
-            page_number=page, page_token=token or values.unset, page_size=LISTED_PAGE_SIZE
-        )
+        reply = self.client(timeouts).incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
         numbers = [number_of(one) for one in reply]
-        query = parse_qs(urlsplit(reply.next_page_url or "").query)
-        following = f"{query['Page'][0]} {query.get('PageToken', [''])[0]}" if "Page" in query else ""
         return [
             ListedNumber(party(one["phone_number"]), one["voice"], one["active"], self._route(one["settings"]))
             for one in numbers
-        ], following
+        ], cursor_after(reply)
 
     def _account_status(self, timeouts: Timeouts) -> str:
         return identifier(self.client(timeouts).api.v2010.accounts(self.account_id).fetch().status)
@@ -284,15 +245,16 @@ class Twilio(Provider):
         except Unanswered:
             return None
 
-    def _calls_since(self, timeouts: Timeouts, since: datetime) -> list[CallReport]:
-        calls = self.client(timeouts).calls.list(start_time_after=since, limit=MAX_LISTED, page_size=LIST_PAGE_SIZE)
-        return [call_of(one) for one in calls if not one.parent_call_sid]
+    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+        where = page_after(cursor, HISTORY_PAGE_SIZE)
+        reply = self.client(timeouts).calls.page(start_time_after=since, **where)
+        return [call_of(one) for one in reply if not one.parent_call_sid], cursor_after(reply)
 
-    def _recordings_since(self, timeouts: Timeouts, since: datetime) -> list[RecordingReport]:
-        recordings = self.client(timeouts).recordings.list(
-            date_created_after=since, limit=MAX_LISTED, page_size=LIST_PAGE_SIZE
-        )
-        return [recording_of(one) for one in recordings if one.call_sid]  # else one of a conference
+    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+        where = page_after(cursor, HISTORY_PAGE_SIZE)
+        reply = self.client(timeouts).recordings.page(date_created_after=since, **where)
+        # Those of conferences have no call.
+        return [recording_of(one) for one in reply if one.call_sid], cursor_after(reply)
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -340,31 +302,16 @@ def settings_of(number: Any) -> Settings:
     return {name: getattr(number, name) or empty for name, empty in EMPTY.items()}
 
 
-def call_of(call: Any) -> CallReport:
-    """An entry of the list of calls. Twilio has no time of the answer."""
-    return CallReport(
-        id=identifier(call.sid),
-        direction=twiml.direction_of(call.direction),
-        caller=party(call._from),
-        callee=party(call.to),
-        status=translate(CALL_STATUS, call.status, CallStatus.UNKNOWN),
-        started_at=call.start_time,
-        ended_at=call.end_time,
-        duration_s=whole(call.duration),
-        cost=amount(call.price),
-        currency=call.price_unit or "" if call.price else "",
-    )
+def page_after(cursor: str, size: int) -> dict[str, Any]:
+    """The SDK's arguments for the page that a cursor names; without one the first."""
+    page, _, token = cursor.partition(" ")
+    return {"page_number": page or values.unset, "page_token": token or values.unset, "page_size": size}
 
 
-def recording_of(recording: Any) -> RecordingReport:
-    return RecordingReport(
-        id=identifier(recording.sid),
-        call_id=identifier(recording.call_sid),
-        status=translate(twiml.RECORDING_STATUS, recording.status, RecordingStatus.UNKNOWN),
-        started_at=recording.start_time,
-        duration_s=whole(recording.duration),
-        channels=recording.channels,
-    )
+def cursor_after(page: Any) -> str:
+    """What page_after() wants for the next page; empty if there is none."""
+    query = parse_qs(urlsplit(page.next_page_url or "").query)
+    return f"{query['Page'][0]} {query.get('PageToken', [''])[0]}" if "Page" in query else ""
 
 
 class Fields(dict[str, list[str]]):

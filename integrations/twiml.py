@@ -114,7 +114,6 @@ def recording_of(call_id: str, payload: Payload) -> RecordingReport | None:
         started_at=moment(payload.get("RecordingStartTime")),
         duration_s=whole(payload.get("RecordingDuration")),
         channels=CHANNELS.get(text(payload.get("RecordingChannels"))),
-        url=str(payload.get("RecordingUrl") or ""),
     )
 
 

@@ -34,6 +34,9 @@ class Urls:
         return cls(**{field.name: f"{base}/{field.name}" for field in fields(cls)})
 
 
+KINDS = frozenset(field.name for field in fields(Urls))
+
+
 @dataclass(frozen=True)
 class Webhook:
     """A request as received. `url` is the one that we configured, with the query string as received."""

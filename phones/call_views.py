@@ -14,7 +14,6 @@ from phones.services.media import recording_media
 from users.authentication import token_of
 from workspace import envelope
 from workspace.api import ApiView, found
-from workspace.errors import Refusal
 
 RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
 
@@ -61,8 +60,9 @@ class RecordingMediaView(ApiView):
         recordings = recordings_of(active_numbers(token_of(request).workspace_id))
         recording = found(recordings.select_related("account"), id)
         byte_range = request.headers.get("Range", "")
-        if byte_range and not RANGE.fullmatch(byte_range):
-            raise Refusal("Range: send one range of bytes, such as bytes=0-1023.", code="range_not_satisfiable")
+        # A range that is not understood is no range (RFC 9110, 14.2), nor is one for a version that we do not know.
+        if "If-Range" in request.headers or not RANGE.fullmatch(byte_range):
+            byte_range = ""
         media = recording_media(recording, byte_range)
         suffix = "mp3" if media.content_type == "audio/mpeg" else "wav"
         headers: dict[str, Any] = media.headers | {

@@ -69,8 +69,10 @@ class TimeField(WireField):
     def to_internal_value(self, data: Any) -> Any:
         try:
             moment = datetime.fromisoformat(super().to_internal_value(data))
+            if not 2000 <= moment.year < 2100:
+                raise ValueError
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
+        except ValueError:
             raise serializers.ValidationError("send a time such as 2026-11-23T08:00:00Z.", "invalid_field") from None
 
 

@@ -38,7 +38,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "internal_error": (500, "Internal error"),
 }
 INTERNAL_ERROR = (
-    "Something went wrong on our side and nothing was added. Try again; if it stays, send us the X-Request-ID."
+    "Something went wrong on our side; nothing was added or changed. Try again; if it stays, send us the X-Request-ID."
 )
 
 NOT_FOUND = "There is nothing at this address. Check the path and the id."

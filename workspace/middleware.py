@@ -49,9 +49,10 @@ class ApiMiddleware:
         if is_too_large(request, MAX_WEBHOOK_BYTES):
             return HttpResponse(status=413)
         response = self.get_response(request)
-        if response.status_code >= 400:
-            response.content = b""
-        return response
+        if response.status_code < 400:
+            return response
+        allow = {"Allow": response.headers["Allow"]} if "Allow" in response.headers else {}
+        return HttpResponse(status=response.status_code, headers=allow)
 
 
 def refuse(request: HttpRequest) -> HttpResponse | None:

@@ -201,14 +201,14 @@ def release_account(account: Account, operation_id: str, provider: Provider) -> 
             mine = Account.objects.filter(pk=account.pk, used_by=account.used_by)
             if account.lines.exists() or not mine.update(used_by=operation_id) or account.lines.exists():
                 return
-            if not drop_application(account, operation_id, provider):
+            if not drop_application(account, operation_id, provider) or has_history(account):
                 return
             try:
                 with transaction.atomic():
                     for unused in Account.objects.filter(pk=account.pk, used_by=operation_id):
                         unused.delete()
             except (IntegrityError, ProtectedError):
-                return  # a line came in between, or there are calls to be kept
+                return  # a line or a call came in between
     except Account.DoesNotExist:
         return
 
@@ -243,4 +243,9 @@ def drop_application(account: Account, operation_id: str, provider: Provider) ->
 def is_released(account: Account) -> bool:
     """Whether an account without lines is kept for its calls alone, with nothing of ours left at the carrier."""
     at_carrier = account.application_is_made or account.application_snapshot
-    return not at_carrier and account.events.exists()
+    return not at_carrier and has_history(account)
+
+
+def has_history(account: Account) -> bool:
+    """Whether there are calls for which the row must stay."""
+    return account.events.exists() or account.calls.exists()

@@ -23,7 +23,7 @@ def answer_call(account: Account, call: CallReport | None, *, is_second_try: boo
     except Exception as error:
         log.error("The answer to a call cannot be looked up; it goes to voicemail", exc_info=error)
         answer = Answer(Action.VOICEMAIL)
-    if is_second_try and answer.action is not Action.HANGUP:
+    if is_second_try and answer.action in (Action.VOICEMAIL, Action.FORWARD):
         answer = Answer(Action.VOICEMAIL)
     return render(account, answer)
 
@@ -35,8 +35,9 @@ def wanted_answer(account: Account, number: str) -> Answer:
     phone = rows.order_by("created_at", "pk").first()
     if phone is None:
         return Answer(Action.HANGUP)
+    nowhere = phone.action == Action.FORWARD and not phone.forward_to
     return Answer(
-        action=Action(phone.action),
+        action=Action.VOICEMAIL if nowhere else Action(phone.action),
         greeting=phone.greeting,
         forward_to=phone.forward_to,
         our_number=number,

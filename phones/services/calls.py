@@ -1,7 +1,8 @@
 """What carriers say about calls: kept once as events, merged into the log of calls (docs/decisions/0006).
 
-Merging knows one rule, that of all values that were ever said the latest status, the longest time and the earliest
-beginning stay. So the log is the same whatever the order in which it hears of something, and however often.
+Merging knows one rule: of all values that were ever said the furthest status, the greatest number, the earliest start,
+the alphabet's last text stay. So the log is the same whatever the order in which it hears of something, and however
+often.
 """
 
 import logging
@@ -81,9 +82,11 @@ def change_call(call: Call, said: CallReport, started_at: datetime) -> None:
     call.cost = most(call.cost, said.cost)
     call.currency = max(call.currency, said.currency)
     call.hangup_cause = max(call.hangup_cause, said.hangup_cause)
+    before = call.direction, call.caller, call.callee
     call.caller, call.callee = max(call.caller, said.caller), max(call.callee, said.callee)
-    call.direction = max(call.direction, said.direction.value if said.direction else "")
-    if call.line_id is None:
+    if said.direction:
+        call.direction = said.direction.value
+    if call.line_id is None or before != (call.direction, call.caller, call.callee):
         find_line(call)
 
 
@@ -92,7 +95,8 @@ def find_line(call: Call) -> None:
     for number, direction in ((call.callee, Direction.INBOUND), (call.caller, Direction.OUTBOUND)):
         if number and call.direction in ("", direction):
             line = Line.objects.filter(account_id=call.account_id, number=number).first()
-            if line:
+            # A call that is older than the line was another owner's.
+            if line and line.created_at <= call.created_at:
                 call.line, call.direction = line, direction.value
                 return
 
@@ -132,6 +136,8 @@ def merge(new: Row, rows: Any, change: Callable[[Row], None]) -> Row:
                     new.save(force_insert=True)
                 return new
             except IntegrityError:
+                if not rows.exists():
+                    raise
                 continue  # somebody else has inserted it just now
         before = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
         change(row)

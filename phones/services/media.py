@@ -4,11 +4,14 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from integrations.events import RecordingStatus
 from integrations.media import Media, open_media
 from integrations.transport import Deadline
 from phones.models import Recording
-from phones.services.carriers import ADD_BUDGET_S, connect
+from phones.services.carriers import connect
 
+# To have the first byte.
+MEDIA_BUDGET_S = 20.0
 # Until then a carrier may still be writing the file.
 NEW = timedelta(minutes=10)
 
@@ -22,6 +25,7 @@ def recording_media(recording: Recording, byte_range: str) -> Media:
     Raises IntegrationError (MediaMissing, MediaRangeRefused, CarrierUnavailable, InvalidCredentials) and CannotOpen.
     """
     account = recording.account
-    provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(ADD_BUDGET_S))
-    may_be_new = recording.created_at > timezone.now() - NEW
+    provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(MEDIA_BUDGET_S))
+    may_come = recording.status not in (RecordingStatus.ABSENT, RecordingStatus.FAILED)
+    may_be_new = may_come and recording.created_at > timezone.now() - NEW
     return open_media(provider, recording.carrier_id, recording.url, byte_range, may_be_new=may_be_new)

@@ -1,6 +1,9 @@
 """Asking carriers for calls and recordings whose webhooks did not reach us."""
 
+import logging
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from django.utils import timezone
 
@@ -8,32 +11,45 @@ from integrations.events import CallReport, Direction
 from integrations.transport import Deadline
 from phones.models import Account, Call, Line
 from phones.services.calls import merge_call, merge_recording
-from phones.services.carriers import SETTLE_BUDGET_S, connect
+from phones.services.carriers import connect
 
-# A call is listed by its start and ends up to four hours later; a carrier's lists lag behind a little.
-OVERLAP = timedelta(hours=6)
-FIRST_PULL = timedelta(hours=24)
+# A call is listed by its start and ends up to four hours later, and the lists lag behind a little: every quarter of an
+# hour we look back that far, in between at what is new.
+DEEP, SHALLOW, DEEP_EVERY = timedelta(hours=6), timedelta(minutes=30), timedelta(minutes=15)
+FIRST_PULL = timedelta(hours=18)
 # A carrier writes times in whole seconds, by its own clock.
 CLOCK_SLACK = timedelta(minutes=1)
 
+log = logging.getLogger(__name__)
 
-def pull(account: Account) -> None:
+
+def pull(account: Account, deadline: Deadline) -> None:
     """Merge the account's calls and recordings of the last hours, as far as they are on lines of ours.
 
     Raises IntegrationError and CannotOpen; then the next pull goes back as far as this one.
     """
     began_at = timezone.now()
-    since = account.pulled_at - OVERLAP if account.pulled_at else began_at - FIRST_PULL
-    provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(SETTLE_BUDGET_S))
+    is_deep = account.pulled_at is None or account.pulled_at < began_at - DEEP_EVERY
+    since = (account.pulled_at or began_at - FIRST_PULL) - DEEP if is_deep else began_at - SHALLOW
+    provider = connect(account.integration, account.account_id, account.auth_token.open(), deadline)
     lines = {line.number: line for line in account.lines.all()}
     for said in provider.list_calls(since):
         if is_on(lines, said):
-            merge_call(account, said, began_at)
+            merge_or_skip(said.id, partial(merge_call, account, said, began_at))
     for recording in provider.list_recordings(since):
         call = Call.objects.filter(account=account, carrier_id=recording.call_id).first()
         if call:
-            merge_recording(call, recording)
-    Account.objects.filter(pk=account.pk).update(pulled_at=began_at)
+            merge_or_skip(recording.id, partial(merge_recording, call, recording))
+    if is_deep:
+        Account.objects.filter(pk=account.pk).update(pulled_at=began_at)
+
+
+def merge_or_skip(carrier_id: str, merge: Callable[[], object]) -> None:
+    """One entry that cannot be kept must not keep the others from it."""
+    try:
+        merge()
+    except Exception as error:
+        log.error("Entry %s of a carrier's list cannot be merged", carrier_id, exc_info=error)
 
 
 def is_on(lines: dict[str, Line], said: CallReport) -> bool:

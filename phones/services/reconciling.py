@@ -24,7 +24,7 @@ from workspace.secrets import CannotOpen
 
 # A run from cron ends before the next one begins.
 PULL_BUDGET_S = 40.0
-MAX_EVENTS = 10_000
+MAX_EVENTS = 1000
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def reconcile() -> Outcome:
     settle_operations(outcome)
     limits.forget_past_windows()
     idempotency.forget_expired()
-    unmerged = CallEvent.objects.filter(merged_at=None).select_related("account")
+    unmerged = CallEvent.objects.filter(merged_at=None).select_related("account").order_by("received_at")
     outcome.merged_events = sum(merge_or_leave(event) for event in unmerged[:MAX_EVENTS])
     pull_accounts(outcome)
     return outcome
@@ -87,7 +87,7 @@ def pull_accounts(outcome: Outcome) -> None:
     for account in accounts:
         if not deadline.remaining_s():
             break
-        if attempt(f"asking account {account} for its calls", partial(pull, account)):
+        if attempt(f"asking account {account} for its calls", partial(pull, account, deadline)):
             outcome.pulled_accounts += 1
         else:
             outcome.unanswered_accounts += 1

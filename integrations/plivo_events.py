@@ -1,0 +1,135 @@
+"""What Plivo says of calls and recordings, in our words."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from integrations.base import identifier
+from integrations.events import (
+    CallEvent,
+    CallReport,
+    CallStatus,
+    Direction,
+    Payload,
+    RecordingReport,
+    RecordingStatus,
+    amount,
+    moment,
+    party,
+    text,
+    translate,
+    whole,
+)
+
+# Costs come without a currency; Plivo bills in US dollars.
+CURRENCY = "USD"
+# https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); `cancel` is seen in practice.
+CALL_STATUS = {
+    "queued": CallStatus.QUEUED,
+    "ringing": CallStatus.RINGING,
+    "early media": CallStatus.RINGING,
+    "in-progress": CallStatus.IN_PROGRESS,
+    "completed": CallStatus.COMPLETED,
+    "busy": CallStatus.BUSY,
+    "failed": CallStatus.FAILED,
+    "timeout": CallStatus.NO_ANSWER,
+    "no-answer": CallStatus.NO_ANSWER,
+    "cancel": CallStatus.CANCELED,
+    "canceled": CallStatus.CANCELED,
+}
+# The list of past calls tells only why one that was not answered ended. No page of the vendor's that we could read has
+# all causes: any other counts as a failure.
+UNANSWERED_STATUS = {
+    "busy line": CallStatus.BUSY,
+    "rejected": CallStatus.BUSY,
+    "no answer": CallStatus.NO_ANSWER,
+    "ring timeout reached": CallStatus.NO_ANSWER,
+    "cancelled": CallStatus.CANCELED,
+}
+
+
+def parse_event(payload: Payload) -> CallEvent:
+    """https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23). The names of a recording's fields are
+    in no current document: their known spellings are all read."""
+    call_id = text(payload.get("CallUUID"))
+    if not call_id:
+        return CallEvent()
+    has_ended = payload.get("Event") == "Hangup"
+    call = CallReport(
+        id=call_id,
+        direction=direction_of(payload.get("Direction")),
+        caller=party(payload.get("From")),
+        callee=party(payload.get("To")),
+        status=translate(CALL_STATUS, payload.get("CallStatus"), CallStatus.UNKNOWN),
+        started_at=moment(payload.get("StartTime") or payload.get("SessionStart")),
+        answered_at=moment(payload.get("AnswerTime")),
+        ended_at=moment(payload.get("EndTime")),
+        duration_s=whole(payload.get("Duration")),
+        hangup_cause=text(payload.get("HangupCauseName") or payload.get("HangupCause")),
+        cost=amount(payload.get("TotalCost")) if has_ended else None,
+        currency=CURRENCY if has_ended else "",
+    )
+    recording_id = text(payload.get("RecordingID") or payload.get("recording_id"))
+    if not recording_id:
+        return CallEvent(call)
+    urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
+    return CallEvent(
+        call,
+        RecordingReport(
+            id=recording_id,
+            call_id=call_id,
+            status=RecordingStatus.COMPLETED,
+            started_at=from_milliseconds(payload.get("RecordingStartMs")),
+            duration_s=whole(payload.get("RecordingDuration")),
+            url=str(next(filter(None, urls), "")),
+        ),
+    )
+
+
+def call_of(one: Any) -> CallReport | None:
+    """An entry of the list of past calls; None for a leg of a forwarded one."""
+    if getattr(one, "parent_call_uuid", None):
+        return None
+    cause = text(getattr(one, "hangup_cause_name", None))
+    answered_at = moment(getattr(one, "answer_time", None))
+    return CallReport(
+        id=identifier(one.call_uuid),
+        direction=direction_of(one.call_direction),
+        caller=party(one.from_number),
+        callee=party(one.to_number),
+        status=CallStatus.COMPLETED if answered_at else UNANSWERED_STATUS.get(cause.lower(), CallStatus.FAILED),
+        started_at=moment(getattr(one, "initiation_time", None)),
+        answered_at=answered_at,
+        ended_at=moment(one.end_time),
+        duration_s=whole(one.call_duration),
+        hangup_cause=cause,
+        cost=amount(one.total_amount),
+        currency=CURRENCY,
+    )
+
+
+def recording_of(one: Any) -> RecordingReport | None:
+    """An entry of the list of recordings; None for one of a conference."""
+    if not one.call_uuid:
+        return None
+    milliseconds = whole(one.recording_duration_ms)
+    return RecordingReport(
+        id=identifier(one.recording_id),
+        call_id=identifier(one.call_uuid),
+        status=RecordingStatus.COMPLETED,
+        started_at=from_milliseconds(getattr(one, "recording_start_ms", None)),
+        duration_s=None if milliseconds is None else round(milliseconds / 1000),
+        url=one.recording_url or "",
+    )
+
+
+def direction_of(theirs: object) -> Direction | None:
+    word = text(theirs).lower()
+    return Direction(word) if word in ("inbound", "outbound") else None
+
+
+def from_milliseconds(value: object) -> datetime | None:
+    """A time that is written as milliseconds since 1970."""
+    try:
+        return datetime.fromtimestamp(float(str(value)) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

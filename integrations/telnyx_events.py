@@ -1,0 +1,134 @@
+"""What Telnyx says of calls and recordings, in our words: in TeXML, and in Call Control, should a number be on it."""
+
+from datetime import datetime
+from typing import Any
+
+from integrations import twiml
+from integrations.base import identifier
+from integrations.events import (
+    CallEvent,
+    CallReport,
+    CallStatus,
+    Direction,
+    Payload,
+    RecordingReport,
+    RecordingStatus,
+    amount,
+    moment,
+    party,
+    read_payload,
+    text,
+    translate,
+    whole,
+)
+
+# TeXML. https://developers.telnyx.com/api-reference/callbacks/texml-call-completed (read 2026-11-23)
+CALL_STATUS = {
+    "queued": CallStatus.QUEUED,
+    "initiated": CallStatus.QUEUED,
+    "ringing": CallStatus.RINGING,
+    "answered": CallStatus.IN_PROGRESS,
+    "in-progress": CallStatus.IN_PROGRESS,
+    "completed": CallStatus.COMPLETED,
+    "busy": CallStatus.BUSY,
+    "failed": CallStatus.FAILED,
+    "no-answer": CallStatus.NO_ANSWER,
+    "canceled": CallStatus.CANCELED,
+}
+# Call Control, should a number be on such an application. OpenAPI document: CallInitiated, CallHangup, ...
+EVENT_STATUS = {
+    "call.initiated": CallStatus.RINGING,
+    "call.answered": CallStatus.IN_PROGRESS,
+    "call.bridged": CallStatus.IN_PROGRESS,
+}
+HANGUP_STATUS = {
+    "normal_clearing": CallStatus.COMPLETED,
+    "time_limit": CallStatus.COMPLETED,
+    "originator_cancel": CallStatus.CANCELED,
+    "timeout": CallStatus.NO_ANSWER,
+    "no_answer": CallStatus.NO_ANSWER,
+    "user_busy": CallStatus.BUSY,
+    "call_rejected": CallStatus.BUSY,
+    "not_found": CallStatus.FAILED,
+    "unspecified": CallStatus.FAILED,
+}
+DIRECTIONS = {"incoming": Direction.INBOUND, "outgoing": Direction.OUTBOUND}
+
+
+def parse_event(payload: Payload) -> CallEvent:
+    if "CallSid" in payload:
+        return twiml.parse_event(payload, CALL_STATUS)
+    data = payload.get("data")
+    details = data.get("payload") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(details, dict) or not text(details.get("call_control_id")):
+        return CallEvent()
+    return parse_call_control(text(data.get("event_type")), moment(data.get("occurred_at")), details)
+
+
+def event_id(body: bytes) -> bytes:
+    """The id of a Call Control event; a repeat of it has another count of attempts in its body."""
+    try:
+        data = read_payload(body.decode()).get("data") if body.startswith(b"{") else None
+    except ValueError:
+        return b""
+    return text(data.get("id")).encode() if isinstance(data, dict) else b""
+
+
+def parse_call_control(event_type: str, at: datetime | None, details: Payload) -> CallEvent:
+    call_id = text(details["call_control_id"])
+    cause = text(details.get("hangup_cause"))
+    has_ended, was_answered = event_type == "call.hangup", event_type in ("call.answered", "call.bridged")
+    status = translate(HANGUP_STATUS, cause, CallStatus.UNKNOWN) if has_ended else EVENT_STATUS.get(event_type)
+    call = CallReport(
+        id=call_id,
+        direction=DIRECTIONS.get(text(details.get("direction"))),
+        caller=party(details.get("from")),
+        callee=party(details.get("to")),
+        status=status or CallStatus.UNKNOWN,
+        started_at=moment(details.get("start_time")) or at,
+        answered_at=at if was_answered else None,
+        ended_at=at if has_ended else None,
+        hangup_cause=cause,
+    )
+    recording_id = text(details.get("recording_id"))
+    if event_type != "call.recording.saved" or not recording_id:
+        return CallEvent(call)
+    started_at, ended_at = moment(details.get("recording_started_at")), moment(details.get("recording_ended_at"))
+    return CallEvent(
+        call,
+        RecordingReport(
+            id=recording_id,
+            call_id=call_id,
+            status=RecordingStatus.COMPLETED,
+            started_at=started_at,
+            duration_s=whole((ended_at - started_at).total_seconds()) if started_at and ended_at else None,
+            channels=twiml.CHANNELS.get(text(details.get("channels"))),
+        ),
+    )
+
+
+def call_of(one: Any) -> CallReport:
+    """An entry of TeXML's list of calls."""
+    return CallReport(
+        id=identifier(one.sid),
+        direction=twiml.direction_of(one.direction),
+        caller=party(one.from_),
+        callee=party(one.to),
+        status=translate(CALL_STATUS, one.status, CallStatus.UNKNOWN),
+        started_at=moment(one.start_time),
+        ended_at=moment(one.end_time),
+        duration_s=whole(one.duration),
+        cost=amount(one.price),
+        currency=one.price_unit or "" if one.price else "",
+    )
+
+
+def recording_of(one: Any) -> RecordingReport:
+    return RecordingReport(
+        id=identifier(one.id),
+        call_id=one.call_control_id,
+        status=translate(twiml.RECORDING_STATUS, one.status, RecordingStatus.UNKNOWN),
+        started_at=moment(one.recording_started_at),
+        duration_s=None if one.duration_millis is None else whole(one.duration_millis / 1000),
+        channels=twiml.CHANNELS.get(text(one.channels)),
+    )
