@@ -47,12 +47,11 @@ class ApiMiddleware:
 
     def answer_carrier(self, request: HttpRequest) -> HttpResponse:
         if is_too_large(request, MAX_WEBHOOK_BYTES):
-            return HttpResponse(status=413)
+            return HttpResponse(status=413, headers={"Content-Length": "0"})
         response = self.get_response(request)
-        if response.status_code < 400:
-            return response
-        allow = {"Allow": response.headers["Allow"]} if "Allow" in response.headers else {}
-        return HttpResponse(status=response.status_code, headers=allow)
+        if response.status_code >= 400:
+            response.content, response.headers["Content-Length"] = b"", "0"
+        return response
 
 
 def refuse(request: HttpRequest) -> HttpResponse | None:

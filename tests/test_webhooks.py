@@ -1,0 +1,230 @@
+"""The carriers' door beside its signatures: what is refused, and what must not go wrong with what is accepted."""
+
+import json
+import logging
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from django.test import Client
+from django.utils import timezone
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox.signing import signed
+from integrations.sandbox.state import Account as CarrierAccount
+from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
+from phones.services.carriers import urls_for
+from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from tests.test_numbers_api import data_of, send
+from workspace.secrets import Secret
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def account(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Account:
+    return account_of(tenant, carrier)
+
+
+def account_of(tenant: Tenant, good: Good) -> Account:
+    assert add(tenant, good.body(tenant.user)).status_code == 201
+    return Account.objects.get()
+
+
+def at_carrier(sandbox: Sandbox, good: Good) -> CarrierAccount:
+    return sandbox.state.account(good.integration, good.acc_sid or good.auth_token)
+
+
+def deliver(url: str, body: bytes, headers: dict[str, str]) -> Any:
+    path = url.removeprefix("https://phones.example.com")
+    kind = headers.pop("Content-Type", "application/x-www-form-urlencoded")
+    return Client(raise_request_exception=False).post(path, body, content_type=kind, headers=headers)
+
+
+def form_of(good: Good, call_id: str = "one", **fields: str) -> list[tuple[str, str]]:
+    name, plus = ("CallUUID", "") if good.integration == "plivo" else ("CallSid", "+")
+    usual = {name: call_id, "From": f"{plus}441632960083", "To": plus + good.number, "Direction": "inbound"}
+    return list({**usual, "CallStatus": "ringing", **fields}.items())
+
+
+def test_every_refusal_is_empty_and_says_how_long_it_is(account: Account, live_server: Any) -> None:
+    there = urls_for(account).answer.replace("https://phones.example.com", live_server.url)
+    for reply, status in [
+        (requests.get(there, timeout=5), 405),
+        (requests.put(there, timeout=5), 405),
+        (requests.post(there, data={"a": "b"}, timeout=5), 403),
+        (requests.post(there + "/", timeout=5), 404),
+        (requests.post(there.replace("answer", "other"), timeout=5), 403),
+        (requests.post(there, data=b"x" * 65_537, timeout=5), 413),
+        (requests.post(there.rpartition("/")[0], timeout=5), 404),
+    ]:
+        assert (reply.status_code, reply.content, reply.headers["Content-Length"]) == (status, b"", "0")
+        assert reply.headers["X-Request-ID"]
+    assert requests.get(there, timeout=5).headers["Allow"] == "POST"
+    assert not CallEvent.objects.exists()
+
+
+def test_a_body_of_64_kib_is_taken(sandbox: Sandbox, account: Account, carrier: Good) -> None:
+    form = form_of(carrier, CallerName="")
+    room = 65_536 - len(signed(at_carrier(sandbox, carrier), urls_for(account).status, form)[0])
+    full = form_of(carrier, CallerName="x" * room)
+    body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).status, full)
+
+    assert len(body) == 65_536
+    assert deliver(urls_for(account).status, body, headers).status_code == 200
+
+
+def test_the_end_of_a_plivo_body_cannot_move_into_the_nonce(sandbox: Sandbox, tenant: Tenant) -> None:
+    account, url = account_of(tenant, PLIVO), ""
+    url = urls_for(account).status
+    genuine = form_of(PLIVO, TotalCost="0.0085")
+    body, headers = signed(at_carrier(sandbox, PLIVO), url, genuine, nonce="12345")
+    assert deliver(url, body, dict(headers)).status_code == 200
+
+    cut = body.replace(b"TotalCost=0.0085", b"TotalCost=0")
+    assert cut != body
+    forged = headers | {"X-Plivo-Signature-V3-Nonce": "0085.12345"}
+
+    assert deliver(url, cut, forged).status_code == 403
+    assert CallEvent.objects.count() == 1
+
+
+def test_a_recording_that_ends_before_it_begins_hangs_nothing(sandbox: Sandbox, tenant: Tenant) -> None:
+    account = account_of(tenant, TELNYX)
+    times = {"recording_started_at": "2026-11-23T08:00:47Z", "recording_ended_at": "2026-11-23T08:00:05Z"}
+    payload = {"call_control_id": "v3:one", "recording_id": "r1", **times}
+    data = {"event_type": "call.recording.saved", "id": "e1", "occurred_at": "2026-11-23T08:01:00Z", "payload": payload}
+    body, headers = signed(at_carrier(sandbox, TELNYX), urls_for(account).status, json.dumps({"data": data}).encode())
+
+    assert deliver(urls_for(account).status, body, headers).status_code == 200
+    assert Recording.objects.get().duration_s is None
+
+
+def test_no_log_line_has_the_secret_of_the_address(
+    sandbox: Sandbox, tenant: Tenant, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = account_of(tenant, TWILIO)
+    body, headers = signed(at_carrier(sandbox, TWILIO), urls_for(account).status, form_of(TWILIO))
+    monkeypatch.setattr("phones.webhooks.record_event", lambda *_: 1 / 0)
+
+    with caplog.at_level(logging.DEBUG):
+        assert deliver(urls_for(account).status, body, headers).status_code == 503
+        assert deliver(urls_for(account).status, body + b"x", dict(headers)).status_code == 403
+
+    assert "ZeroDivisionError" in caplog.text
+    assert account.webhook_token not in caplog.text
+
+
+@pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
+def test_a_lost_key_of_the_token_before_does_not_matter(sandbox: Sandbox, tenant: Tenant, good: Good) -> None:
+    account = account_of(tenant, good)
+    Account.objects.update(previous_auth_token=Secret("lost"), rotated_at=timezone.now())
+    body, headers = signed(at_carrier(sandbox, good), urls_for(account).status, form_of(good))
+
+    assert deliver(urls_for(account).status, body, headers).status_code == 200
+
+
+def test_a_number_that_forwards_to_nowhere_takes_a_message(sandbox: Sandbox, account: Account, carrier: Good) -> None:
+    PhoneNumber.objects.update(action="forward", forward_to="")
+    body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).answer, form_of(carrier))
+
+    assert b"<Record " in deliver(urls_for(account).answer, body, headers).content
+
+
+@pytest.mark.parametrize(("action", "verb"), [("voicemail", b"<Record "), ("forward", b"<Record "), ("reject", b"rej")])
+def test_at_the_fallback_address_a_message_is_taken_unless_calls_are_rejected(
+    sandbox: Sandbox, account: Account, carrier: Good, action: str, verb: bytes
+) -> None:
+    PhoneNumber.objects.update(action=action, forward_to="442079460000", greeting="Hello")
+    body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).fallback, form_of(carrier))
+
+    document = deliver(urls_for(account).fallback, body, headers).content
+    assert verb in document.replace(b"<Reject", b"rej")
+    assert b"<Dial" not in document
+
+
+def test_two_numbers_of_one_account_that_call_each_other_are_told_apart_in_any_order(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
+    account = account_of(tenant, TELNYX)
+    assert add(tenant, TELNYX.body(tenant.user, phoneNumber=TELNYX.another)).status_code == 201
+    url, there = urls_for(account).status, at_carrier(sandbox, TELNYX)
+    without = {"From": f"+{TELNYX.number}", "To": f"+{TELNYX.another}", "Direction": ""}
+    told = []
+    for order in ([without, without | {"Direction": "outbound"}], [without | {"Direction": "outbound"}, without]):
+        for number, fields in enumerate(order):
+            form = form_of(TELNYX, call_id=f"call{len(told)}", SequenceNumber=str(number), **fields)
+            assert deliver(url, *signed(there, url, form)).status_code == 200
+        call = Call.objects.get(carrier_id=f"call{len(told)}")
+        told.append((call.direction, call.line and call.line.number))
+    assert told == [("outbound", TELNYX.number)] * 2
+
+
+# -- rotation ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
+def test_while_a_token_is_rotated_webhooks_of_either_pass(
+    sandbox: Sandbox, tenant: Tenant, good: Good, settings: Any, live_server: Any
+) -> None:
+    settings.PUBLIC_URL = live_server.url
+    account, there = account_of(tenant, good), at_carrier(sandbox, good)
+    phone, url = PhoneNumber.objects.get(), urls_for(account).status
+    statuses: list[int] = []
+    stop = threading.Event()
+    # Signed by the carrier with either token, whichever of its machines it comes from.
+    old, new = there.secret, "rotated-token-of-the-sandbox"
+    signers = {secret: CarrierAccount(there.carrier, there.id, secret) for secret in (old, new)}
+
+    def pour(secret: str) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            body, headers = signed(signers[secret], url, form_of(good, f"{secret}{number}"))
+            statuses.append(requests.post(url, data=body, headers=headers, timeout=10).status_code)
+
+    with_old = threading.Thread(target=pour, args=(old,))
+    with_old.start()
+    wait_for(lambda: len(statuses) > 5)
+    there.secret = new
+    data_of(send("PATCH", f"phones/{phone.pk}", tenant, {"authToken": new}))
+    with_new = threading.Thread(target=pour, args=(new,))
+    with_new.start()
+    seen = len(statuses)
+    wait_for(lambda: len(statuses) > seen + 20)
+    stop.set()
+    with_old.join()
+    with_new.join()
+    assert set(statuses) == {200}
+
+    Account.objects.update(rotated_at=timezone.now() - timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S))
+    for secret, status in [(old, 403), (new, 200)]:
+        body, headers = signed(signers[secret], url, form_of(good, "last"))
+        assert requests.post(url, data=body, headers=headers, timeout=10).status_code == status
+
+
+def wait_for(condition: Any) -> None:
+    give_up_at = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
+def test_a_number_of_the_carriers_that_has_calls_keeps_them_when_it_is_removed(
+    sandbox: Sandbox, account: Account, carrier: Good, tenant: Tenant
+) -> None:
+    body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).status, form_of(carrier))
+    assert deliver(urls_for(account).status, body, dict(headers)).status_code == 200
+
+    assert data_of(send("DELETE", f"phones/{PhoneNumber.objects.get().pk}", tenant))["restored"] is True
+
+    assert Call.objects.get().line is None
+    late, headers = signed(at_carrier(sandbox, carrier), urls_for(account).answer, form_of(carrier, "late"))
+    answer = deliver(urls_for(account).answer, late, headers)
+    assert answer.status_code == 200
+    assert b"<Hangup" in answer.content
+    assert b"<Record" not in answer.content
+    assert CARRIERS[carrier.integration].number not in str(send("GET", "calls", tenant).content)
