@@ -62,7 +62,8 @@ def main() -> int:
         tenant = prepare_database()
         succeeded = False
         with suppress(KeyboardInterrupt), running_server(base_url) as server:
-            succeeded = tour(base_url, tenant, sandbox) and calls(base_url, tenant, sandbox)
+            succeeded = tour(base_url, tenant, sandbox)
+            succeeded = succeeded and calls(base_url, tenant, sandbox) and drift(base_url, tenant, sandbox)
             if succeeded and stay:
                 invite(base_url, tenant)
                 server.wait()
@@ -221,6 +222,31 @@ def calls(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     console.print(JSON(json.dumps(reply)))
     heard = [hear(base_url, headers, recording) for call in reply["data"]["items"] for recording in call["recordings"]]
     return heard == [True] * len(NUMBERS)
+
+
+def drift(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
+    """Somebody edits a number in the carrier's console: found, put right. Then the number is removed."""
+    api, headers = f"{base_url}/api/call", {"Authorization": f"Bearer {tenant['token']}"}
+    number = NUMBERS["twilio"]
+
+    def ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        reply = requests.request(method, f"{api}/{path}", json=body, headers=headers, timeout=60).json()
+        console.print(f"\n{method} /api/call/{escape(path)}{' ' + escape(json.dumps(body)) if body else ''}")
+        console.print(JSON(WEBHOOK_URL.sub("…/", json.dumps(reply["data"]))))
+        return reply["data"]
+
+    console.rule("Drift, repair, removal")
+    found = requests.get(f"{api}/phones?phoneNumber={number}", headers=headers, timeout=60).json()["data"]["items"]
+    path = f"phones/{found[0]['_id']}"
+    console.print("Somebody changes the voice URL in Twilio's console, and attaches a trunk.")
+    sandbox.console("twilio", seeds.TWILIO_SID, number=number, voice_url="https://elsewhere.example.com/",
+                    trunk_sid=seeds.TWILIO_TRUNK)  # fmt: skip
+    drifted = ask("POST", f"{path}/check")
+    repaired = ask("POST", f"{path}/check", {"repair": True})
+    removed = ask("DELETE", path)
+    console.print(f"\nThe number's voice URL at the carrier is what it was before: {voice_url(sandbox, number)}")
+    seen = drifted["health"], repaired["health"], repaired["repaired"], removed["restored"], voice_url(sandbox, number)
+    return seen == ("drift", "ok", True, True, f"{seeds.FOREIGN_URL}/twilio/answer")
 
 
 def hear(base_url: str, headers: dict[str, str], recording: dict[str, Any]) -> bool:
