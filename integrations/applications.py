@@ -115,9 +115,20 @@ class ApplicationProvider(Provider):
         if self.routes_to_us(self.read(number_id), urls, application_id):
             raise self.setup_failed("still linked to our application")
 
-    @abstractmethod
     def link(self, number_id: str, application_id: str) -> None:
         """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
+        try:
+            self._link(number_id, application_id)
+        except Refused as failure:
+            if not application_id or failure.status in (401, 403):
+                raise self.setup_failed(failure.detail) from None
+            self.link(number_id, "")
+        except Unanswered:
+            pass  # read back by restore()
+
+    @abstractmethod
+    def _link(self, number_id: str, application_id: str) -> None:
+        """Link the number; to none if the id is empty. Raises RequestFailed."""
 
     @abstractmethod
     def _inspect(self, number_id: str) -> "LinkedNumber | None":

@@ -112,15 +112,8 @@ class Plivo(ApplicationProvider):
         ]
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
 
-    def link(self, number_id: str, application_id: str) -> None:
-        try:
-            self._request("POST", ("Number", number_id), {"app_id": application_id or None}, parse=confirmed)
-        except Refused as failure:
-            if not application_id or failure.status in (401, 403):
-                raise self.setup_failed(failure.detail) from None
-            self.link(number_id, "")  # the application was deleted meanwhile
-        except Unanswered:
-            pass  # read back by restore()
+    def _link(self, number_id: str, application_id: str) -> None:
+        self._request("POST", ("Number", number_id), {"app_id": application_id or None}, parse=confirmed)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 

@@ -59,25 +59,33 @@ class Telnyx(ApplicationProvider):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
-        reads: list[Callable[[], Any]] = [
-            lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
-            lambda: self._application(application_id) if application_id else self._find_application(),
-            lambda: "" if application_id else self.ask(self._profile_id),
-            lambda: self._public_key() if want_public_key else "",
-        ]
+        reads: dict[str, Callable[[], Any]] = {
+            "numbers": lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
+            "application": lambda: self._application(application_id) if application_id else self._find_application(),
+        }
+        if not application_id:
+            reads["profile_id"] = lambda: self.ask(self._profile_id)
+        if want_public_key:
+            reads["public_key"] = self._public_key
         try:
-            numbers, application, profile_id, public_key = in_parallel(*reads)
+            read = dict(zip(reads, in_parallel(*reads.values()), strict=True))
         except RequestFailed as failure:
             self.cannot_read(failure)
+        application = read["application"]
         # The filter also finds longer numbers that contain this one.
-        found = next((one for one in numbers if one["phone_number"] == f"+{number}"), None)
+        found = next((one for one in read["numbers"] if one["phone_number"] == f"+{number}"), None)
         if found is None:
             raise self.not_owned()
         if found["status"] != "active":
             raise self.not_usable("is not active")
         settings = found["settings"]
         return CarrierNumber(
-            found["id"], settings, self.route_of(settings, application), application, profile_id, public_key
+            found["id"],
+            settings,
+            self.route_of(settings, application),
+            application,
+            profile_id=read.get("profile_id", ""),
+            public_key=read.get("public_key", ""),
         )
 
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
@@ -108,17 +116,8 @@ class Telnyx(ApplicationProvider):
         ]
         return numbers, str(page_number + 1) if len(found) == LISTED_PAGE_SIZE else ""
 
-    def link(self, number_id: str, application_id: str) -> None:
-        try:
-            self.ask(
-                lambda timeouts: self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id)
-            )
-        except Refused as failure:
-            if not application_id or failure.status in (401, 403):
-                raise self.setup_failed(failure.detail) from None
-            self.link(number_id, "")  # the connection was deleted meanwhile
-        except Unanswered:
-            pass  # read back by restore()
+    def _link(self, number_id: str, application_id: str) -> None:
+        self.ask(lambda timeouts: self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id))
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass, field
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
 from django.utils import timezone
 
 from integrations.applications import ApplicationProvider
@@ -203,12 +202,7 @@ def release_account(account: Account, operation_id: str, provider: Provider) -> 
                 return
             if not drop_application(account, operation_id, provider) or has_history(account):
                 return
-            try:
-                with transaction.atomic():
-                    for unused in Account.objects.filter(pk=account.pk, used_by=operation_id):
-                        unused.delete()
-            except (IntegrityError, ProtectedError):
-                return  # a line or a call came in between
+            leases.delete_unused(Account.objects.filter(pk=account.pk, used_by=operation_id))
     except Account.DoesNotExist:
         return
 

@@ -4,7 +4,10 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError, QuerySet
 from django.utils import timezone
 
 from integrations.transport import Deadline
@@ -24,6 +27,17 @@ def give_back(row: Leased, operation_id: str, **changes: object) -> None:
     """Give up the lease, if it is still this operation's, and with it make a last change of the row."""
     mine = type(row)._default_manager.filter(pk=row.pk, lease_id=operation_id)
     mine.update(lease_id="", lease_until=None, **changes)
+
+
+def delete_unused(rows: QuerySet[Any]) -> bool:
+    """Delete the rows, unless something refers to them by now. Says whether it did."""
+    try:
+        with transaction.atomic():
+            for row in rows:
+                row.delete()
+        return True
+    except (IntegrityError, ProtectedError):
+        return False
 
 
 def pause(deadline: Deadline) -> None:

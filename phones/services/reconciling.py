@@ -114,7 +114,7 @@ def attempt(what: str, act: Callable[[], None]) -> bool:
 
 def release_line(line: Line, operation_id: str) -> None:
     """A line whose holder died is given free, or deleted if no number is on it."""
-    let_line_go(line, operation_id, [line.account.auth_token.open()], Deadline(SETTLE_BUDGET_S))
+    let_line_go(line, operation_id, [], Deadline(SETTLE_BUDGET_S))
 
 
 def release(account: Account) -> None:

@@ -4,8 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
 from django.utils import timezone
 
 from integrations.base import Provider
@@ -131,16 +129,15 @@ def give_line_back(line: Line, row: PhoneNumber, tokens: list[str], deadline: De
 def let_line_go(line: Line, operation_id: str, tokens: list[str], deadline: Deadline) -> None:
     """Give up the lease of a line; when no number is on it any more, delete it, and then its account likewise.
 
+    Without `tokens` the account's own is opened if it is needed.
+
     Raises IntegrationError when the carrier cannot be asked about the account's application.
     """
     account = line.account
     if line.phone_numbers.exists():
         leases.give_back(line, operation_id)
         return
-    try:
-        with transaction.atomic():
-            for unused in Line.objects.filter(pk=line.pk, lease_id=operation_id):
-                unused.delete()
-    except (IntegrityError, ProtectedError):
+    if not leases.delete_unused(Line.objects.filter(pk=line.pk, lease_id=operation_id)):
         return  # a number came in between, and has the lease to give back
+    tokens = tokens or [account.auth_token.open()]
     with_any_token(account, tokens, deadline, lambda provider: release_account(account, operation_id, provider))
