@@ -50,6 +50,13 @@ def on_starting(server):
     connections.close_all()
 
 
+def post_fork(server, worker):
+    """Give this worker ids of its own before it has threads: pymongo's first one after a fork is not safe from them."""
+    from bson import ObjectId
+
+    ObjectId()
+
+
 def when_ready(server):
     """Load what is imported when first used, so that no client waits for it."""
     from integrations import PROVIDERS, provider_class

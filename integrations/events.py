@@ -161,7 +161,7 @@ def amount(value: object) -> Decimal | None:
         sum_of_money = abs(Decimal(str(value))).quantize(Decimal("0.000001"))
     except InvalidOperation:
         return None
-    return sum_of_money if sum_of_money < 10**6 else None
+    return sum_of_money if sum_of_money.is_finite() and sum_of_money < 10**6 else None
 
 
 def moment(value: object) -> datetime | None:

@@ -128,7 +128,10 @@ class Plivo(ApplicationProvider):
         # They are signed with a dot between them: with a dot in the nonce the end of the body could pass for its start.
         if not NONCE.fullmatch(nonce) or not any(given):
             raise BadSignature("X-Plivo-Signature-V3 or its nonce is missing")
-        signed = construct_post_url(webhook.url, webhook.form()).decode()
+        try:
+            signed = construct_post_url(webhook.url, webhook.form()).decode()
+        except UnicodeError:
+            raise BadSignature("the query cannot be read") from None
         if not one_fits(given, (get_signature_v3(token, signed, nonce).decode() for token in auth_tokens)):
             raise BadSignature("X-Plivo-Signature-V3 does not fit")
         return digest(signed.encode())

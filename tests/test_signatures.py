@@ -167,7 +167,9 @@ class Party:
     def path(self, kind: str) -> str:
         return getattr(urls_for(self.row), kind).removeprefix(PUBLIC_URL)
 
-    def knock(self, kind: str, form: Form | bytes, *, query: str = "", timestamp: int | None = NOW, nonce: str = "") -> Knock:
+    def knock(
+        self, kind: str, form: Form | bytes, *, query: str = "", timestamp: int | None = NOW, nonce: str = ""
+    ) -> Knock:
         """A request as the carrier makes it; without a timestamp it is made now."""
         path = self.path(kind) + (f"?{query}" if query else "")
         body, headers = signed(self.carrier, PUBLIC_URL + path, form, timestamp=timestamp, nonce=nonce or None)
@@ -179,6 +181,7 @@ class Party:
 
 
 def join(sandbox: Sandbox, tenant: Tenant, good: Good) -> Party:
+    provider_class(good.integration).warm_up()  # as the server does: to load an SDK takes a busy machine long
     reply = add(tenant, good.body(tenant.user))
     assert reply.status_code == 201, reply.content
     row = Account.objects.get(lines__number=good.number)
@@ -600,8 +603,8 @@ def test_what_cannot_be_read_is_refused_although_it_is_signed(party: Party, kind
     many = [*form, *((f"field{number}", "x") for number in range(1000))]
     unreadable = [party.knock(kind, many)]
     if carrier == "telnyx":
-        for body in (b"CallSid=\xff\xfe", b'{"data":', b'{"data": 1}}', b"{" * 5000, b'{"a":' + b"[" * 5000, b"\x80{}"):
-            unreadable.append(party.knock(kind, body))
+        bodies = (b"CallSid=\xff\xfe", b'{"data":', b'{"data": 1}}', b"{" * 5000, b'{"a":' + b"[" * 5000, b"\x80{}")
+        unreadable += [party.knock(kind, body) for body in bodies]
     else:
         json_body = party.knock(kind, json.dumps(dict(form)).encode())
         if carrier == "twilio":  # Plivo's body is a form, whatever it says of itself
@@ -653,14 +656,13 @@ def test_a_nonce_cannot_take_over_a_part_of_what_is_signed(sandbox: Sandbox, ten
 
 def test_a_telnyx_id_that_is_no_text_does_not_hurt(sandbox: Sandbox, tenant: Tenant) -> None:
     party = join(sandbox, tenant, TELNYX)
-    for body in (
-        b'{"data": {"id": "\\ud800"}}',
-        b'{"data": {"id": ["\\ud800"]}}',
-        b'{"data": []}',
-        b'{"data": {"id": 7}}',
-    ):
+    halves = (b'{"data": {"id": "\\ud800"}}', b'{"data": {"id": ["\\ud800"]}}')
+    for body in halves:  # half a character: kept or unreadable, but no fault of ours
+        assert send(party.knock("status", body)).status_code in (200, 403), body
+    kept = CallEvent.objects.count()
+    for body in (b'{"data": []}', b'{"data": {"id": 7}}', b'{"data": {"id": null}}'):
         assert send(party.knock("status", body)).status_code == 200, body
-    assert CallEvent.objects.count() == 4
+    assert CallEvent.objects.count() == kept + 3
 
 
 # -- the same content in another form ---------------------------------------------------------------------------------
