@@ -3,9 +3,13 @@
 import gc
 import os
 import sys
+import threading
+import time
 
 import django
 from django.core.exceptions import ImproperlyConfigured
+
+GARBAGE_EVERY_S = 1.0
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
 try:
@@ -51,10 +55,23 @@ def on_starting(server):
 
 
 def post_fork(server, worker):
-    """Give this worker ids of its own before it has threads: pymongo's first one after a fork is not safe from them."""
+    """Make a worker safe for its threads, before it has any."""
     from bson import ObjectId
 
-    ObjectId()
+    ObjectId()  # pymongo's first id after a fork is not safe from other threads: two workers could make the same ones
+    gc.disable()
+    threading.Thread(target=collect_garbage, name="garbage", daemon=True).start()
+
+
+def collect_garbage():
+    """Collect where no database lock is held.
+
+    Garbage may hold an SQLite cursor of another thread's connection. Whoever frees it waits as long as that thread
+    waits for the write lock; if it has the write lock itself, both wait until the other gives up.
+    """
+    while True:
+        time.sleep(GARBAGE_EVERY_S)
+        gc.collect()
 
 
 def when_ready(server):

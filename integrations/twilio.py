@@ -193,7 +193,7 @@ class Twilio(Provider):
             raise BadSignature("neither a form nor covered by bodySHA256")
         url = urlsplit(webhook.url)
         # Some of Twilio's servers sign the URL with its port, some without it.
-        spellings = remove_port(url), add_port(url)
+        spellings = dict.fromkeys([webhook.url, remove_port(url), add_port(url)])
         given = [webhook.headers.get("X-Twilio-Signature", "")]
         for auth_token in auth_tokens:
             validator = RequestValidator(auth_token)

@@ -59,8 +59,8 @@ class Webhook:
 
 def one_fits(given: Iterable[str], expected: Iterable[str]) -> bool:
     """Whether a signature that was given is one that we expect, in a time that tells nothing of how close it is."""
-    wanted = [one.encode() for one in expected]
-    return any(compare_digest(one.encode(), other) for one in given for other in wanted)
+    received = [one.encode() for one in given]
+    return any(compare_digest(one, other.encode()) for other in expected for one in received)
 
 
 def digest(signed: bytes) -> str:

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from integrations import provider_class
+from integrations.events import CallEvent as SaidEvent
 from integrations.events import CallReport, CallStatus, Direction, RecordingReport, RecordingStatus, read_payload
 from phones.models import Account, Call, CallEvent, Line, Recording
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 Row = TypeVar("Row", Call, Recording)
 
 
-def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> None:
+def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> SaidEvent:
     """Keep a webhook that was accepted, and merge what it says. A repeat changes nothing.
 
     Args:
@@ -30,35 +31,41 @@ def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> Non
         body: as received.
         dedupe_key: a digest of what the carrier signed.
 
-    Raises django.db.Error when it cannot be kept. One that is kept and cannot be merged is left to `reconcile`.
+    Returns what it says. Raises ValueError for a body that cannot be read, django.db.Error when it cannot be kept. One
+    that is kept and cannot be merged is left to `reconcile`.
     """
+    said = parse(account, body)
     event = CallEvent(account=account, kind=kind, payload=body, dedupe_key=dedupe_key)
     try:
         with transaction.atomic():  # one disk flush for the event and what it changes
             event.save(force_insert=True)
-            merge_or_leave(event)
+            merge_or_leave(event, said)
     except IntegrityError:
         if not CallEvent.objects.filter(dedupe_key=dedupe_key).exists():
             raise
+    return said
 
 
-def merge_or_leave(event: CallEvent) -> bool:
+def parse(account: Account, body: str) -> SaidEvent:
+    return provider_class(account.integration).parse_event(read_payload(body))
+
+
+def merge_or_leave(event: CallEvent, said: SaidEvent | None = None) -> bool:
     """Merge an event; says whether that went well. If not, it stays as it is, to be tried again."""
     try:
         with transaction.atomic():
-            merge_event(event)
+            merge_event(event, said)
         return True
     except Exception as error:  # whatever is wrong with it, it is not lost
         log.error("Event %s is kept and not merged yet; reconcile will do it", event.pk, exc_info=error)
         return False
 
 
-def merge_event(event: CallEvent) -> None:
+def merge_event(event: CallEvent, said: SaidEvent | None = None) -> None:
     """Merge what an event says of its call and its recording, and mark it as merged."""
-    account = event.account
-    said = provider_class(account.integration).parse_event(read_payload(event.payload))
+    said = said or parse(event.account, event.payload)
     if said.call:
-        call = merge_call(account, said.call, event.received_at)
+        call = merge_call(event.account, said.call, event.received_at)
         if said.recording:
             merge_recording(call, said.recording)
     CallEvent.objects.filter(pk=event.pk).update(merged_at=timezone.now())
@@ -94,7 +101,8 @@ def find_line(call: Call) -> None:
     """The line of a call is the end that is ours; Telnyx may leave it to us to see which of them it is."""
     for number, direction in ((call.callee, Direction.INBOUND), (call.caller, Direction.OUTBOUND)):
         if number and call.direction in ("", direction):
-            line = Line.objects.filter(account_id=call.account_id, number=number).first()
+            lines = Line.objects.filter(account_id=call.account_id, number=number).only("number", "created_at")
+            line = next(iter(lines), None)
             # A call that is older than the line was another owner's.
             if line and line.created_at <= call.created_at:
                 call.line, call.direction = line, direction.value
@@ -128,7 +136,7 @@ def most(*values: Any) -> Any:
 def merge(new: Row, rows: Any, change: Callable[[Row], None]) -> Row:
     """Insert `new`, or change the row that is there, until nobody else did so in between. Returns the row."""
     while True:
-        row = rows.first()
+        row = next(iter(rows), None)  # at most one: to sort it would only cost time
         if row is None:
             change(new)
             try:
