@@ -279,8 +279,9 @@ class Plivo(ApplicationProvider):
         return min(matches, key=lambda one: (len(one.id), one.id), default=None)
 
     def _write_application(self, application: Application, settings: Settings) -> None:
+        changes = {name: value for name, value in settings.items() if application.settings[name] != value}
         try:
-            self._request("POST", ("Application", application.id), dict(settings), parse=confirmed)
+            self._request("POST", ("Application", application.id), changes, parse=confirmed)
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered:

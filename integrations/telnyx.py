@@ -103,14 +103,17 @@ class Telnyx(ApplicationProvider):
         page_number = int(cursor or "1")
         try:
             found, ours = in_parallel(
-                lambda: self.ask(lambda timeouts: self._page_of_numbers(timeouts, page_number)), self._find_application
+                lambda: self.ask(lambda timeouts: self._page_of_numbers(timeouts, page_number)), self._our_applications
             )
         except RequestFailed as failure:
             self.cannot_read(failure)
         numbers = [
             # Telnyx' numbers take calls; it has no field that says so.
             ListedNumber(
-                party(one["phone_number"]), True, one["status"] == "active", self.route_of(one["settings"], ours)
+                party(one["phone_number"]),
+                True,
+                one["status"] == "active",
+                self.route_of(one["settings"], ours.get(one["settings"]["application_id"])),
             )
             for one in found
         ]
@@ -201,12 +204,13 @@ class Telnyx(ApplicationProvider):
         )
 
     def point_application(self, application: Application, urls: Urls) -> None:
+        profile_id = ""
         if application.name == self.site.application_name and not application.profile_id:
             try:
-                application = replace(application, profile_id=self.ask(self._profile_id) or self._make_profile())
+                profile_id = self.ask(self._profile_id) or self._make_profile()
             except RequestFailed as failure:
                 self.cannot_read(failure)
-        super().point_application(application, urls)
+        self._write_application(application, self.wanted(urls), profile_id)
 
     def _application_faults(self, application: Application) -> list[Difference]:
         """Without a profile calls go out no more; that of a customer's own application is the customer's matter."""
@@ -303,22 +307,35 @@ class Telnyx(ApplicationProvider):
     def _find_application(self) -> Application | None:
         """The filter finds every name that contains ours: each page's names are compared here."""
         name = self.site.application_name
-        matches: list[Application] = []
-        for number in range(1, MAX_PAGES + 1):
-            applications = self.ask(lambda timeouts, number=number: self._applications(timeouts, number))  # type: ignore[misc]
-            matches += [one for one in applications if one.name == name]
-            if len(applications) < PAGE_SIZE:
-                break
+        matches = [one for one in self._applications({"friendly_name": name}) if one.name == name]
         return min(matches, key=lambda one: (len(one.id), one.id), default=None)
 
-    def _applications(self, timeouts: Timeouts, page_number: int) -> list[Application]:
-        page = self.client(timeouts).texml_applications.list(
-            filter={"friendly_name": self.site.application_name}, page_number=page_number, page_size=PAGE_SIZE
-        )
+    def _our_applications(self) -> dict[str, Application]:
+        """Those with our name, and those of the customer's that call us, by their ids; all named as ours."""
+        name, url = self.site.application_name, self.site.webhooks_url
+        return {
+            one.id: replace(one, name=name)
+            for one in self._applications({})
+            if one.name == name or one.settings["voice_url"].startswith(url)
+        }
+
+    def _applications(self, filter: dict[str, str]) -> list[Application]:
+        found: list[Application] = []
+        for number in range(1, MAX_PAGES + 1):
+            page = self.ask(lambda timeouts, number=number: self._applications_page(timeouts, filter, number))  # type: ignore[misc]
+            found += page
+            if len(page) < PAGE_SIZE:
+                break
+        return found
+
+    def _applications_page(self, timeouts: Timeouts, filter: dict[str, str], number: int) -> list[Application]:
+        page = self.client(timeouts).texml_applications.list(filter=filter, page_number=number, page_size=PAGE_SIZE)  # type: ignore[arg-type]
         return [application_of(one) for one in listed(page)]
 
-    def _write_application(self, application: Application, settings: Settings) -> None:
-        fields = write_fields(settings, application.name, application.profile_id)
+    def _write_application(self, application: Application, settings: Settings, profile_id: str = "") -> None:
+        """Write what differs. The outbound settings are one field: without a new profile they stay as they are."""
+        changes = {name: value for name, value in settings.items() if application.settings[name] != value}
+        fields = write_fields({"voice_url": settings["voice_url"]} | changes, application.name, profile_id)
         try:
             after: Application | None = self.ask(
                 lambda timeouts: application_of(
@@ -404,7 +421,7 @@ def is_public_key(key: str) -> bool:
 
 
 def write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, Any]:
-    """The body of a request that makes or changes an application: the name must be in both."""
+    """The body of a request that makes or changes an application: the name and `voice_url` must be in both."""
     outbound = {"outbound": {"outbound_voice_profile_id": profile_id}} if profile_id else {}
     return {"friendly_name": name, **settings, **outbound}
 

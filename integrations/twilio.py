@@ -135,15 +135,15 @@ class Twilio(Provider):
     def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
         try:
             number, account_status = in_parallel(
-                lambda: self.ask(lambda timeouts: self._number(timeouts, number_id)),
+                lambda: self._number(number_id),
                 lambda: self.ask(self._account_status),
             )
         except RequestFailed as failure:
-            if isinstance(failure, Refused) and failure.status == 404:
-                return [Difference("number_missing", number_id, "")]
-            self.cannot_read(failure)
+            self.cannot_read(failure, refusals=(401, 403, 404))
         if account_status in INACTIVE:
             raise self.suspended(account_status)
+        if number is None:
+            return [Difference("number_missing", number_id, "")]
         found = [] if number["voice"] else [Difference("number_inactive", "voice", "no voice")]
         now, ours = number["settings"], self._ours(urls)
         for name, reason in OVERRIDES.items():
@@ -160,9 +160,15 @@ class Twilio(Provider):
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         try:
-            return self.ask(lambda timeouts: self._listed(timeouts, cursor))
+            page, account_status = in_parallel(
+                lambda: self.ask(lambda timeouts: self._listed(timeouts, cursor)),
+                lambda: self.ask(self._account_status),
+            )
         except RequestFailed as failure:
             self.cannot_read(failure, refusals=(401, 403, 404))
+        if account_status in INACTIVE:
+            raise self.suspended(account_status)
+        return page
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         now, ours = self.read(number_id), self._ours(urls)
@@ -220,8 +226,14 @@ class Twilio(Provider):
         found = self.client(timeouts).incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
         return [number_of(one) for one in found]
 
-    def _number(self, timeouts: Timeouts, number_id: str) -> dict[str, Any]:
-        return number_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch())
+    def _number(self, number_id: str) -> dict[str, Any] | None:
+        """The number; None if it is gone. Raises RequestFailed."""
+        try:
+            return self.ask(lambda timeouts: number_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch()))
+        except Refused as failure:
+            if failure.status == 404:
+                return None
+            raise
 
     def _listed(self, timeouts: Timeouts, cursor: str) -> tuple[list[ListedNumber], str]:
         reply = self.client(timeouts).incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))

@@ -169,7 +169,7 @@ def script(sandbox: Sandbox, subject: Subject, step: Step, fault: str, *, for_ev
 
 # -- what is there ----------------------------------------------------------------------------------------------------
 
-PASSING = {"used_by", "lease_id", "lease_until"}
+PASSING = {"used_by", "lease_id", "lease_until", "checked_at", "pulled_at"}
 
 
 def rows() -> dict[str, list[dict[str, Any]]]:

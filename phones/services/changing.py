@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from integrations.applications import ApplicationProvider
 from integrations.transport import Deadline
 from phones.errors import NoSuchPhone
 from phones.models import PhoneNumber
@@ -36,6 +35,6 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str) -> None:
     provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
     with counted(credentials, phone.user.workspace_id, account):
         found = provider.prove(phone.number, application_id=account.application_id, want_public_key=False)
-        if isinstance(provider, ApplicationProvider) and found.application is None:
+        if credentials.names_application and found.application is None:
             raise provider.invalid_credentials("the application is not there: another account's key")
     adopt_credentials(account, credentials, "")

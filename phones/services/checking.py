@@ -22,7 +22,7 @@ from phones.errors import LineBusy
 from phones.models import Account, Line
 from phones.services import leases
 from phones.services.accounts import ready_application
-from phones.services.carriers import ADD_BUDGET_S, connect, urls_for
+from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen, Secret
 
@@ -56,20 +56,25 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
     Args:
         repair: write what differs, and read back.
 
-    Takes at most 20 s. Raises CannotOpen; a carrier that does not answer is a result.
+    Takes at most 20 s, and 5 s more to look again after a repair. Raises CannotOpen, and NoSuchPhone when the line is
+    removed meanwhile; a carrier that does not answer is a result.
     """
-    account = line.account
-    provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(ADD_BUDGET_S))
+    provider = connect_to(line, ADD_BUDGET_S)
     check = compare(line, provider)
     if repair and any(one.reason not in BEYOND_REPAIR for one in check.reasons):
         try:
             put_right(line, provider, check)
         except (IntegrationError, LineBusy) as error:
-            log.warning("%s of %s could not be repaired: %s", line, account, error)
-        after = compare(line, provider)
+            log.warning("%s of %s could not be repaired: %s", line, line.account, error)
+        after = compare(line, connect_to(line, UNDO_BUDGET_S))
         check = Check(after.health, after.reasons, after.checked_at, repaired=not after.reasons)
     Line.objects.filter(pk=line.pk).update(**check.as_fields())
     return check
+
+
+def connect_to(line: Line, budget_s: float) -> Provider:
+    account = line.account
+    return connect(account.integration, account.account_id, account.auth_token.open(), Deadline(budget_s))
 
 
 def compare(line: Line, provider: Provider) -> Check:

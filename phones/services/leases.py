@@ -11,7 +11,7 @@ from django.db.models import ProtectedError, QuerySet
 from django.utils import timezone
 
 from integrations.transport import Deadline
-from phones.errors import LineBusy
+from phones.errors import LineBusy, NoSuchPhone
 from phones.models import LEASE, Account, Leased, lease_is_over
 
 POLL_S = (0.03, 0.08)
@@ -48,8 +48,10 @@ def pause(deadline: Deadline) -> None:
 
 
 def wait_for(row: Leased, operation_id: str, deadline: Deadline) -> None:
-    """Take the lease of a row as soon as it is free. Raises LineBusy when out of time."""
+    """Take the lease of a row as soon as it is free. Raises LineBusy when out of time, NoSuchPhone when it is gone."""
     while not take(row, operation_id):
+        if not type(row)._default_manager.filter(pk=row.pk).exists():
+            raise NoSuchPhone
         pause(deadline)
 
 

@@ -11,6 +11,7 @@ from phones.services.accounts import Credentials, known_account
 from phones.services.call_log import active_numbers
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.guesses import counted
+from workspace.errors import Refusal
 
 CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
 
@@ -30,7 +31,12 @@ def available_phones(credentials: Credentials, workspace_id: str, cursor: str) -
     """
     provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, Deadline(ADD_BUDGET_S))
     with counted(credentials, workspace_id, known_account(credentials)):
-        page, following = provider.list_numbers(cursor)
+        try:
+            page, following = provider.list_numbers(cursor)
+        except ValueError:
+            raise Refusal(
+                "cursor: send the nextCursor of the page before.", code="invalid_field", field="cursor"
+            ) from None
     numbers = active_numbers(workspace_id).filter(number__in=[one.number for one in page])
     added = set(numbers.filter(integration=credentials.integration).values_list("number", flat=True))
     return [Available(one, one.number in added) for one in page], following

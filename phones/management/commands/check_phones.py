@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         phones = PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)
-        if options["workspace"]:
+        if options["workspace"] is not None:
             if not OBJECT_ID.fullmatch(options["workspace"]):
                 raise CommandError("--workspace: not an id of 24 hexadecimal digits.", returncode=2)
             phones = phones.filter(user__workspace=options["workspace"])

@@ -1,0 +1,1210 @@
+"""A number drifts: what a check finds, what a repair puts right, and `check_phones` for all lines.
+
+Drift is made as in life: somebody edits a number or an application in the carrier's console, an account is suspended,
+a carrier is down. After a repair every setting at the three carriers is as before the drift.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+
+from integrations import base
+from integrations.sandbox import Exchange, Sandbox, resources
+from integrations.sandbox import state as seeds
+from phones.models import Account, Line, PhoneNumber, token_digest
+from phones.services import carriers, checking
+from tests.carrier_contract import violations
+from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from tests.live import PROJECT, run_manage
+from tests.test_numbers_api import check, data_of, reasons, send
+from tests.test_races import jitter, repeated, together
+from workspace.secrets import Secret
+
+pytestmark = pytest.mark.django_db
+# For what is done in several threads or processes.
+in_parallel = pytest.mark.django_db(transaction=True)
+
+OWNER = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
+FOREIGN = f"{seeds.FOREIGN_URL}/somewhere"
+# What a check of a number that is well asks its carrier, all at once.
+REQUESTS_OF_A_CHECK = {"twilio": 2, "plivo": 2, "telnyx": 2}
+SHOWN = ("health", "reasons", "checkedAt")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
+    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
+    settings.WHITENOISE_USE_FINDERS = False  # else each Client looks for every static file
+
+
+# -- the scene --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Scene:
+    """A number that was added, and its carrier, in whose console somebody works."""
+
+    sandbox: Sandbox
+    good: Good
+    phone: PhoneNumber
+    application: str
+    names: dict[str, str]
+
+    @property
+    def integration(self) -> str:
+        return self.good.integration
+
+    @property
+    def owner(self) -> seeds.Account:
+        return self.sandbox.state.account(self.integration, OWNER[self.integration])
+
+    @property
+    def there(self) -> dict[str, Any]:
+        """The number as the carrier has it."""
+        return self.owner.numbers[self.phone.number]
+
+    def edit_number(self, **fields: Any) -> None:
+        self.sandbox.console(self.integration, self.owner.id, number=self.phone.number, **fields)
+
+    def edit_application(self, **fields: Any) -> None:
+        """At Telnyx what is emptied is left out of the application from then on."""
+        edited = {name: value for name, value in fields.items() if value != "" or self.integration != "telnyx"}
+        self.sandbox.console(self.integration, self.owner.id, application=self.application, **edited)
+        for name in fields.keys() - edited.keys():
+            self.owner.applications[self.application].pop(name)
+
+    def link(self, application: str) -> None:
+        """Link the number to something else of the account, or to nothing."""
+        if self.integration == "plivo":
+            uri = resources.plivo_application_uri(self.owner.id, application)
+            self.there["application"] = uri if application else None
+        else:
+            self.edit_number(connection_id=application or None)
+
+    def delete_application(self) -> None:
+        """In the console; its numbers are linked to nothing then."""
+        del self.owner.applications[self.application]
+        for number in self.owner.numbers.values():
+            if number.get("connection_id") == self.application:
+                number.update(connection_id=None, connection_name=None)
+            elif f"/{self.application}/" in (number.get("application") or ""):
+                number["application"] = None
+
+    def sell_number(self) -> None:
+        """The number leaves the account."""
+        number = self.owner.numbers.pop(self.phone.number)
+        self.owner.numbers_by_id = {id: one for id, one in self.owner.numbers_by_id.items() if one is not number}
+
+    def change_secret(self) -> None:
+        """The auth token or the API key is made anew; the old one is worth nothing."""
+        owner, ids_by_key = self.owner, self.sandbox.state.ids_by_key
+        if owner.secret in ids_by_key:
+            ids_by_key["another-secret"] = ids_by_key.pop(owner.secret)
+        owner.secret = "another-secret"
+
+    def fill(self, value: Any) -> Any:
+        """Put the names of this scene into a text, or into the texts of a dict."""
+        if isinstance(value, dict):
+            return {name: self.fill(one) for name, one in value.items()}
+        return value.format(**self.names) if isinstance(value, str) else value
+
+    def snapshot(self) -> Any:
+        """All settings of all carriers, in which an application that was made again counts as the one before."""
+        now = Account.objects.get(pk=self.phone.line.account_id).application_id
+        text = json.dumps(self.sandbox.snapshot())
+        return json.loads(text.replace(now, self.application) if now else text)
+
+
+def stage(sandbox: Sandbox, tenant: Tenant, good: Good, **changes: Any) -> Scene:
+    """Add a number that its owner has routed elsewhere."""
+    reply = add(tenant, good.body(tenant.user, **{"phoneNumber": good.routed_elsewhere} | changes))
+    assert reply.status_code == 201, reply.content
+    phone = PhoneNumber.objects.get(pk=reply.json()["data"]["_id"])
+    assert phone.line is not None
+    account = phone.line.account
+    names = {
+        "base": f"https://phones.example.com/api/webhooks/{account.integration}/{account.webhook_token}",
+        "application": account.application_id,
+        "number_id": phone.line.carrier_id,
+    }
+    application = sandbox.state.account(good.integration, OWNER[good.integration]).applications.get(
+        account.application_id, {}
+    )
+    names["name"] = application.get("app_name") or application.get("friendly_name") or ""
+    sandbox.clear_ledger()
+    return Scene(sandbox, good, phone, account.application_id, names)
+
+
+def kind_of(exchange: Exchange) -> str:
+    """What a request writes."""
+    words = {"number": "umber", "application": "pplications?/?", "profile": "outbound_voice_profiles"}
+    return next(kind for kind, word in words.items() if re.search(word, exchange.path))
+
+
+def writes(sandbox: Sandbox) -> list[tuple[str, str, Any]]:
+    return [(one.method, kind_of(one), one.body) for one in sandbox.ledger if one.method != "GET"]
+
+
+def assert_keeps_to_the_documents(sandbox: Sandbox) -> None:
+    assert [problem for one in sandbox.ledger for problem in violations(one)] == []
+
+
+def assert_shown(scene: Scene, tenant: Tenant, checked: dict[str, Any]) -> None:
+    """The list and the number itself tell what the check told, and the filter knows it."""
+    expected = {name: checked[name] for name in SHOWN}
+    for health in ("ok", "drift", "unreachable"):
+        listed = data_of(send("GET", f"phones?health={health}", tenant))["items"]
+        mine = [one for one in listed if one["_id"] == scene.phone.pk]
+        assert len(mine) == (health == checked["health"])
+        assert all({name: one[name] for name in SHOWN} == expected for one in mine)
+    shown = data_of(send("GET", f"phones/{scene.phone.pk}", tenant))
+    assert {name: shown[name] for name in SHOWN} == expected
+
+
+def assert_nothing_is_leased() -> None:
+    for model in (Line, Account):
+        assert list(model.objects.exclude(lease_id="")) == [], f"a lease of {model.__name__} was not given back"
+
+
+# -- the drifts that can be repaired ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What somebody does in the console, what a check says of it, and the writes that put it right."""
+
+    integration: str
+    name: str
+    act: Callable[[Scene], Any]
+    reason: str
+    expected: str
+    actual: str
+    writes: list[tuple[str, str, Any]]
+
+
+# field: (the end of our address, or the method that we want)
+FIELDS = {
+    "twilio": {
+        "voice_url": "answer", "voice_fallback_url": "fallback", "status_callback": "status",
+        "voice_method": "POST", "voice_fallback_method": "POST", "status_callback_method": "POST",
+    },
+    "plivo": {
+        "answer_url": "answer", "fallback_answer_url": "fallback", "hangup_url": "status",
+        "answer_method": "POST", "fallback_method": "POST", "hangup_method": "POST",
+    },
+    "telnyx": {
+        "voice_url": "answer", "voice_fallback_url": "fallback", "status_callback": "status",
+        "voice_method": "post", "status_callback_method": "post",
+    },
+}  # fmt: skip
+
+
+def wanted(integration: str, field: str) -> str:
+    value = FIELDS[integration][field]
+    return value if field.endswith("_method") else f"{{base}}/{value}"
+
+
+def write_of(integration: str, *fields: str) -> tuple[str, str, Any]:
+    """The request that sets these fields and no others."""
+    values = {field: wanted(integration, field) for field in fields}
+    if integration == "twilio":
+        return "POST", "number", {field.title().replace("_", ""): value for field, value in values.items()}
+    if integration == "plivo":
+        return "POST", "application", values
+    # The OpenAPI document wants these two in every update.
+    return "PATCH", "application", {"friendly_name": "{name}", "voice_url": "{base}/answer"} | values
+
+
+def edit(integration: str, **fields: Any) -> Callable[[Scene], None]:
+    if integration == "twilio":
+        return lambda scene: scene.edit_number(**fields)
+    return lambda scene: scene.edit_application(**fields)
+
+
+def drifted_fields() -> Iterator[Drift]:
+    for integration, fields in FIELDS.items():
+        for field in fields:
+            value, write = wanted(integration, field), [write_of(integration, field)]
+            if field.endswith("_method"):
+                wrong = "GET" if value == "POST" else "get"
+                act = edit(integration, **{field: wrong})
+                yield Drift(integration, f"{field} wrong", act, "wrong_http_method", value, wrong, write)
+                continue
+            empty = None if integration == "twilio" else ""
+            act = edit(integration, **{field: empty})
+            yield Drift(integration, f"{field} empty", act, "not_set", value, "", write)
+            act = edit(integration, **{field: FOREIGN})
+            yield Drift(integration, f"{field} foreign", act, "url_mismatch", value, FOREIGN, write)
+
+
+def drifted_links() -> Iterator[Drift]:
+    linked = {
+        "plivo": [
+            ("not_linked", ""),
+            ("overridden_by_application", seeds.PLIVO_CUSTOMER_APP),
+            ("overridden_by_trunk", seeds.PLIVO_TRUNK),
+        ],
+        "telnyx": [
+            ("not_linked", ""),
+            ("overridden_by_application", seeds.TELNYX_CUSTOMER_APP),
+            ("overridden_by_application", seeds.TELNYX_CALL_CONTROL_APP),
+            ("overridden_by_trunk", seeds.TELNYX_SIP_CONNECTION),
+        ],
+    }
+    writes = {
+        "plivo": ("POST", "number", {"app_id": "{application}"}),
+        "telnyx": ("PATCH", "number", {"connection_id": "{application}"}),
+    }
+    for integration, cases in linked.items():
+        for reason, other in cases:
+            act = lambda scene, other=other: scene.link(other)  # noqa: E731
+            name = f"linked to {other or 'nothing'}"
+            yield Drift(integration, name, act, reason, "{application}", other, [writes[integration]])
+
+
+TWILIO_OVERRIDES = [
+    Drift(
+        "twilio", "trunk", lambda scene: scene.edit_number(trunk_sid=seeds.TWILIO_TRUNK),
+        "overridden_by_trunk", "", seeds.TWILIO_TRUNK, [("POST", "number", {"TrunkSid": ""})],
+    ),
+    Drift(
+        "twilio", "application", lambda scene: scene.edit_number(voice_application_sid=seeds.TWILIO_APPLICATION),
+        "overridden_by_application", "", seeds.TWILIO_APPLICATION, [("POST", "number", {"VoiceApplicationSid": ""})],
+    ),
+    Drift(
+        "twilio", "fax", lambda scene: scene.edit_number(voice_receive_mode="fax"),
+        "overridden_by_application", "voice", "fax", [("POST", "number", {"VoiceReceiveMode": "voice"})],
+    ),
+]  # fmt: skip
+ALL_OF_TELNYX = {"friendly_name": "{name}"} | {field: wanted("telnyx", field) for field in FIELDS["telnyx"]}
+PROFILE = {"outbound": {"outbound_voice_profile_id": seeds.TELNYX_VOICE_PROFILE}}
+DRIFTS = [
+    *drifted_fields(),
+    *drifted_links(),
+    *TWILIO_OVERRIDES,
+    Drift(
+        "plivo", "application deleted", Scene.delete_application, "application_missing", "{application}", "",
+        [
+            ("POST", "application", {"app_name": "{name}"} | {name: wanted("plivo", name) for name in FIELDS["plivo"]}),
+            ("POST", "number", {"app_id": "{made}"}),
+        ],
+    ),
+    Drift(
+        "telnyx", "application deleted", Scene.delete_application, "application_missing", "{application}", "",
+        [("POST", "application", ALL_OF_TELNYX | PROFILE), ("PATCH", "number", {"connection_id": "{made}"})],
+    ),
+    Drift(
+        "telnyx", "profile taken off", lambda scene: scene.edit_application(outbound={}),
+        "no_outbound_profile", "an outbound voice profile", "",
+        [("PATCH", "application", {"friendly_name": "{name}", "voice_url": "{base}/answer"} | PROFILE)],
+    ),
+]  # fmt: skip
+
+
+def id_of(case: Any) -> str:
+    return f"{case.integration}: {case.name}"
+
+
+@pytest.mark.parametrize("drift", DRIFTS, ids=id_of)
+def test_drift_is_found_and_repaired_and_removal_still_restores(sandbox: Sandbox, tenant: Tenant, drift: Drift):
+    before_us = sandbox.snapshot()
+    scene = stage(sandbox, tenant, CARRIERS[drift.integration])
+    with_us = scene.snapshot()
+    drift.act(scene)
+    drifted = scene.snapshot()
+    assert drifted != with_us, "nothing drifted"
+
+    found = check(scene.phone, tenant)
+
+    told = {"reason": drift.reason, "expected": scene.fill(drift.expected), "actual": scene.fill(drift.actual)}
+    assert found == {"_id": scene.phone.pk, "health": "drift", "reasons": [told], "checkedAt": found["checkedAt"], "repaired": False}  # fmt: skip
+    assert writes(sandbox) == []
+    assert scene.snapshot() == drifted
+    assert_shown(scene, tenant, found)
+    assert_keeps_to_the_documents(sandbox)
+    sandbox.clear_ledger()
+
+    repaired = check(scene.phone, tenant, repair=True)
+
+    assert (repaired["health"], repaired["reasons"], repaired["repaired"]) == ("ok", [], True)
+    assert repaired["checkedAt"] >= found["checkedAt"]
+    scene.names["made"] = Account.objects.get().application_id
+    assert writes(sandbox) == [(method, kind, scene.fill(body)) for method, kind, body in drift.writes]
+    assert scene.snapshot() == with_us
+    assert_shown(scene, tenant, repaired)
+    assert_keeps_to_the_documents(sandbox)
+    assert_nothing_is_leased()
+    sandbox.clear_ledger()
+
+    for repair in (False, True):
+        again = check(scene.phone, tenant, repair=repair)
+        assert (again["health"], again["reasons"], again["repaired"]) == ("ok", [], False)
+    assert writes(sandbox) == []
+
+    assert data_of(send("DELETE", f"phones/{scene.phone.pk}", tenant))["restored"] is True
+    assert sandbox.snapshot() == before_us
+    assert not Account.objects.exists()
+
+
+def test_each_reason_of_each_carrier_is_produced():
+    """The list of the reasons that can occur at each carrier, so that none is forgotten here."""
+    everywhere = {
+        "not_set", "url_mismatch", "wrong_http_method", "overridden_by_trunk", "overridden_by_application",
+        "number_missing", "number_inactive", "credentials_refused", "carrier_unavailable",
+    }  # fmt: skip
+    linked = everywhere | {"application_missing", "not_linked"}
+    expected = {
+        "twilio": everywhere,
+        "plivo": linked,
+        "telnyx": linked | {"no_outbound_profile", "signature_key_missing"},
+    }
+    produced = {name: {"carrier_unavailable"} for name in expected}
+    for case in [*DRIFTS, *HOPELESS]:
+        produced[case.integration].add(case.reason)
+    produced["telnyx"].add("signature_key_missing")
+    assert produced == expected
+
+
+# -- several at once --------------------------------------------------------------------------------------------------
+
+
+def several(scene: Scene) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, Any]]]:
+    """Several drifts of one number; the reasons, and the writes that put all of it right."""
+    if scene.integration == "twilio":
+        scene.edit_number(trunk_sid=seeds.TWILIO_TRUNK, voice_url=FOREIGN, voice_method="GET", status_callback=None)
+        body = {"VoiceUrl": "{base}/answer", "VoiceMethod": "POST", "StatusCallback": "{base}/status", "TrunkSid": ""}
+        return [
+            ("overridden_by_trunk", "", seeds.TWILIO_TRUNK),
+            ("url_mismatch", "{base}/answer", FOREIGN),
+            ("wrong_http_method", "POST", "GET"),
+            ("not_set", "{base}/status", ""),
+        ], [("POST", "number", body)]
+    if scene.integration == "plivo":
+        scene.link(seeds.PLIVO_TRUNK)
+        scene.edit_application(answer_url=FOREIGN, hangup_method="GET", fallback_answer_url="")
+        return [
+            ("overridden_by_trunk", "{application}", seeds.PLIVO_TRUNK),
+            ("url_mismatch", "{base}/answer", FOREIGN),
+            ("wrong_http_method", "POST", "GET"),
+            ("not_set", "{base}/fallback", ""),
+        ], [
+            write_of("plivo", "answer_url", "hangup_method", "fallback_answer_url"),
+            ("POST", "number", {"app_id": "{application}"}),
+        ]
+    scene.link(seeds.TELNYX_SIP_CONNECTION)
+    scene.edit_application(voice_url=FOREIGN, status_callback_method="get", voice_fallback_url="", outbound={})
+    method, kind, body = write_of("telnyx", "voice_url", "status_callback_method", "voice_fallback_url")
+    return [
+        ("overridden_by_trunk", "{application}", seeds.TELNYX_SIP_CONNECTION),
+        ("url_mismatch", "{base}/answer", FOREIGN),
+        ("not_set", "{base}/fallback", ""),
+        ("wrong_http_method", "post", "get"),
+        ("no_outbound_profile", "an outbound voice profile", ""),
+    ], [(method, kind, body | PROFILE), ("PATCH", "number", {"connection_id": "{application}"})]
+
+
+def as_told(scene: Scene, reasons: list[tuple[str, str, str]]) -> list[dict[str, str]]:
+    return [
+        {"reason": reason, "expected": scene.fill(expected), "actual": scene.fill(actual)}
+        for reason, expected, actual in reasons
+    ]
+
+
+def by_reason(told: list[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted(told, key=lambda one: (one["reason"], one["expected"]))
+
+
+def test_several_drifts_are_all_told_and_repaired_together(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    before_us = sandbox.snapshot()
+    scene = stage(sandbox, tenant, carrier)
+    with_us = scene.snapshot()
+    expected, expected_writes = several(scene)
+
+    found = check(scene.phone, tenant)
+    assert found["health"] == "drift"
+    assert by_reason(found["reasons"]) == by_reason(as_told(scene, expected))
+    assert_shown(scene, tenant, found)
+
+    assert check(scene.phone, tenant, repair=True)["repaired"] is True
+    assert sorted(writes(sandbox), key=str) == sorted(
+        [(method, kind, scene.fill(body)) for method, kind, body in expected_writes], key=str
+    )
+    assert scene.snapshot() == with_us
+    assert check(scene.phone, tenant)["reasons"] == []
+    assert_keeps_to_the_documents(sandbox)
+    assert data_of(send("DELETE", f"phones/{scene.phone.pk}", tenant))["restored"] is True
+    assert sandbox.snapshot() == before_us
+
+
+@pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
+def test_a_missing_application_does_not_hide_for_good_what_else_has_drifted(
+    sandbox: Sandbox, tenant: Tenant, good: Good
+):
+    scene = stage(sandbox, tenant, good)
+    with_us = scene.snapshot()
+    scene.delete_application()
+    scene.link(seeds.PLIVO_TRUNK if good is PLIVO else seeds.TELNYX_SIP_CONNECTION)
+    assert reasons(check(scene.phone, tenant)) == {"application_missing"}
+    assert check(scene.phone, tenant, repair=True)["repaired"] is True
+    assert scene.snapshot() == with_us
+
+
+def test_what_can_be_repaired_is_repaired_beside_what_cannot(sandbox: Sandbox, tenant: Tenant):
+    scene = stage(sandbox, tenant, TWILIO)
+    INACTIVE["twilio"](scene)
+    inactive = scene.snapshot()
+    scene.edit_number(voice_url=FOREIGN)
+    assert reasons(check(scene.phone, tenant)) == {"number_inactive", "url_mismatch"}
+
+    repaired = check(scene.phone, tenant, repair=True)
+
+    assert reasons(repaired) == {"number_inactive"}
+    assert (repaired["health"], repaired["repaired"]) == ("drift", False)
+    assert scene.snapshot() == inactive
+
+
+@pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
+def test_the_application_of_several_numbers_is_repaired_with_any_that_works(
+    sandbox: Sandbox, tenant: Tenant, good: Good
+):
+    scene = stage(sandbox, tenant, good)
+    another = stage(sandbox, tenant, good, phoneNumber=good.another)
+    INACTIVE[good.integration](scene)
+    inactive = scene.snapshot()
+    edit(good.integration, **{next(iter(FIELDS[good.integration])): FOREIGN})(scene)
+    assert reasons(check(scene.phone, tenant)) == {"number_inactive", "url_mismatch"}
+    assert check(another.phone, tenant, repair=True)["repaired"] is True
+    assert scene.snapshot() == inactive
+    assert reasons(check(scene.phone, tenant, repair=True)) == {"number_inactive"}
+    assert scene.snapshot() == inactive
+
+
+# -- what cannot be repaired ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hopeless:
+    """What is not ours to put right."""
+
+    integration: str
+    name: str
+    act: Callable[[Scene], Any]
+    reason: str
+    expected: str = ""
+    actual: str = ""
+
+
+def suspend(scene: Scene) -> None:
+    scene.owner.status = "suspended"
+
+
+def close(scene: Scene) -> None:
+    scene.owner.status = "closed"
+
+
+INACTIVE: dict[str, Callable[[Scene], None]] = {
+    "twilio": lambda scene: scene.edit_number(capabilities=scene.there["capabilities"] | {"voice": False}),
+    "plivo": lambda scene: scene.edit_number(active=False, compliance_status="pending"),
+    "telnyx": lambda scene: scene.edit_number(status="port-pending"),
+}
+HOPELESS = [
+    *(Hopeless(name, "number sold", Scene.sell_number, "number_missing", "{number_id}") for name in CARRIERS),
+    *(Hopeless(name, "token changed", Scene.change_secret, "credentials_refused") for name in CARRIERS),
+    *(Hopeless(name, "account suspended", suspend, "credentials_refused") for name in CARRIERS),
+    Hopeless("twilio", "account closed", close, "credentials_refused"),
+    Hopeless("twilio", "no voice", INACTIVE["twilio"], "number_inactive", "voice", "no voice"),
+    Hopeless("plivo", "not active", INACTIVE["plivo"], "number_inactive", "active", "inactive"),
+    Hopeless(
+        "plivo", "no voice", lambda scene: scene.edit_number(voice_enabled=False),
+        "number_inactive", "active", "inactive",
+    ),
+    Hopeless("telnyx", "not active", INACTIVE["telnyx"], "number_inactive", "active", "inactive"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("repair", [False, True], ids=["check", "repair"])
+@pytest.mark.parametrize("case", HOPELESS, ids=id_of)
+def test_what_cannot_be_repaired_stays_told_and_nothing_is_written(
+    sandbox: Sandbox, tenant: Tenant, case: Hopeless, repair: bool
+):
+    scene = stage(sandbox, tenant, CARRIERS[case.integration])
+    case.act(scene)
+    there = scene.snapshot()
+
+    found = check(scene.phone, tenant, repair=repair)
+
+    assert found["reasons"] == as_told(scene, [(case.reason, case.expected, case.actual)])
+    assert (found["health"], found["repaired"]) == ("drift", False)
+    assert writes(sandbox) == []
+    assert scene.snapshot() == there
+    assert_shown(scene, tenant, found)
+    assert_keeps_to_the_documents(sandbox)
+    assert_nothing_is_leased()
+
+
+DOWN: dict[str, dict[str, Any]] = {
+    "503": {"kind": "status", "status": 503},
+    "500": {"kind": "status", "status": 500},
+    "429": {"kind": "status", "status": 429},
+    "reset": {"kind": "reset"},
+    "slow": {"kind": "hang"},
+    "drip": {"kind": "drip", "interval": 0.05},
+    "html": {"kind": "html", "status": 200},
+    "truncated": {"kind": "truncated"},
+    "empty": {"kind": "empty"},
+    "other JSON": {"kind": "status", "status": 200, "body": {"hello": "world"}},
+    "a list": {"kind": "status", "status": 200, "body": []},
+    "redirect": {"kind": "redirect", "location": "https://elsewhere.example.com/"},
+}
+
+
+@pytest.mark.parametrize("down", DOWN)
+def test_a_carrier_that_is_down_slow_or_talks_nonsense_is_unreachable(
+    sandbox: Sandbox, settings: Any, tenant: Tenant, carrier: Good, down: str
+):
+    scene = stage(sandbox, tenant, carrier)
+    with_us = scene.snapshot()
+    settings.CARRIER_READ_TIMEOUT_S = 0.3
+    sandbox.fault(carrier=carrier.integration, times=None, **DOWN[down])
+
+    for repair in (False, True):
+        found = check(scene.phone, tenant, repair=repair)
+        assert reasons(found) == {"carrier_unavailable"}
+        assert (found["health"], found["repaired"]) == ("unreachable", False)
+        assert_shown(scene, tenant, found)
+    assert writes(sandbox) == []
+    assert scene.snapshot() == with_us
+
+    settings.CARRIER_READ_TIMEOUT_S = 5.0
+    sandbox.clear_faults()
+    assert check(scene.phone, tenant)["health"] == "ok"
+
+
+def test_drift_is_not_forgotten_for_a_moment_of_silence(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    """One failed read is asked again."""
+    scene = stage(sandbox, tenant, carrier)
+    several(scene)
+    sandbox.fault("reset", carrier=carrier.integration)
+    assert check(scene.phone, tenant)["health"] == "drift"
+
+
+def test_an_account_that_twilio_does_not_know_means_refused_credentials(sandbox: Sandbox, tenant: Tenant):
+    """SPEC 2: Twilio's 404 for the account. It is no news of the number."""
+    scene = stage(sandbox, tenant, TWILIO)
+    sandbox.fault("status", status=404, path=r"/Accounts/\w+\.json$", times=None)
+    sandbox.fault("status", status=404, times=None)
+    assert reasons(check(scene.phone, tenant)) == {"credentials_refused"}
+
+
+# -- telnyx: key, profile, a customer's own application ---------------------------------------------------------------
+
+
+def test_a_missing_public_key_is_told_from_the_first_day_and_fetched_when_it_can_be(sandbox: Sandbox, tenant: Tenant):
+    owner = sandbox.state.account("telnyx", OWNER["telnyx"])
+    owner.has_public_key = False
+    scene = stage(sandbox, tenant, TELNYX)
+    with_us = scene.snapshot()
+    missing = [("signature_key_missing", "the account's webhook public key", "")]
+    shown = data_of(send("GET", f"phones/{scene.phone.pk}", tenant))
+    assert (shown["health"], shown["reasons"]) == ("drift", as_told(scene, missing))
+
+    for repair in (False, True):
+        found = check(scene.phone, tenant, repair=repair)
+        assert (found["health"], found["repaired"]) == ("drift", False)
+        assert found["reasons"] == as_told(scene, missing)
+        assert_shown(scene, tenant, found)
+    assert not Account.objects.get().public_key
+
+    owner.has_public_key = True
+    assert reasons(check(scene.phone, tenant)) == {"signature_key_missing"}
+    assert check(scene.phone, tenant, repair=True)["repaired"] is True
+    assert Account.objects.get().public_key == owner.public_key()
+    assert writes(sandbox) == []
+    assert scene.snapshot() == with_us
+
+
+def test_a_voice_profile_that_was_deleted_is_replaced(sandbox: Sandbox, tenant: Tenant):
+    """The account has none any more, and the application has lost the one that it had."""
+    before_us = sandbox.snapshot()
+    scene = stage(sandbox, tenant, TELNYX)
+    profile = scene.owner.profiles.pop(seeds.TELNYX_VOICE_PROFILE)
+    scene.edit_application(outbound={})
+    assert reasons(check(scene.phone, tenant)) == {"no_outbound_profile"}
+
+    assert check(scene.phone, tenant, repair=True)["repaired"] is True
+
+    (made,) = scene.owner.profiles
+    assert scene.owner.applications[scene.application]["outbound"]["outbound_voice_profile_id"] == made
+    assert [(method, kind) for method, kind, _ in writes(sandbox)] == [("POST", "profile"), ("PATCH", "application")]
+    assert check(scene.phone, tenant)["health"] == "ok"
+    assert data_of(send("DELETE", f"phones/{scene.phone.pk}", tenant))["restored"] is True
+    assert not scene.owner.profiles
+    scene.owner.profiles[seeds.TELNYX_VOICE_PROFILE] = profile
+    assert sandbox.snapshot() == before_us
+
+
+def test_a_customers_own_application_is_pointed_at_us_again_and_restored_in_the_end(sandbox: Sandbox, tenant: Tenant):
+    sandbox.console(
+        "telnyx", OWNER["telnyx"], application=seeds.TELNYX_CUSTOMER_APP,
+        outbound={"outbound_voice_profile_id": seeds.TELNYX_VOICE_PROFILE, "channel_limit": 5},
+    )  # fmt: skip
+    before_us = sandbox.snapshot()
+    scene = stage(sandbox, tenant, TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP)
+    with_us = scene.snapshot()
+    assert scene.owner.applications[scene.application]["outbound"]["channel_limit"] == 5
+    scene.edit_application(voice_url=FOREIGN, voice_fallback_url="")
+    scene.link("")
+
+    assert reasons(check(scene.phone, tenant)) == {"url_mismatch", "not_set", "not_linked"}
+    assert check(scene.phone, tenant, repair=True)["repaired"] is True
+    assert scene.snapshot() == with_us
+
+    assert data_of(send("DELETE", f"phones/{scene.phone.pk}", tenant))["restored"] is True
+    assert sandbox.snapshot() == before_us
+
+
+def test_a_customers_own_application_without_a_profile_is_the_customers_matter(sandbox: Sandbox, tenant: Tenant):
+    scene = stage(sandbox, tenant, TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP)
+    scene.edit_application(outbound={})
+    assert check(scene.phone, tenant)["health"] == "ok"
+
+
+def test_a_customers_own_application_that_was_deleted_is_told_and_not_made_again(sandbox: Sandbox, tenant: Tenant):
+    scene = stage(sandbox, tenant, TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP)
+    scene.delete_application()
+    there = scene.snapshot()
+    for repair in (False, True):
+        found = check(scene.phone, tenant, repair=repair)
+        assert found["reasons"] == as_told(scene, [("application_missing", seeds.TELNYX_CUSTOMER_APP, "")])
+        assert (found["health"], found["repaired"]) == ("drift", False)
+    assert writes(sandbox) == []
+    assert scene.snapshot() == there
+    assert_nothing_is_leased()
+
+
+@in_parallel
+def test_a_telnyx_application_that_was_made_again_names_the_account(
+    sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, other_tenant: Tenant
+):
+    """The webhooks' address stays, calls come in, and later adds find the same account."""
+    settings.PUBLIC_URL = live_server.url
+    scene = stage(sandbox, tenant, TELNYX)
+    webhook_token = Account.objects.get().webhook_token
+    scene.delete_application()
+    assert check(scene.phone, tenant, repair=True)["repaired"] is True
+
+    account = Account.objects.get()
+    assert account.webhook_token == webhook_token
+    assert account.account_id == account.application_id != scene.application
+    assert data_of(send("GET", f"phones/{scene.phone.pk}", tenant))["accSId"] == account.application_id
+    sandbox.place_call("telnyx", scene.phone.number, talk_s=4)
+    (call,) = data_of(send("GET", "calls", tenant))["items"]
+    assert (call["status"], call["phoneNumber"]) == ("completed", scene.phone.number)
+
+    for number, whose in ((TELNYX.number, tenant), (TELNYX.another, other_tenant)):
+        assert add(whose, TELNYX.body(whose.user, phoneNumber=number)).status_code == 201
+    assert Account.objects.count() == 1
+    assert len(ours(scene)) == 1
+    assert sandbox.place_call("telnyx", TELNYX.another).status == "completed"
+
+
+def ours(scene: Scene) -> list[str]:
+    """The applications with our name."""
+    names = ((id, one.get("app_name") or one.get("friendly_name")) for id, one in scene.owner.applications.items())
+    return [id for id, name in names if str(name).startswith("workspace-phones-")]
+
+
+# -- a number that is well --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("repair", [False, True], ids=["check", "repair"])
+def test_a_check_of_a_number_that_is_well_asks_little_and_writes_nothing(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, repair: bool
+):
+    scene = stage(sandbox, tenant, carrier)
+    with_us = scene.snapshot()
+
+    found = check(scene.phone, tenant, repair=repair)
+
+    assert (found["health"], found["reasons"], found["repaired"]) == ("ok", [], False)
+    assert [one.method for one in sandbox.ledger] == ["GET"] * REQUESTS_OF_A_CHECK[carrier.integration]
+    assert_keeps_to_the_documents(sandbox)
+    assert scene.snapshot() == with_us
+    assert_shown(scene, tenant, found)
+
+
+def test_a_check_without_a_body_repairs_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    scene = stage(sandbox, tenant, carrier)
+    several(scene)
+    drifted = scene.snapshot()
+    assert data_of(send("POST", f"phones/{scene.phone.pk}/check", tenant))["repaired"] is False
+    assert data_of(send("POST", f"phones/{scene.phone.pk}/check", tenant, {}))["repaired"] is False
+    for nonsense in ("true", 1, None, []):
+        reply = send("POST", f"phones/{scene.phone.pk}/check", tenant, {"repair": nonsense})
+        assert reply.status_code == 400
+        assert reply.json()["data"] == {"error": "invalid_field", "field": "repair"}
+    assert scene.snapshot() == drifted
+
+
+# -- a repair that fails ----------------------------------------------------------------------------------------------
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "refused": {"kind": "status", "status": 403},
+    "503": {"kind": "status", "status": 503},
+    "reset": {"kind": "reset"},
+    "lost": {"kind": "lost_reply"},
+}
+
+
+def lose_application(scene: Scene) -> None:
+    scene.delete_application()
+    if scene.integration == "telnyx":
+        scene.owner.profiles.clear()
+
+
+SITUATIONS: dict[str, Callable[[Scene], Any]] = {"several": several, "no application": lose_application}
+# How many requests a repair makes then, the checks before and after it included.
+REQUESTS_OF_A_REPAIR = {
+    ("twilio", "several"): 6,
+    ("plivo", "several"): 11,
+    ("telnyx", "several"): 11,
+    ("plivo", "no application"): 10,
+    ("telnyx", "no application"): 12,
+}
+TOLD_BY_THE_FAULT = {"credentials_refused", "carrier_unavailable"}
+
+
+@pytest.mark.parametrize(("name", "situation"), REQUESTS_OF_A_REPAIR)
+def test_a_repair_makes_just_so_many_requests(sandbox: Sandbox, tenant: Tenant, name: str, situation: str):
+    scene = stage(sandbox, tenant, CARRIERS[name])
+    SITUATIONS[situation](scene)
+    assert check(scene.phone, tenant, repair=True)["repaired"] is True
+    made = [(one.method, one.path) for one in sandbox.ledger]
+    assert len(made) == REQUESTS_OF_A_REPAIR[name, situation], made
+    assert_keeps_to_the_documents(sandbox)
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [*((fault, 1) for fault in FAULTS), ("reset", None)],
+    ids=lambda value: {1: "once", None: "from then on"}.get(value, value),
+)
+@pytest.mark.parametrize(
+    ("name", "situation", "nth"),
+    [(*case, nth) for case, count in REQUESTS_OF_A_REPAIR.items() for nth in range(count)],
+)
+def test_a_repair_that_fails_anywhere_tells_the_truth_and_a_later_one_mends_it(
+    sandbox: Sandbox, tenant: Tenant, name: str, situation: str, nth: int, fault: str, times: int | None
+):
+    scene = stage(sandbox, tenant, CARRIERS[name])
+    with_us = scene.snapshot()
+    SITUATIONS[situation](scene)
+    sandbox.fault(carrier=name, skip=nth, times=times, **FAULTS[fault])
+
+    told = check(scene.phone, tenant, repair=True)
+
+    hit = [one for one in sandbox.ledger if one.fault]
+    assert hit, "the fault met no request"
+    sandbox.clear_faults()
+    assert_nothing_is_leased()
+    there = check(scene.phone, tenant)
+    if reasons(told) <= TOLD_BY_THE_FAULT and told["reasons"]:
+        assert hit[-1].method == "GET", "only a read that fails leaves it open what is there"
+        assert told["repaired"] is False
+        assert told["health"] == ("drift" if fault == "refused" else "unreachable")
+    else:
+        assert by_reason(told["reasons"]) == by_reason(there["reasons"])
+        assert told["health"] == there["health"]
+        assert told["repaired"] is (not there["reasons"])
+
+    mended = check(scene.phone, tenant, repair=True)
+    assert (mended["health"], mended["reasons"]) == ("ok", [])
+    assert len(ours(scene)) == (name != "twilio"), "an application was made twice"
+    if situation == "several":
+        assert scene.snapshot() == with_us
+    assert_nothing_is_leased()
+
+
+def test_a_write_that_changes_nothing_is_not_told_as_a_repair(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    """The carrier says yes and does nothing: what is read back counts."""
+    scene = stage(sandbox, tenant, carrier)
+    expected, _ = several(scene)
+    drifted = scene.snapshot()
+    for method in ("POST", "PATCH"):
+        sandbox.fault("status", status=200, body={"message": "changed"}, method=method, times=None)
+    told = check(scene.phone, tenant, repair=True)
+    assert (told["health"], told["repaired"]) == ("drift", False)
+    assert by_reason(told["reasons"]) == by_reason(as_told(scene, expected))
+    assert scene.snapshot() == drifted
+
+
+def test_a_lease_that_somebody_holds_does_not_make_the_carrier_unreachable(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, monkeypatch: pytest.MonkeyPatch
+):
+    """A process that died while it held the line; its lease runs out in a minute."""
+    monkeypatch.setattr(checking, "ADD_BUDGET_S", 0.5)
+    scene = stage(sandbox, tenant, carrier)
+    expected, _ = several(scene)
+    drifted = scene.snapshot()
+    assert checking.leases.take(scene.phone.line, "0" * 24)
+
+    told = check(scene.phone, tenant, repair=True)
+
+    assert (told["health"], told["repaired"]) == ("drift", False)
+    assert by_reason(told["reasons"]) == by_reason(as_told(scene, expected))
+    assert writes(sandbox) == []
+    assert scene.snapshot() == drifted
+
+
+@in_parallel
+def test_a_number_that_is_removed_during_its_repair_stays_removed(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    """The repair ends at once and does not wait for a line that is gone."""
+    before_us = sandbox.snapshot()
+    scene = stage(sandbox, tenant, carrier)
+    scene.edit_number(**({"voice_method": "GET"} if carrier is TWILIO else {}))
+    if carrier is not TWILIO:
+        edit(carrier.integration, **{next(iter(FIELDS[carrier.integration])): FOREIGN})(scene)
+    removed = threading.Event()
+
+    def remove(body: Any) -> Any:
+        if not removed.is_set():
+            removed.set()
+            try:
+                assert data_of(send("DELETE", f"phones/{scene.phone.pk}", tenant))["restored"] is True
+            finally:
+                connections.close_all()
+        return body
+
+    sandbox.fault("rewrite", carrier=carrier.integration, change=remove)
+    started = time.monotonic()
+
+    reply = send("POST", f"phones/{scene.phone.pk}/check", tenant, {"repair": True})
+
+    assert removed.is_set()
+    assert time.monotonic() - started < carriers.ADD_BUDGET_S / 2
+    assert reply.status_code == 404
+    assert not PhoneNumber.objects.exists() and not Line.objects.exists()
+    if carrier is TWILIO:
+        # Of a pair of fields that somebody has changed nothing is put back.
+        for name in ("voice_url", "voice_method"):
+            before_us["twilio"][OWNER["twilio"]]["numbers"][scene.phone.number][name] = scene.there[name]
+    assert sandbox.snapshot() == before_us
+
+
+# -- at the same time -------------------------------------------------------------------------------------------------
+
+
+@in_parallel
+@repeated(3)
+@pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
+def test_repairs_and_adds_at_once_make_one_application(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, good: Good, attempt: int
+):
+    scene = stage(sandbox, tenant, good)
+    second = stage(sandbox, other_tenant, good, phoneNumber=good.number)
+    scene.delete_application()
+    jitter(sandbox)
+
+    first, other, added = together(
+        lambda: check(scene.phone, tenant, repair=True),
+        lambda: check(second.phone, other_tenant, repair=True),
+        lambda: add(tenant, good.body(tenant.user, phoneNumber=good.another)),
+    )
+
+    assert added.status_code == 201, added.content
+    assert (first["repaired"], other["repaired"]) == (True, True)
+    (made,) = ours(scene)
+    assert Account.objects.get().application_id == made
+    field = "application" if good is PLIVO else "connection_id"
+    for number in (good.routed_elsewhere, good.number, good.another):
+        assert made in scene.owner.numbers[number][field]
+    sandbox.clear_faults()
+    for phone in PhoneNumber.objects.all():
+        assert check(phone, tenant if phone.user == tenant.user else other_tenant)["health"] == "ok"
+    assert_nothing_is_leased()
+
+
+@in_parallel
+@repeated(3)
+def test_two_repairs_of_one_number_at_once_both_end_well(sandbox: Sandbox, tenant: Tenant, carrier: Good, attempt: int):
+    scene = stage(sandbox, tenant, carrier)
+    with_us = scene.snapshot()
+    several(scene)
+    jitter(sandbox)
+    told = together(*[lambda: check(scene.phone, tenant, repair=True)] * 2)
+    assert [one["reasons"] for one in told] == [[], []]
+    assert scene.snapshot() == with_us
+    assert_nothing_is_leased()
+
+
+# -- check_phones -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Ran:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        return {row["phoneNumber"]: row for row in map(json.loads, self.out.splitlines())}
+
+
+def run_check_phones(*arguments: str) -> Ran:
+    out, err, status = StringIO(), StringIO(), 0
+    try:
+        call_command("check_phones", *arguments, stdout=out, stderr=err)
+    except SystemExit as stopped:
+        status = int(stopped.code or 0)
+    return Ran(status, out.getvalue(), err.getvalue().strip())
+
+
+@pytest.fixture
+def scenes(sandbox: Sandbox, tenant: Tenant) -> dict[str, Scene]:
+    """A number at each carrier."""
+    return {name: stage(sandbox, tenant, good) for name, good in CARRIERS.items()}
+
+
+@in_parallel
+def test_check_phones_finds_drift_and_repairs_it(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]):
+    well = run_check_phones()
+    assert (well.status, well.err) == (0, "ok 3")
+    assert re.fullmatch(r"(\d{11}  (twilio|plivo|telnyx) +ok\n){3}", well.out)
+    with_us = sandbox.snapshot()
+    for scene in scenes.values():
+        several(scene)
+
+    found = run_check_phones("--output", "json")
+
+    assert (found.status, found.err) == (3, "drift 3")
+    for name, scene in scenes.items():
+        row = found.rows[scene.phone.number]
+        shown = data_of(send("GET", f"phones/{scene.phone.pk}", tenant))
+        assert row == {name: shown[name] for name in SHOWN} | {
+            "phoneNumber": scene.phone.number, "integration": name, "repaired": False,
+        }  # fmt: skip
+        assert row["health"] == "drift"
+    table = run_check_phones()
+    assert table.status == 3
+    for scene in scenes.values():
+        (line,) = [line for line in table.out.splitlines() if line.startswith(scene.phone.number)]
+        assert "drift" in line and "overridden_by_trunk" in line and "wrong_http_method" in line
+    assert writes(sandbox) == []
+
+    repaired = run_check_phones("--repair", "--output", "json")
+
+    assert (repaired.status, repaired.err) == (0, "repaired 3")
+    assert {row["repaired"] for row in repaired.rows.values()} == {True}
+    assert sandbox.snapshot() == with_us
+    assert run_check_phones().status == 0
+    several(scenes["twilio"])
+    assert re.search(r"^\d+  twilio +ok +repaired$", run_check_phones("--repair").out, re.MULTILINE)
+
+
+@in_parallel
+def test_check_phones_of_one_workspace_leaves_the_others_alone(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, scenes: dict[str, Scene]
+):
+    other = stage(sandbox, other_tenant, TWILIO, phoneNumber=TWILIO.another)
+    several(other)
+    several(scenes["twilio"])
+    mine = run_check_phones("--workspace", tenant.workspace.pk, "--output", "json")
+    assert mine.status == 3
+    assert mine.rows.keys() == {scene.phone.number for scene in scenes.values()}
+    assert (
+        run_check_phones("--workspace", tenant.workspace.pk.upper(), "--output", "json").rows.keys() == mine.rows.keys()
+    )
+    theirs = run_check_phones("--workspace", other_tenant.workspace.pk, "--output", "json", "--repair")
+    assert theirs.rows.keys() == {other.phone.number}
+    assert theirs.status == 0
+    assert scenes["twilio"].there["trunk_sid"] == seeds.TWILIO_TRUNK
+
+
+@pytest.mark.parametrize("workspace", ["", "x", "0" * 23, "0" * 25, "0" * 23 + "g", " " + "0" * 24, "0" * 24 + "\n"])
+def test_check_phones_refuses_what_is_no_id_of_a_workspace(sandbox: Sandbox, scenes: dict[str, Scene], workspace: str):
+    """An empty one is a variable that was not set, and does not mean all."""
+    with pytest.raises(CommandError) as refused:
+        call_command("check_phones", f"--workspace={workspace}")
+    assert refused.value.returncode == 2
+    assert sandbox.ledger == []
+
+
+@in_parallel
+def test_check_phones_without_numbers_is_well(db: None):
+    ran = run_check_phones()
+    assert (ran.status, ran.out, ran.err) == (0, "", "no numbers")
+
+
+@in_parallel
+def test_check_phones_checks_active_numbers_only_and_each_line_once(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, scenes: dict[str, Scene]
+):
+    stage(sandbox, other_tenant, TWILIO)
+    PhoneNumber.objects.filter(integration="plivo").update(state=PhoneNumber.State.REMOVING)
+    ran = run_check_phones("--output", "json")
+    assert len(ran.out.splitlines()) == 2
+    assert {row["integration"] for row in ran.rows.values()} == {"twilio", "telnyx"}
+
+
+@in_parallel
+def test_one_line_that_fails_does_not_stop_the_others(
+    sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene], caplog: pytest.LogCaptureFixture
+):
+    Account.objects.filter(integration="twilio").update(auth_token=Secret("gAAAAA"))
+    sandbox.fault("reset", carrier="plivo", times=None)
+    several(scenes["telnyx"])
+
+    ran = run_check_phones("--output", "json", "--repair")
+
+    assert (ran.status, ran.err) == (3, "failed 1, repaired 1, unreachable 1")
+    health = {row["integration"]: row["health"] for row in ran.rows.values()}
+    assert health == {"twilio": "failed", "plivo": "unreachable", "telnyx": "ok"}
+    assert f"+{scenes['twilio'].phone.number} of Twilio {TWILIO.acc_sid} could not be checked" in caplog.text
+    assert re.search(r"^\d+  twilio  failed: see the log$", run_check_phones().out, re.MULTILINE)
+    assert_nothing_is_leased()
+
+
+@in_parallel
+def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]):
+    """A process of its own: what it prints, how it exits, and that it leaves the same in the database."""
+    env = os.environ | {
+        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "TWILIO_API_URL": sandbox.twilio_url,
+        "PLIVO_API_URL": sandbox.plivo_url,
+        "TELNYX_API_URL": sandbox.telnyx_url,
+    }
+    several(scenes["plivo"])
+    scenes["telnyx"].sell_number()
+
+    ran = run_manage("check_phones", "--repair", "--output", "json", env=env)
+
+    assert ran.returncode == 3, ran.stderr
+    rows = {row["integration"]: row for row in map(json.loads, ran.stdout.splitlines())}
+    assert {name: row["health"] for name, row in rows.items()} == {"twilio": "ok", "plivo": "ok", "telnyx": "drift"}
+    assert [row["repaired"] for _, row in sorted(rows.items())] == [True, False, False]
+    assert ran.stderr.splitlines()[-1] == "drift 1, ok 1, repaired 1"
+    assert "Traceback" not in ran.stderr
+    for name, scene in scenes.items():
+        shown = data_of(send("GET", f"phones/{scene.phone.pk}", tenant))
+        assert {field: shown[field] for field in SHOWN} == {field: rows[name][field] for field in SHOWN}
+
+
+# -- many lines -------------------------------------------------------------------------------------------------------
+
+
+def many_lines(sandbox: Sandbox, tenant: Tenant, owner: str, count: int, first: int = 0) -> None:
+    """Lines of one new Twilio account, all well, without adding each."""
+    sandbox.add_account("twilio", owner, f"token-of-{owner}")
+    account = Account.objects.create(
+        integration="twilio",
+        account_id=owner,
+        auth_token=Secret.seal(f"token-of-{owner}"),
+        token_digest=token_digest(f"token-of-{owner}"),
+    )
+    urls = carriers.urls_for(account)
+    lines = []
+    for index in range(count):
+        number = f"1646{first + index:07}"
+        resource = sandbox.add_number(
+            "twilio", owner, number,
+            voice_url=urls.answer, voice_fallback_url=urls.fallback, status_callback=urls.status,
+        )  # fmt: skip
+        lines.append(Line(account=account, number=number, carrier_id=resource["sid"], snapshot=Secret.seal("{}")))
+    Line.objects.bulk_create(lines)
+    PhoneNumber.objects.bulk_create(
+        PhoneNumber(
+            user=tenant.user, line=line, number=line.number, integration="twilio", state=PhoneNumber.State.ACTIVE
+        )
+        for line in lines
+    )
+
+
+def most_at_once(exchanges: list[Exchange]) -> int:
+    """How many were under way at the same moment."""
+    changes = [(one.started, 1) for one in exchanges] + [(one.ended or one.started, -1) for one in exchanges]
+    count = most = 0
+    for _, change in sorted(changes):
+        count += change
+        most = max(most, count)
+    return most
+
+
+@pytest.fixture
+def concurrency_limit(sandbox: Sandbox) -> Iterator[Callable[[int], None]]:
+    yield lambda count: setattr(sandbox, "concurrency_limit", count)
+    sandbox.concurrency_limit = None
+
+
+@in_parallel
+def test_a_few_lines_of_an_account_are_checked_at_a_time(
+    sandbox: Sandbox, tenant: Tenant, concurrency_limit: Callable[[int], None]
+):
+    """A check makes its two reads at once. The carrier refuses more than it is meant to get, and is never asked for it."""
+    most = checking.PER_ACCOUNT * REQUESTS_OF_A_CHECK["twilio"]
+    owners = ["AC" + digit * 32 for digit in "67"]
+    for index, owner in enumerate(owners):
+        many_lines(sandbox, tenant, owner, 40, first=1000 * index)
+    concurrency_limit(most)
+    sandbox.delay_s = 0.05
+
+    ran = run_check_phones()
+
+    assert (ran.status, ran.err) == (0, "ok 80")
+    for owner in owners:
+        of_account = [one for one in sandbox.ledger if one.account == owner]
+        assert len(of_account) == 80
+        assert {one.status for one in of_account} == {200}
+        assert checking.PER_ACCOUNT < most_at_once(of_account) <= most
+    assert most_at_once(sandbox.ledger) > most, "one account waited for the other"
+
+
+# Checks the lines of each account, and prints how many are well and how much memory it took at most.
+MEASURE = """
+import os, sys, tracemalloc
+os.environ["DJANGO_SETTINGS_MODULE"] = "workspace.settings"
+import django; django.setup()
+from phones.models import Line
+from phones.services.checking import check_lines
+for owner in sys.argv[1:]:
+    lines = Line.objects.filter(account__account_id=owner).order_by("pk")
+    for _ in check_lines(lines[:40]): pass
+    tracemalloc.start()
+    print(sum(check is not None and check.health == "ok" for line, check in check_lines(lines)))
+    print(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+"""
+
+
+@in_parallel
+def test_the_memory_of_a_check_of_all_does_not_grow_with_their_number(sandbox: Sandbox, tenant: Tenant):
+    owners = {400: "AC" + "8" * 32, 2000: "AC" + "9" * 32}
+    for count, owner in owners.items():
+        many_lines(sandbox, tenant, owner, count, first=10_000 * count)
+    env = os.environ | {
+        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "TWILIO_API_URL": sandbox.twilio_url,
+    }
+
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURE, *owners.values()], cwd=PROJECT, env=env, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    few, few_bytes, many, many_bytes = map(int, ran.stdout.split())
+    assert (few, many) == (400, 2000)
+    assert many_bytes < 1.3 * few_bytes

@@ -1,0 +1,470 @@
+"""The numbers of a carrier account to pick from, and the credentials that are sent along or changed."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from integrations import base
+from integrations.sandbox import Sandbox, resources
+from integrations.sandbox import state as seeds
+from phones.models import Account, Line, PhoneNumber
+from tests.carrier_contract import violations
+from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from tests.test_faults import rows
+from tests.test_limits import DAY_S, assert_throttled
+from tests.test_numbers_api import check, data_of, reasons, send
+from tests.test_secrets import database_bytes
+from users.models import LimitCounter
+from workspace.rates import Rate
+
+pytestmark = pytest.mark.django_db
+
+PATH = "available-phones"
+OWNER = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
+OTHER = {
+    "twilio": (seeds.TWILIO_OTHER_SID, seeds.TWILIO_OTHER_TOKEN),
+    "plivo": (seeds.PLIVO_OTHER_ID, seeds.PLIVO_OTHER_TOKEN),
+    "telnyx": ("", seeds.TELNYX_OTHER_KEY),
+}
+SUSPENDED = {
+    "twilio": (seeds.TWILIO_SUSPENDED_SID, seeds.TWILIO_SUSPENDED_TOKEN),
+    "plivo": (seeds.PLIVO_SUSPENDED_ID, seeds.PLIVO_SUSPENDED_TOKEN),
+    "telnyx": ("", seeds.TELNYX_SUSPENDED_KEY),
+}
+# An account with many numbers.
+LARGE = {
+    "twilio": ("AC" + "7b" * 16, "AC" + "7b" * 16),
+    "plivo": ("MALARGE0000000000001", "MALARGE0000000000001"),
+    "telnyx": ("telnyx-large", ""),
+}
+LARGE_SECRET = "KEY_of_the_large_account"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
+    settings.WHITENOISE_USE_FINDERS = False  # else each Client looks for every static file
+    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
+
+
+@pytest.fixture
+def limit(settings: Any) -> Callable[[int], None]:
+    """Sets how many refused credentials a workspace may send."""
+
+    def set_limit(count: int) -> None:
+        settings.LIMITS = dict.fromkeys(settings.LIMITS) | {"refused_credentials": Rate(count, DAY_S)}
+
+    return set_limit
+
+
+def body(good: Good, **changes: Any) -> dict[str, Any]:
+    """A field changed to None is left out."""
+    fields = {
+        "integration": good.integration,
+        "authToken": good.auth_token,
+        "accSId": good.acc_sid or None,
+        **changes,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def page(tenant: Tenant, fields: dict[str, Any]) -> dict[str, Any]:
+    data = data_of(send("POST", PATH, tenant, fields))
+    assert list(data) == ["items", "nextCursor"]
+    return data
+
+
+def pages(tenant: Tenant, fields: dict[str, Any], most: int = 40) -> list[list[dict[str, Any]]]:
+    found = [page(tenant, fields)]
+    while found[-1]["nextCursor"]:
+        assert len(found) < most, "a list without end"
+        found.append(page(tenant, fields | {"cursor": found[-1]["nextCursor"]}))
+    return [one["items"] for one in found]
+
+
+def listed(tenant: Tenant, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """All numbers of the account, each once."""
+    items = [one for items in pages(tenant, fields) for one in items]
+    numbers = {one.pop("phoneNumber"): one for one in items}
+    assert len(numbers) == len(items), "a number is listed twice"
+    return numbers
+
+
+def refusal(reply: Any) -> tuple[int, str, str | None]:
+    data = reply.json()["data"]
+    assert list(reply.json()) == ["message", "status", "code", "errorMessage", "data"]
+    return reply.status_code, data["error"], data["field"]
+
+
+def numbers_of(sandbox: Sandbox, good: Good) -> dict[str, Any]:
+    return sandbox.state.account(good.integration, OWNER[good.integration]).numbers
+
+
+def assert_only_read(sandbox: Sandbox) -> None:
+    assert {one.method for one in sandbox.ledger} <= {"GET"}
+    assert [problem for one in sandbox.ledger for problem in violations(one)] == []
+
+
+# -- the list ---------------------------------------------------------------------------------------------------------
+
+ITEM = {"voice": True, "active": True, "route": "none", "added": False}
+# Of the seeds: what is not as usual.
+UNUSUAL = {
+    "twilio": {
+        "12125550001": {"route": "elsewhere"},
+        "12125550002": {"route": "elsewhere"},
+        "12125550003": {"route": "elsewhere"},
+        "12125550004": {"voice": False},
+        "12125550006": {"route": "elsewhere"},
+    },
+    "plivo": {
+        "14155550001": {"route": "elsewhere"},
+        "14155550002": {"route": "elsewhere"},
+        "14155550003": {"voice": False},
+        "14155550004": {"active": False},
+    },
+    "telnyx": {
+        "13125550001": {"route": "elsewhere"},
+        "13125550002": {"route": "elsewhere"},
+        "13125550003": {"route": "elsewhere"},
+        "13125550004": {"active": False},
+    },
+}
+
+
+def test_every_kind_of_number_is_shown_as_it_is(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    expected = {number: ITEM | UNUSUAL[carrier.integration].get(number, {}) for number in numbers_of(sandbox, carrier)}
+    assert listed(tenant, body(carrier)) == expected
+    assert_only_read(sandbox)
+
+
+def test_nothing_is_stored_and_nothing_written(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    there = sandbox.snapshot()
+    owner = sandbox.state.account(carrier.integration, OWNER[carrier.integration])
+    secret = owner.secret = "canary-0a58f2c4d3b1"
+    if carrier is TELNYX:
+        sandbox.state.ids_by_key[secret] = owner.id
+    assert listed(tenant, body(carrier, authToken=secret))
+    send("POST", PATH, tenant, body(carrier, authToken="wrong-" + secret))
+    assert not Account.objects.exists() and not Line.objects.exists() and not PhoneNumber.objects.exists()
+    assert secret not in database_bytes()
+    assert sandbox.snapshot() == there
+    assert_only_read(sandbox)
+
+
+def test_a_number_of_ours_is_told_as_added_to_its_workspace_only(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
+):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    assert add(other_tenant, carrier.body(other_tenant.user, phoneNumber=carrier.another)).status_code == 201
+    sandbox.clear_ledger()
+
+    mine, theirs = listed(tenant, body(carrier)), listed(other_tenant, body(carrier))
+
+    ours = ITEM | {"route": "ours"}
+    assert (mine[carrier.number], mine[carrier.another]) == (ours | {"added": True}, ours)
+    assert (theirs[carrier.number], theirs[carrier.another]) == (ours, ours | {"added": True})
+    assert [one for one in mine.values() if one["added"]] == [mine[carrier.number]]
+    assert_only_read(sandbox)
+
+
+@pytest.mark.parametrize("state", [state for state in PhoneNumber.State if state != "active"])
+def test_only_an_active_number_is_added(sandbox: Sandbox, tenant: Tenant, state: str):
+    assert add(tenant, TWILIO.body(tenant.user)).status_code == 201
+    PhoneNumber.objects.update(state=state)
+    assert listed(tenant, body(TWILIO))[TWILIO.number]["added"] is False
+
+
+def test_a_number_that_drifted_away_is_told_as_routed_elsewhere(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    edited = {
+        "twilio": {"trunk_sid": seeds.TWILIO_TRUNK},
+        "plivo": {"application": resources.plivo_application_uri(seeds.PLIVO_ID, seeds.PLIVO_TRUNK)},
+        "telnyx": {"connection_id": seeds.TELNYX_SIP_CONNECTION},
+    }
+    numbers_of(sandbox, carrier)[carrier.number].update(edited[carrier.integration])
+    assert listed(tenant, body(carrier))[carrier.number] == ITEM | {"route": "elsewhere", "added": True}
+
+
+def test_a_number_on_a_customers_own_application_that_points_at_us_is_ours(sandbox: Sandbox, tenant: Tenant):
+    named = {"accSId": seeds.TELNYX_CUSTOMER_APP}
+    assert listed(tenant, body(TELNYX, **named))[TELNYX.routed_elsewhere]["route"] == "elsewhere"
+    assert add(tenant, TELNYX.body(tenant.user, **named)).status_code == 201
+    for fields in (body(TELNYX, **named), body(TELNYX)):
+        numbers = listed(tenant, fields)
+        assert numbers[TELNYX.number] == ITEM | {"route": "ours", "added": True}
+        assert numbers["13125550002"]["route"] == "elsewhere"
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 100, 250])
+def test_every_number_is_on_one_of_the_pages_once(sandbox: Sandbox, tenant: Tenant, carrier: Good, count: int):
+    owner, acc_sid = LARGE[carrier.integration]
+    sandbox.add_account(carrier.integration, owner, LARGE_SECRET)
+    numbers = [f"1617{index:07}" for index in range(count)]
+    for number in numbers:
+        sandbox.add_number(carrier.integration, owner, number)
+    fields = body(carrier, authToken=LARGE_SECRET, accSId=acc_sid or None)
+
+    found = pages(tenant, fields)
+
+    assert [one["phoneNumber"] for items in found for one in items] == numbers
+    assert all({**one, "phoneNumber": ""} == ITEM | {"phoneNumber": ""} for items in found for one in items)
+    assert len([items for items in found if items]) == -(-count // (20 if carrier is PLIVO else 100))
+    assert_only_read(sandbox)
+
+
+def test_another_account_has_other_numbers(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    acc_sid, token = OTHER[carrier.integration]
+    assert listed(tenant, body(carrier, authToken=token, accSId=acc_sid or None)).keys() == {carrier.not_owned}
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_wrong_credentials_are_refused_and_counted(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good, limit: Callable[[int], None]
+):
+    limit(3)
+    for number in range(3):
+        changes = {"authToken": f"guess-{number}"}
+        if carrier.acc_sid:  # the limit of the workspace, as each guess is of another account
+            changes["accSId"] = {"twilio": f"AC{number:032}", "plivo": f"MA{number:018}"}[carrier.integration]
+        reply = send("POST", PATH, tenant, body(carrier, **changes))
+        assert refusal(reply) == (400, "invalid_credentials", "authToken")
+        assert f"guess-{number}" not in reply.content.decode()
+    sandbox.clear_ledger()
+    assert_throttled(send("POST", PATH, tenant, body(carrier)))
+    assert_throttled(add(tenant, carrier.body(tenant.user)))
+    assert sandbox.ledger == []
+    assert page(other_tenant, body(carrier))["items"], "nobody else is stopped"
+    assert not LimitCounter.objects.filter(held__gt=0).exists()
+
+
+def test_guesses_are_counted_together_wherever_they_are_made(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
+):
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    phone = PhoneNumber.objects.get()
+    limit(3)
+    wrong = {"authToken": "guess"}
+    assert send("POST", PATH, tenant, body(carrier, **wrong)).status_code == 400
+    assert add(tenant, carrier.body(tenant.user, phoneNumber=carrier.another, **wrong)).status_code == 400
+    assert send("PATCH", f"phones/{phone.pk}", tenant, wrong).status_code == 400
+    sandbox.clear_ledger()
+    assert_throttled(send("POST", PATH, tenant, body(carrier, **wrong)))
+    assert_throttled(send("PATCH", f"phones/{phone.pk}", tenant, wrong))
+    assert sandbox.ledger == []
+    assert page(tenant, body(carrier))["items"], "credentials that are known to be good are no guess"
+
+
+def test_a_carrier_that_is_down_is_no_guess(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
+):
+    limit(2)
+    for kind, options in (("status", {"status": 503}), ("reset", {}), ("html", {}), ("status", {"status": 429})):
+        sandbox.clear_faults()
+        sandbox.fault(kind, carrier=carrier.integration, times=None, **options)
+        assert refusal(send("POST", PATH, tenant, body(carrier))) == (500, "carrier_unavailable", None)
+    sandbox.clear_faults()
+    assert page(tenant, body(carrier))["items"]
+    sandbox.fault("reset", carrier=carrier.integration)
+    assert page(tenant, body(carrier))["items"], "one silence is asked again"
+
+
+def test_a_suspended_account_is_refused(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    acc_sid, token = SUSPENDED[carrier.integration]
+    reply = send("POST", PATH, tenant, body(carrier, authToken=token, accSId=acc_sid or None))
+    assert refusal(reply) == (400, "invalid_credentials", "authToken")
+
+
+def test_a_closed_account_is_refused(sandbox: Sandbox, tenant: Tenant):
+    fields = body(TWILIO, authToken=seeds.TWILIO_CLOSED_TOKEN, accSId=seeds.TWILIO_CLOSED_SID)
+    assert refusal(send("POST", PATH, tenant, fields)) == (400, "invalid_credentials", "authToken")
+
+
+BAD_FIELDS: list[tuple[str, list[Any]]] = [
+    ("integration", [None, "", "vonage", "Twilio", 1, []]),
+    ("authToken", [None, "", "a b", "é", "a" * 513, 1, {"a": 1}]),
+    ("accSId", ["", "a" * 65, "a/b", "é", 1]),
+    ("cursor", ["", "x", "x" * 1000, "é", 1, [], "MA", "AAAA", "{", base64.b64encode(b"-1").decode()]),
+]
+
+
+@pytest.mark.parametrize(("field", "values"), BAD_FIELDS, ids=[field for field, _ in BAD_FIELDS])
+def test_a_bad_field_is_named_and_nobody_is_asked(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, field: str, values: list[Any]
+):
+    for value in values:
+        reply = send("POST", PATH, tenant, body(carrier, **{field: value}))
+        assert refusal(reply) == (400, "invalid_field", field), value
+    assert sandbox.ledger == []
+
+
+def test_the_account_is_asked_for_where_it_is_needed(sandbox: Sandbox, tenant: Tenant):
+    for good in (TWILIO, PLIVO):
+        assert refusal(send("POST", PATH, tenant, body(good, accSId=None))) == (400, "invalid_field", "accSId")
+    assert sandbox.ledger == []
+    assert listed(tenant, body(TELNYX)) == listed(tenant, body(TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP))
+
+
+def test_the_cursor_of_another_carrier_does_no_harm(sandbox: Sandbox, tenant: Tenant):
+    cursors = {}
+    for name, good in CARRIERS.items():
+        owner, acc_sid = LARGE[name]
+        sandbox.add_account(name, owner, LARGE_SECRET + name)
+        for index in range(101):
+            sandbox.add_number(name, owner, f"1617{index:07}")
+        fields = body(good, authToken=LARGE_SECRET + name, accSId=acc_sid or None)
+        cursors[name] = fields, page(tenant, fields)["nextCursor"]
+    for name, (fields, _) in cursors.items():
+        for other, (_, cursor) in cursors.items():
+            reply = send("POST", PATH, tenant, fields | {"cursor": cursor})
+            assert cursor
+            if reply.status_code != 200:
+                assert refusal(reply) == (400, "invalid_field", "cursor"), (name, other)
+            assert name != other or reply.status_code == 200
+    assert_only_read(sandbox)
+
+
+def test_who_has_no_token_gets_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    nobody = Tenant(tenant.workspace, tenant.user, "wrong")
+    assert refusal(send("POST", PATH, nobody, body(carrier))) == (401, "not_authenticated", None)
+    assert send("GET", PATH, tenant).status_code == 405
+    assert sandbox.ledger == []
+
+
+# -- a new auth token -------------------------------------------------------------------------------------------------
+
+
+def rotate(sandbox: Sandbox, good: Good, secret: str) -> None:
+    """The customer makes a new auth token in the carrier's console; the old one is worth nothing."""
+    owner = sandbox.state.account(good.integration, OWNER[good.integration])
+    if good is TELNYX:
+        sandbox.state.ids_by_key[secret] = sandbox.state.ids_by_key.pop(owner.secret)
+    owner.secret = secret
+
+
+@pytest.fixture
+def phone(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> PhoneNumber:
+    assert add(tenant, carrier.body(tenant.user)).status_code == 201
+    sandbox.clear_ledger()
+    return PhoneNumber.objects.get()
+
+
+def change(phone: PhoneNumber, tenant: Tenant, **fields: Any) -> Any:
+    return send("PATCH", f"phones/{phone.pk}", tenant, fields)
+
+
+def test_a_wrong_new_token_changes_nothing_and_counts(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
+):
+    limit(2)
+    rows_before, there = rows(), sandbox.snapshot()
+    for number in range(2):
+        reply = change(phone, tenant, authToken=f"guess-{number}", label="new", inbound={"action": "reject"})
+        assert refusal(reply) == (400, "invalid_credentials", "authToken")
+    assert rows() == rows_before
+    sandbox.clear_ledger()
+    assert_throttled(change(phone, tenant, authToken="guess-3"))
+    assert_throttled(add(tenant, carrier.body(tenant.user, phoneNumber=carrier.another, authToken="guess-4")))
+    assert sandbox.ledger == []
+    assert sandbox.snapshot() == there
+    assert rows() == rows_before
+    assert data_of(change(phone, tenant, authToken=carrier.auth_token, label="as before"))["label"] == "as before"
+    assert not LimitCounter.objects.filter(held__gt=0).exists()
+
+
+def test_a_new_token_that_cannot_be_proved_changes_nothing(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
+):
+    limit(1)
+    rows_before = rows()
+    sandbox.fault("status", status=503, carrier=carrier.integration, times=None)
+    for _ in range(3):
+        assert refusal(change(phone, tenant, authToken="the-new-one", label="new")) == (
+            500,
+            "carrier_unavailable",
+            None,
+        )
+    assert rows() == rows_before
+
+
+def test_the_token_of_a_suspended_account_is_refused(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good
+):
+    rows_before = rows()
+    rotate(sandbox, carrier, "the-new-one")
+    sandbox.state.account(carrier.integration, OWNER[carrier.integration]).status = "suspended"
+    assert refusal(change(phone, tenant, authToken="the-new-one")) == (400, "invalid_credentials", "authToken")
+    assert rows() == rows_before
+
+
+def test_a_right_new_token_is_that_of_every_number_of_the_account(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, other_tenant: Tenant, carrier: Good
+):
+    assert add(other_tenant, carrier.body(other_tenant.user, phoneNumber=carrier.another)).status_code == 201
+    theirs = PhoneNumber.objects.get(user=other_tenant.user)
+    there = sandbox.snapshot()
+    rotate(sandbox, carrier, "the-new-one")
+    for one, whose in ((phone, tenant), (theirs, other_tenant)):
+        assert reasons(check(one, whose)) == {"credentials_refused"}
+    sandbox.clear_ledger()
+
+    shown = data_of(change(phone, tenant, authToken="the-new-one", label="Front desk"))
+
+    assert shown["label"] == "Front desk"
+    assert "the-new-one" not in json.dumps(shown)
+    assert_only_read(sandbox)
+    account = Account.objects.get()
+    assert account.auth_token.open() == "the-new-one"
+    assert account.previous_auth_token.open() == carrier.auth_token
+    assert account.rotated_at is not None
+    for one, whose in ((phone, tenant), (theirs, other_tenant)):
+        assert check(one, whose)["health"] == "ok"
+    rotated_at = account.rotated_at
+    assert change(phone, tenant, authToken="the-new-one").status_code == 200
+    assert Account.objects.get().rotated_at == rotated_at, "the same token again is no rotation"
+    assert Account.objects.get().previous_auth_token.open() == carrier.auth_token
+    assert sandbox.snapshot() == there
+
+
+def test_the_token_of_another_account_is_refused(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good):
+    """It is good, but not here."""
+    rows_before = rows()
+    status, error, field = refusal(change(phone, tenant, authToken=OTHER[carrier.integration][1]))
+    expected = ("number_not_owned", "phoneNumber") if carrier is TELNYX else ("invalid_credentials", "authToken")
+    assert (status, error, field) == (400, *expected)
+    assert rows() == rows_before
+
+
+def test_the_key_of_a_telnyx_account_that_has_the_number_now_is_refused(
+    sandbox: Sandbox, tenant: Tenant, limit: Callable[[int], None]
+):
+    """The number was sold, and our other numbers stay where they are: the application tells the accounts apart."""
+    for number in (TELNYX.number, TELNYX.another):
+        assert add(tenant, TELNYX.body(tenant.user, phoneNumber=number)).status_code == 201
+    sold = PhoneNumber.objects.get(number=TELNYX.number)
+    del numbers_of(sandbox, TELNYX)[TELNYX.number]
+    sandbox.add_number("telnyx", seeds.TELNYX_OTHER_ACCOUNT, TELNYX.number)
+    rows_before = rows()
+    limit(1)
+    reply = change(sold, tenant, authToken=seeds.TELNYX_OTHER_KEY)
+    assert refusal(reply) == (400, "invalid_credentials", "authToken")
+    assert rows() == rows_before
+    assert_throttled(change(sold, tenant, authToken=seeds.TELNYX_OTHER_KEY))
+
+
+def test_a_new_token_is_taken_although_our_application_is_gone(sandbox: Sandbox, tenant: Tenant):
+    """Plivo's tokens belong to the account that is named beside them, whatever became of the application."""
+    assert add(tenant, PLIVO.body(tenant.user)).status_code == 201
+    phone, account = PhoneNumber.objects.get(), Account.objects.get()
+    del sandbox.state.account("plivo", seeds.PLIVO_ID).applications[account.application_id]
+    numbers_of(sandbox, PLIVO)[PLIVO.number]["application"] = None
+    rotate(sandbox, PLIVO, "the-new-one")
+    assert reasons(check(phone, tenant)) == {"credentials_refused"}
+    assert change(phone, tenant, authToken="the-new-one").status_code == 200
+    assert reasons(check(phone, tenant)) == {"application_missing"}
+    assert check(phone, tenant, repair=True)["repaired"] is True
