@@ -55,10 +55,6 @@ def on_starting(server):
 
 
 def post_fork(server, worker):
-    """Make a worker safe for its threads, before it has any."""
-    from bson import ObjectId
-
-    ObjectId()  # pymongo's first id after a fork is not safe from other threads: two workers could make the same ones
     gc.disable()
     threading.Thread(target=collect_garbage, name="garbage", daemon=True).start()
 

@@ -49,29 +49,28 @@ def main() -> None:
 
 
 def compare(directory: Path) -> list[Line]:
-    few, many = (Side(directory, count) for count in (FEW, MANY))
+    few, many = sides = [Side(directory, count) for count in (FEW, MANY)]
     try:
-        names: list[str] = few.result()
-        many.result()
+        names, _ = [side.result() for side in sides]
         spent: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
         for round_number in range(ROUNDS):
             for name in names:
-                sides = (few, many) if round_number % 2 else (many, few)
-                took = {side: side.ask(name)["cpu_s"] for side in sides}
+                took = {side: side.ask("time", name) for side in (sides if round_number % 2 else sides[::-1])}
                 spent[name].append((took[few], took[many]))
-        lines, scans = [], set()
-        for name, runs in spent.items():
-            few_s, many_s = (statistics.median(one) for one in zip(*runs, strict=True))
-            told = many.ask(name)
-            print(
-                f"{name}: {many_s * 1000:.1f} ms of CPU among {MANY:,} calls, {few_s * 1000:.1f} ms among {FEW:,};"
-                f" {told['rows']} calls, {told['queries']} queries"
-            )
-            lines.append(Line(f"{name}: among {MANY:,} calls / among {FEW:,}", many_s / few_s, GOAL))
-            scans |= {f"{name}: {scan}" for side in (few, many) for scan in side.ask(name)["scans"]}
+        plans = {name: [side.ask("plans", name) for side in sides] for name in names}
     finally:
-        few.end()
-        many.end()
+        for side in sides:
+            side.end()
+    lines, scans = [], set()
+    for name, runs in spent.items():
+        few_s, many_s = (statistics.median(one) for one in zip(*runs, strict=True))
+        told = plans[name][-1]
+        print(
+            f"{name}: {many_s * 1000:.1f} ms of CPU among {MANY:,} calls, {few_s * 1000:.1f} ms among {FEW:,};"
+            f" {told['calls']} calls by {told['queries']} queries"
+        )
+        lines.append(Line(f"{name}: among {MANY:,} calls / among {FEW:,}", many_s / few_s, GOAL))
+        scans |= {f"{name}: {scan}" for plan in plans[name] for scan in plan["scans"]}
     for scan in sorted(scans):
         print(scan)
     return [*lines, Line("plans that go through all calls", len(scans), 0, exact=True)]
@@ -97,9 +96,10 @@ class Side:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def ask(self, name: str) -> Any:
+    def ask(self, what: str, name: str) -> Any:
+        """What is wanted of the request of this name: the CPU seconds that it took, or its plans."""
         assert self.process.stdin
-        self.process.stdin.write(name + "\n")
+        self.process.stdin.write(f"{what} {name}\n")
         self.process.stdin.flush()
         return self.result()
 
@@ -129,12 +129,17 @@ def serve(count: int) -> None:
     token, numbers = make_lines()
     connections.close_all()
     fill(count)
-    requests = requests_to_measure(numbers)
+    requests = requests_to_measure(application, token, numbers)
+    answers = {
+        "time": lambda path: get(application, path, token)[0],
+        "plans": lambda path: plans(application, path, token),
+    }
     for path in requests.values():
-        run(application, path, token)
+        get(application, path, token)
     print(json.dumps(list(requests)), flush=True)
-    for name in sys.stdin:
-        print(json.dumps(run(application, requests[name.strip()], token)), flush=True)
+    for line in sys.stdin:
+        what, _, name = line.strip().partition(" ")
+        print(json.dumps(answers[what](requests[name])), flush=True)
 
 
 def make_lines() -> tuple[str, dict[str, str]]:
@@ -215,16 +220,15 @@ def calls(count: int, lines: list[tuple[str, str, str]]) -> Iterator[tuple[Any, 
         )  # fmt: skip
 
 
-def requests_to_measure(numbers: dict[str, str]) -> dict[str, str]:
+def requests_to_measure(application: Any, token: str, numbers: dict[str, str]) -> dict[str, str]:
     """Name and path of each request."""
-    from phones.services.call_log import Position
-
     phone, number = next(iter(numbers.items()))
     middle = datetime.now(UTC) - SPAN / 2
     day = {"after": (middle - timedelta(days=1)).isoformat(), "before": middle.isoformat()}
-    queries = {
+    back = get(application, f"/api/call/calls?{urlencode({'before': day['before'], 'limit': 1})}", token)[1]
+    queries: dict[str, dict[str, str]] = {
         "newest": {},
-        "next page, 45 days back": {"cursor": str(Position(middle, "f" * 24))},
+        "next page, 45 days back": {"cursor": json.loads(back)["data"]["nextCursor"]},
         "status": {"status": "busy"},
         "direction": {"direction": "outbound"},
         "number": {"phoneNumber": number},
@@ -235,8 +239,8 @@ def requests_to_measure(numbers: dict[str, str]) -> dict[str, str]:
     return paths | {"one number's": f"/api/call/phones/{phone}/calls"}
 
 
-def run(application: Any, target: str, token: str) -> dict[str, Any]:
-    """Make a request. Returns its CPU seconds, how many calls it gave with how many queries, and scans in its plans."""
+def plans(application: Any, target: str, token: str) -> dict[str, Any]:
+    """How many calls a request gives by how many queries, and the scans in their plans."""
     from django.db import connection
 
     statements: list[tuple[str, Any]] = []
@@ -245,17 +249,15 @@ def run(application: Any, target: str, token: str) -> dict[str, Any]:
         statements.append((sql, params))
         return execute(sql, params, many, context)
 
-    cpu_s, body = get(application, target, token)
     with connection.execute_wrapper(note):
-        get(application, target, token)
+        _, body = get(application, target, token)
     scans = set()
     with connection.cursor() as cursor:
         for sql, params in statements:
             if sql.startswith("SELECT"):
                 cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
                 scans |= {row[3] for row in cursor.fetchall() if SCAN.match(row[3])}
-    rows = len(json.loads(body)["data"]["items"])
-    return {"cpu_s": cpu_s, "rows": rows, "queries": len(statements), "scans": sorted(scans)}
+    return {"calls": len(json.loads(body)["data"]["items"]), "queries": len(statements), "scans": sorted(scans)}
 
 
 def get(application: Any, target: str, token: str) -> tuple[float, bytes]:

@@ -1,6 +1,7 @@
 """Model fields that every app shares, the same on each database engine."""
 
 import datetime
+import os
 import re
 from typing import Any
 
@@ -9,6 +10,10 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from workspace.secrets import Secret
+
+# A forked process draws its own part of the ids before it has threads: two that draw it at once may get the parent's,
+# and two workers then make the same ids (pymongo 4.20, bson/objectid.py, `_random`).
+os.register_at_fork(after_in_child=ObjectId)
 
 OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 

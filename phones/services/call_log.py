@@ -47,20 +47,30 @@ def newest_calls(
         after, before: bounds of the start of a call; `after` is within them, `before` is not.
         position: where the page before this one ended.
     """
-    calls = newest_first(calls.select_related("line", "account"), "started_at", position)
-    if after:
-        calls = calls.filter(started_at__gte=after)
-    if before:
-        calls = calls.filter(started_at__lt=before)
-    latest = [timezone.now(), *filter(None, [before, position.time if position else None])]
-    page, following = cut(look_back(calls, min(latest), limit + 1), "started_at", limit)
+    calls = newest_first(calls.select_related("line", "account"), "started_at", None)
+    if position and (before is None or position.time < before):
+        first, upper = newest_first(calls, "started_at", position), position.time
+    elif before:
+        first, upper = calls.filter(started_at__lt=before), before
+    else:
+        first, upper = calls, timezone.now()
+    page, following = cut(look_back(calls, first, min(upper, timezone.now()), after, limit + 1), "started_at", limit)
     prefetch_related_objects(page, "recordings")
     return page, following
 
 
-def look_back(calls: QuerySet[Call], upper: datetime, wanted: int) -> list[Call]:
-    for period in LOOK_BACK:
-        page = list(calls.filter(started_at__gte=upper - period)[:wanted])
+def look_back(
+    calls: QuerySet[Call], part: QuerySet[Call], upper: datetime, after: datetime | None, wanted: int
+) -> list[Call]:
+    """The newest calls of `part` since `after`, read period by period: each period once, with one bound at each end."""
+    page: list[Call] = []
+    for lower in (upper - period for period in LOOK_BACK):
+        if after and lower <= after:
+            break
+        page += part.filter(started_at__gte=lower)[: wanted - len(page)]
         if len(page) == wanted:
             return page
-    return list(calls[:wanted])
+        part = calls.filter(started_at__lt=lower)
+    if after:
+        part = part.filter(started_at__gte=after)
+    return page + list(part[: wanted - len(page)])
