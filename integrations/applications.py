@@ -34,7 +34,7 @@ class ApplicationProvider(Provider):
         except RequestFailed as failure:
             self.cannot_read(failure)
 
-    def make_application(self, urls: Urls, profile_id: str) -> Application:
+    def make_application(self, urls: Urls, profile_id: str | None) -> Application:
         """Make an application with our name. After an unknown outcome it is looked for by name, never made twice."""
         try:
             return self._create_application(urls, profile_id)
@@ -120,11 +120,21 @@ class ApplicationProvider(Provider):
         try:
             self._link(number_id, application_id)
         except Refused as failure:
-            if not application_id or failure.status in (401, 403):
+            if not application_id or failure.status in (401, 403) or self._is_there(application_id):
                 raise self.setup_failed(failure.detail) from None
             self.link(number_id, "")
         except Unanswered:
             pass  # read back by restore()
+
+    def _is_there(self, id: str) -> bool:
+        try:
+            return self._exists(id)
+        except RequestFailed as failure:
+            self.cannot_read(failure)
+
+    @abstractmethod
+    def _exists(self, id: str) -> bool:
+        """Whether what a number was linked to is known to be there still. Raises RequestFailed."""
 
     @abstractmethod
     def _link(self, number_id: str, application_id: str) -> None:
@@ -147,7 +157,7 @@ class ApplicationProvider(Provider):
         """Look for the application with our name. Raises RequestFailed."""
 
     @abstractmethod
-    def _create_application(self, urls: Urls, profile_id: str) -> Application:
+    def _create_application(self, urls: Urls, profile_id: str | None) -> Application:
         """Make an application with our name, in one attempt. Raises RequestFailed, or what else failed."""
 
     @abstractmethod

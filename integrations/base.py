@@ -79,15 +79,15 @@ class CarrierNumber:
     """A number that the account owns and that can take calls.
 
     `id` is the carrier's id of it; `settings` what restore() needs to know; `application` the one that was asked for,
-    if there is one; `profile_id` an outbound voice profile for an application yet to be made; `public_key` the
-    account's webhook key, if it was asked for and could be had.
+    if there is one; `profile_id` an outbound voice profile for an application yet to be made: empty if there is none,
+    None if it was not asked for; `public_key` the account's webhook key, if it was asked for and could be had.
     """
 
     id: str
     settings: Settings
     route: Route
     application: Application | None = None
-    profile_id: str = ""
+    profile_id: str | None = None
     public_key: str = field(default="", repr=False)
 
 

@@ -206,7 +206,7 @@ class Plivo(ApplicationProvider):
             "fallback_answer_url": urls.fallback, "fallback_method": "POST",
         }  # fmt: skip
 
-    def _create_application(self, urls: Urls, profile_id: str) -> Application:
+    def _create_application(self, urls: Urls, profile_id: str | None) -> Application:
         name, settings = self.site.application_name, self.wanted(urls)
         return self._request(
             "POST", ("Application",), {"app_name": name, **settings},
@@ -260,6 +260,9 @@ class Plivo(ApplicationProvider):
     def _is_application(self, id: str) -> bool:
         """A Zentrunk trunk stands in the same field of a number."""
         return self._application(id) is not None
+
+    def _exists(self, id: str) -> bool:
+        return self._application(id) is not None  # of a trunk it cannot be told
 
     def _application(self, application_id: str) -> Application | None:
         return self._request("GET", ("Application", application_id), parse=application_of, missing=404)

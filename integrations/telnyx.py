@@ -84,7 +84,7 @@ class Telnyx(ApplicationProvider):
             settings,
             self.route_of(settings, application),
             application,
-            profile_id=read.get("profile_id", ""),
+            profile_id=read.get("profile_id"),
             public_key=read.get("public_key", ""),
         )
 
@@ -196,7 +196,9 @@ class Telnyx(ApplicationProvider):
             "status_callback": urls.status, "status_callback_method": "post",
         }  # fmt: skip
 
-    def _create_application(self, urls: Urls, profile_id: str) -> Application:
+    def _create_application(self, urls: Urls, profile_id: str | None) -> Application:
+        if profile_id is None:
+            profile_id = self.ask(self._profile_id)
         profile_id = profile_id or self._make_profile()
         fields = write_fields(self.wanted(urls), self.site.application_name, profile_id)
         return self.ask(
@@ -280,14 +282,19 @@ class Telnyx(ApplicationProvider):
         return LinkedNumber(number["status"] == "active", number["settings"]["application_id"])
 
     def _is_application(self, id: str) -> bool:
-        """OpenAPI document: Connection, record_type."""
+        return self._kind(id).endswith("_application")
+
+    def _exists(self, id: str) -> bool:
+        return bool(self._kind(id))
+
+    def _kind(self, id: str) -> str:
+        """OpenAPI document: Connection, record_type. Empty if there is none."""
         try:
-            kind = self.ask(lambda timeouts: identifier(self._connection(timeouts, id).record_type))
+            return self.ask(lambda timeouts: identifier(self._connection(timeouts, id).record_type))
         except Refused as failure:
             if failure.status != 404:
                 raise
-            return False
-        return kind.endswith("_application")
+            return ""
 
     def _connection(self, timeouts: Timeouts, id: str) -> Any:
         return self.client(timeouts).connections.retrieve(id).data

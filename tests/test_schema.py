@@ -61,7 +61,8 @@ def test_replies_are_as_the_schema_says(schema: dict[str, Any], sandbox: Sandbox
 
 
 @pytest.mark.django_db
-def test_the_page_needs_nothing_from_elsewhere():
+def test_the_page_needs_nothing_from_elsewhere(settings: Any):
+    settings.WHITENOISE_USE_FINDERS = True
     client = Client()
     page = client.get("/api/docs")
     assert page.status_code == 200

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from integrations.base import CarrierNumber, Provider, Route, Settings
-from integrations.errors import IntegrationError, WebhookSetupFailed
+from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.errors import PhoneExists, RoutedElsewhere
 from phones.models import LEASE, Account, Line, MadeApplication, PhoneNumber, lease_is_over
@@ -103,7 +103,7 @@ def add_phone(
     """
     credentials, deadline = Credentials(integration, account_id, auth_token, public_key), Deadline(ADD_BUDGET_S)
     addition = Addition(
-        reservation=reserve(user, number, integration, deadline),
+        reservation=reserve(user, number, credentials, deadline),
         credentials=credentials,
         refuse_conflict=on_conflict == "refuse",
         deadline=deadline,
@@ -122,16 +122,13 @@ def add_phone(
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def reserve(user: User, number: str, integration: str, deadline: Deadline) -> PhoneNumber:
-    """Insert the row; the unique index lets one add of a number win. A dead one's reservation is settled first.
-
-    Settled with the credentials that it began with: those of this add are not proved, and may be of another carrier.
-    """
+def reserve(user: User, number: str, credentials: Credentials, deadline: Deadline) -> PhoneNumber:
+    """Insert the row; the unique index lets one add of a number win. What is unfinished is settled first."""
     for _ in range(2):
         row = PhoneNumber(
             user=user,
             number=number,
-            integration=integration,
+            integration=credentials.integration,
             operation_id=new_object_id(),
             lease_until=timezone.now() + LEASE,
         )
@@ -144,8 +141,25 @@ def reserve(user: User, number: str, integration: str, deadline: Deadline) -> Ph
             earlier = unfinished.filter(user=user, number=number).first()
             if earlier is None or not take_over(earlier):
                 break
-            settle_or_leave(earlier, deadline)
+            settle_earlier(earlier, credentials, deadline)
     raise PhoneExists
+
+
+def settle_earlier(row: PhoneNumber, credentials: Credentials, deadline: Deadline) -> None:
+    """Settle with the credentials that it began with. If they are good no more, as after a rotation, with those of this
+    add, once these have proved to be of the same account."""
+    try:
+        settle_or_leave(row, deadline)
+    except InvalidCredentials:
+        line = row.line
+        if not line or line.account.integration != credentials.integration:
+            raise
+        provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, deadline)
+        with counted(credentials, row.user.workspace_id, known_account(credentials)):
+            found = provider.prove(row.number, application_id="", want_public_key=False)
+        if found.id != line.carrier_id or not take_over(row):
+            raise
+        settle_or_leave(row, deadline, proved_token=credentials.auth_token)
 
 
 def prove_within_limits(addition: Addition) -> tuple[Account | None, Provider, CarrierNumber]:
@@ -305,6 +319,8 @@ def begin(addition: Addition, account: Account, line: Line) -> bool:
 def is_ours(account: Account, found: CarrierNumber) -> bool:
     """Whether the route that was seen is ours, or was while an add of ours was under way."""
     linked = found.settings.get("application_id")
+    if linked and account.application_is_customers and linked == account.application_id:
+        return True  # linked by the customer or by us
     made = MadeApplication.objects.filter(integration=account.integration, application_id=linked)
     return found.route is Route.OURS or (found.route is Route.ELSEWHERE and bool(linked) and made.exists())
 
@@ -317,7 +333,8 @@ def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:
     """
     settings = provider.read(line.carrier_id)
     still_ours = settings == found.settings
-    Line.objects.filter(pk=line.pk).update(snapshot=seal(provider.blank() if still_ours else settings))
+    forget = still_ours and not line.account.application_is_customers
+    Line.objects.filter(pk=line.pk).update(snapshot=seal(provider.blank() if forget else settings))
 
 
 def seal(settings: Settings) -> Secret:

@@ -1,0 +1,1070 @@
+"""Removing a number gives the carrier back what it had: at once, after faults, and whoever else is at work.
+
+Over HTTP against the sandbox carriers through the real SDKs. After a removal, or after it and `reconcile`, every setting
+at the three carriers is as before the add, and no row is left.
+"""
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from integrations import base
+from integrations.sandbox import Sandbox, resources
+from integrations.sandbox import state as seeds
+from phones.models import Account, Line, PhoneNumber, token_digest
+from phones.services import adding, reconcile
+from tests.conftest import PLIVO, TELNYX, TWILIO, Good, Tenant
+from tests.test_faults import (
+    FAULTS,
+    NO_PROFILE,
+    PLIVO_APPLICATION,
+    PLIVO_NUMBER,
+    SUBJECTS,
+    TELNYX_APPLICATION,
+    TELNYX_NUMBER,
+    TELNYX_PROFILES,
+    TWILIO_NUMBER,
+    Subject,
+    assert_active,
+    assert_envelope,
+    assert_remembers,
+    assert_routed,
+    changes,
+    our_applications,
+    prepare_account,
+    rows,
+)
+from tests.test_races import brand_new, jitter, repeated, together
+from users.models import LimitCounter, Workspace
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+State = PhoneNumber.State
+CARRIERS = ["twilio", "plivo", "telnyx"]
+each_carrier = pytest.mark.parametrize("name", CARRIERS)
+HANG_READ_TIMEOUT_S = 0.3
+NEW_TOKEN = "a-new-token-0123456789"
+UNKNOWN_ID = "0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
+    settings.CARRIER_CONNECT_TIMEOUT_S = 1.0
+    settings.CARRIER_READ_TIMEOUT_S = 5.0
+    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+# Shared, for each new client would load all middleware again, which takes longer than an add.
+CLIENT = Client(raise_request_exception=False)
+
+
+def send(method: str, path: str, tenant: Tenant, body: Any = None) -> Any:
+    data = "" if body is None else json.dumps(body)
+    headers = {"Authorization": f"Bearer {tenant.token}"}
+    return CLIENT.generic(method, f"/api/call/{path}", data, content_type="application/json", headers=headers)
+
+
+def add(tenant: Tenant, body: dict[str, Any]) -> Any:
+    return send("POST", "add-phone", tenant, body)
+
+
+def remove(tenant: Tenant, id: str) -> Any:
+    return send("DELETE", f"phones/{id}", tenant)
+
+
+def listed(tenant: Tenant) -> list[str]:
+    """The numbers that the workspace is shown."""
+    return [one["phoneNumber"] for one in send("GET", "phones", tenant).json()["data"]["items"]]
+
+
+def id_of(tenant: Tenant, number: str) -> str:
+    return PhoneNumber.objects.get(user=tenant.user, number=number).pk
+
+
+def restored(reply: Any, id: str) -> bool:
+    """What a removal answered: whether all is as before."""
+    body = reply.json()
+    assert (reply.status_code, body["code"], body["status"], body["errorMessage"]) == (200, 200, True, ""), body
+    assert body["data"] == {"_id": id, "restored": body["data"]["restored"]}
+    return body["data"]["restored"]
+
+
+def assert_not_found(reply: Any) -> None:
+    assert (reply.status_code, reply.json()["data"]) == (404, {"error": "not_found", "field": None})
+
+
+def age_leases() -> None:
+    """As if the time that a lease lasts had gone by."""
+    past = timezone.now() - timedelta(hours=1)
+    for model in (PhoneNumber, Line, Account):
+        model.objects.exclude(lease_until=None).update(lease_until=past)
+
+
+def assert_nothing_is_left() -> None:
+    assert {model: len(kept) for model, kept in rows().items()} == {"Account": 0, "Line": 0, "PhoneNumber": 0}
+
+
+def assert_as_before(sandbox: Sandbox, before: Any) -> None:
+    after = sandbox.snapshot()
+    assert changes(before, after) == []
+    assert after == before
+
+
+# -- each kind of earlier route ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A number and what the customer had done with it. `fields` are of the body of its add."""
+
+    good: Good
+    number: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    def prepare(self, sandbox: Sandbox) -> None:
+        if self.raw:
+            sandbox.add_number(
+                self.good.integration, self.good.acc_sid or seeds.TELNYX_ACCOUNT, self.number, **self.raw
+            )
+
+    def add(self, tenant: Tenant) -> str:
+        """Have the user add the number. Returns its id."""
+        reply = add(tenant, self.good.body(tenant.user, phoneNumber=self.number, **self.fields))
+        assert reply.status_code == 201, reply.content
+        return reply.json()["data"]["_id"]
+
+
+OWN_APPLICATION = {"accSId": seeds.TELNYX_CUSTOMER_APP}
+PLIVO_DEFAULT = {"application": resources.plivo_application_uri(seeds.PLIVO_ID, seeds.PLIVO_DEFAULT_APP)}
+ALL_OF_TWILIO = {
+    "trunk_sid": seeds.TWILIO_TRUNK,
+    "voice_url": f"{seeds.FOREIGN_URL}/twilio/answer",
+    "voice_method": "GET",
+    "voice_receive_mode": "fax",
+    "status_callback": f"{seeds.FOREIGN_URL}/twilio/status",
+    "status_callback_method": "GET",
+    "voice_caller_id_lookup": True,
+}
+ROUTES = {
+    "twilio: none": Earlier(TWILIO, "12125551234"),
+    "twilio: foreign URL": Earlier(TWILIO, "12125550001"),
+    "twilio: trunk": Earlier(TWILIO, "12125550002"),
+    "twilio: TwiML application": Earlier(TWILIO, "12125550003"),
+    "twilio: demo": Earlier(TWILIO, "12125550005"),
+    "twilio: fax": Earlier(TWILIO, "12125550006"),
+    "twilio: everything": Earlier(TWILIO, "12125550009", raw=ALL_OF_TWILIO),
+    "plivo: none": Earlier(PLIVO, "14155551234"),
+    "plivo: other application": Earlier(PLIVO, "14155550001"),
+    "plivo: trunk": Earlier(PLIVO, "14155550002"),
+    "plivo: default application": Earlier(PLIVO, "14155550009", raw=PLIVO_DEFAULT),
+    "telnyx: none": Earlier(TELNYX, "13125551234"),
+    "telnyx: other TeXML application": Earlier(TELNYX, "13125550001"),
+    "telnyx: SIP connection": Earlier(TELNYX, "13125550002"),
+    "telnyx: Call Control application": Earlier(TELNYX, "13125550003"),
+    "telnyx: none, own application named": Earlier(TELNYX, "13125551234", OWN_APPLICATION),
+    "telnyx: the own application named": Earlier(TELNYX, "13125550001", OWN_APPLICATION),
+    "telnyx: SIP connection, own application named": Earlier(TELNYX, "13125550002", OWN_APPLICATION),
+    "telnyx: no voice profile": Earlier(NO_PROFILE, "13125557777"),
+}
+each_route = pytest.mark.parametrize("route", ROUTES)
+
+
+@each_route
+def test_a_removal_gives_back_the_earlier_route(sandbox: Sandbox, tenant: Tenant, route: str):
+    earlier = ROUTES[route]
+    earlier.prepare(sandbox)
+    before = sandbox.snapshot()
+    id = earlier.add(tenant)
+    assert changes(before, sandbox.snapshot()) != []
+
+    assert restored(remove(tenant, id), id) is True
+
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+    assert listed(tenant) == []
+    sandbox.clear_ledger()
+    assert reconcile().failed == 0
+    assert sandbox.ledger == [], "something was left to do"
+
+
+@each_route
+def test_the_second_of_two_users_of_a_line_gives_it_back(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, route: str
+):
+    earlier = ROUTES[route]
+    earlier.prepare(sandbox)
+    before = sandbox.snapshot()
+    first, second = earlier.add(tenant), earlier.add(other_tenant)
+    routed = sandbox.snapshot()
+    assert_not_found(remove(tenant, second))
+    sandbox.clear_ledger()
+
+    assert restored(remove(tenant, first), first) is True
+    assert sandbox.ledger == [], "a removal on a line that is in use asks the carrier nothing"
+    assert sandbox.snapshot() == routed
+    assert (listed(tenant), listed(other_tenant)) == ([], [earlier.number])
+
+    assert restored(remove(other_tenant, second), second) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("fields", [{}, OWN_APPLICATION], ids=["made", "own"])
+@each_carrier
+def test_the_application_stays_while_another_number_needs_it(
+    sandbox: Sandbox, tenant: Tenant, name: str, fields: dict[str, str]
+):
+    if fields and name != "telnyx":
+        pytest.skip("only at Telnyx is an application named")
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    staying = Earlier(subject.good, subject.another, fields)
+    going = Earlier(subject.good, subject.number, fields)
+    last = staying.add(tenant)
+    with_one, rows_with_one = sandbox.snapshot(), rows()
+    id = going.add(tenant)
+
+    assert restored(remove(tenant, id), id) is True
+    assert_as_before(sandbox, with_one)
+    assert rows() == rows_with_one
+    if not fields:
+        assert_active(sandbox, subject, tenant, subject.another)
+
+    assert restored(remove(tenant, last), last) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@each_route
+def test_what_was_removed_can_be_added_again_and_is_remembered_as_at_first(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, route: str
+):
+    earlier = ROUTES[route]
+    earlier.prepare(sandbox)
+    before = sandbox.snapshot()
+    snapshots = []
+    for user in (tenant, tenant, other_tenant):
+        id = earlier.add(user)
+        snapshots.append(json.loads(Line.objects.get().snapshot.open()))
+        assert restored(remove(user, id), id) is True
+        assert_as_before(sandbox, before)
+    assert snapshots[0] == snapshots[1] == snapshots[2]
+    assert_nothing_is_left()
+
+
+# -- only what is still ours ------------------------------------------------------------------------------------------
+
+ELSEWHERE = "https://elsewhere.example.com/voice"
+EDITS = {
+    "voice URL": ({"voice_url": ELSEWHERE}, {"voice_url", "voice_method"}),
+    "voice method": ({"voice_method": "GET"}, {"voice_url", "voice_method"}),
+    "fallback": ({"voice_fallback_url": ELSEWHERE}, {"voice_fallback_url", "voice_fallback_method"}),
+    "status callback": ({"status_callback": None}, {"status_callback", "status_callback_method"}),
+    "trunk": ({"trunk_sid": "TK" + "99" * 16}, {"trunk_sid", "voice_application_sid"}),
+    "TwiML application": ({"voice_application_sid": "AP" + "99" * 16}, {"trunk_sid", "voice_application_sid"}),
+    "everything": (
+        {"voice_url": ELSEWHERE, "voice_fallback_url": None, "status_callback": None, "trunk_sid": "TK" + "99" * 16},
+        {name for name in resources.twilio_number("AC", "1") if name.startswith(("voice_", "status_c", "trunk"))},
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("number", ["12125550001", "12125550003"])
+def test_what_somebody_set_at_twilio_since_stays_and_the_rest_comes_back(
+    sandbox: Sandbox, tenant: Tenant, number: str, edit: str
+):
+    fields, stays = EDITS[edit]
+    before = sandbox.snapshot()
+    id = Earlier(TWILIO, number).add(tenant)
+    sandbox.console("twilio", seeds.TWILIO_SID, number=number, **fields)
+    edited = sandbox.snapshot()["twilio"][seeds.TWILIO_SID]["numbers"][number]
+
+    assert restored(remove(tenant, id), id) is True
+
+    after = sandbox.snapshot()
+    there = after["twilio"][seeds.TWILIO_SID]["numbers"][number]
+    original = before["twilio"][seeds.TWILIO_SID]["numbers"][number]
+    for field_name in there:
+        expected = edited if field_name in stays - {"voice_receive_mode"} else original
+        assert there[field_name] == expected[field_name], field_name
+    after["twilio"][seeds.TWILIO_SID]["numbers"][number] = original
+    assert after == before
+    assert_nothing_is_left()
+
+
+def relink(sandbox: Sandbox, name: str, number: str, to: str | None) -> None:
+    """Somebody links the number to something else in the console."""
+    if name == "telnyx":
+        fields = {"connection_id": to, "connection_name": "office-pbx" if to else None}
+    else:
+        fields = {"application": to and resources.plivo_application_uri(seeds.PLIVO_ID, to)}
+    sandbox.state.account(name, SUBJECTS[name].owner).numbers[number].update(fields)
+
+
+@pytest.mark.parametrize("unlinked", [False, True], ids=["to another", "to none"])
+@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+def test_a_number_that_somebody_linked_since_stays_linked_there(
+    sandbox: Sandbox, tenant: Tenant, name: str, unlinked: bool
+):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    other = {"plivo": seeds.PLIVO_DEFAULT_APP, "telnyx": seeds.TELNYX_SIP_CONNECTION}[name]
+    relink(sandbox, name, subject.number, None if unlinked else other)
+    edited = sandbox.snapshot()[name][subject.owner]["numbers"][subject.number]
+
+    assert restored(remove(tenant, id), id) is True
+
+    after = sandbox.snapshot()
+    numbers = after[name][subject.owner]["numbers"]
+    assert numbers[subject.number] == edited
+    numbers[subject.number] = before[name][subject.owner]["numbers"][subject.number]
+    assert after == before, "our application is gone and nothing else has changed"
+    assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+def test_an_application_of_ours_that_somebody_edited_goes_all_the_same(sandbox: Sandbox, tenant: Tenant, name: str):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    url = {"plivo": "answer_url", "telnyx": "voice_url"}[name]
+    application_id = Account.objects.get().application_id
+    sandbox.console(name, subject.owner, application=application_id, **{url: ELSEWHERE})
+    assert restored(remove(tenant, id), id) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+def test_an_own_application_that_somebody_edited_stays_as_edited(sandbox: Sandbox, tenant: Tenant):
+    before = sandbox.snapshot()
+    id = ROUTES["telnyx: SIP connection, own application named"].add(tenant)
+    app_id = seeds.TELNYX_CUSTOMER_APP
+    sandbox.console("telnyx", seeds.TELNYX_ACCOUNT, application=app_id, voice_url=ELSEWHERE)
+    edited = sandbox.snapshot()["telnyx"][seeds.TELNYX_ACCOUNT]["applications"][app_id]
+    assert restored(remove(tenant, id), id) is True
+    after = sandbox.snapshot()
+    applications = after["telnyx"][seeds.TELNYX_ACCOUNT]["applications"]
+    assert applications[app_id] == edited
+    applications[app_id] = before["telnyx"][seeds.TELNYX_ACCOUNT]["applications"][app_id]
+    assert after == before
+    assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+def test_what_a_number_was_linked_to_may_be_gone_by_now(sandbox: Sandbox, tenant: Tenant, name: str):
+    subject = SUBJECTS[name]
+    id = Earlier(subject.good, subject.number).add(tenant)
+    gone = {"plivo": seeds.PLIVO_CUSTOMER_APP, "telnyx": seeds.TELNYX_CUSTOMER_APP}[name]
+    del sandbox.state.account(name, subject.owner).applications[gone]
+    assert restored(remove(tenant, id), id) is True
+    there = sandbox.state.account(name, subject.owner).numbers[subject.number]
+    assert not there.get("application") and not there.get("connection_id")
+    assert our_applications(sandbox, subject) == []
+    assert_nothing_is_left()
+
+
+# -- a carrier that has changed its mind ------------------------------------------------------------------------------
+
+
+@each_carrier
+@pytest.mark.parametrize("last", [True, False], ids=["last", "not last"])
+def test_a_number_that_was_sold_can_be_removed(sandbox: Sandbox, tenant: Tenant, name: str, last: bool):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    if not last:
+        prepare_account(sandbox, tenant, subject)
+        before = sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    owner = sandbox.state.account(name, subject.owner)
+    sold = owner.numbers.pop(subject.number)
+    owner.numbers_by_id = {key: one for key, one in owner.numbers_by_id.items() if one is not sold}
+
+    assert restored(remove(tenant, id), id) is True
+
+    assert [line.split(":")[0] for line in changes(before, sandbox.snapshot())] == [
+        f"/{name}/{subject.owner}/numbers/{subject.number}"
+    ]
+    assert listed(tenant) == ([] if last else [subject.another])
+    if last:
+        assert_nothing_is_left()
+
+
+def suspend(sandbox: Sandbox, subject: Subject) -> Callable[[], None]:
+    """The carrier suspends the account. Returns what ends that."""
+    owner = sandbox.state.account(subject.integration, subject.owner)
+    owner.status = "suspended"
+    return lambda: setattr(owner, "status", "active")
+
+
+def revoke(sandbox: Sandbox, subject: Subject) -> Callable[[], None]:
+    """The token is good no more, another one is. Returns what ends that."""
+    owner, old = sandbox.state.account(subject.integration, subject.owner), subject.good.auth_token
+
+    def change(before: str, after: str) -> None:
+        if subject.integration == "telnyx":
+            del sandbox.state.ids_by_key[before]
+            sandbox.state.ids_by_key[after] = owner.id
+        owner.secret = after
+
+    change(old, NEW_TOKEN)
+    return lambda: change(NEW_TOKEN, old)
+
+
+@each_carrier
+@pytest.mark.parametrize("last", [True, False], ids=["last", "not last"])
+@pytest.mark.parametrize("cause", [suspend, revoke])
+def test_credentials_that_are_refused_delay_a_removal(
+    sandbox: Sandbox, tenant: Tenant, name: str, last: bool, cause: Callable[..., Callable[[], None]]
+):
+    subject = SUBJECTS[name]
+    if not last:
+        prepare_account(sandbox, tenant, subject)
+    rows_before, before = rows(), sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    end = cause(sandbox, subject)
+
+    assert restored(remove(tenant, id), id) is False
+
+    assert listed(tenant) == ([] if last else [subject.another])
+    assert_not_found(send("GET", f"phones/{id}", tenant))
+    assert_not_found(remove(tenant, id))
+    assert reconcile().failed == 1
+    assert PhoneNumber.objects.filter(state=State.REMOVING).count() == 1, "nothing is lost"
+    end()
+    assert reconcile().failed == 0
+    assert_as_before(sandbox, before)
+    assert rows() == rows_before
+
+
+@each_carrier
+def test_a_new_token_that_comes_with_another_number_finishes_the_removal(sandbox: Sandbox, tenant: Tenant, name: str):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    revoke(sandbox, subject)
+    assert restored(remove(tenant, id), id) is False
+
+    other = Earlier(subject.good, subject.another, {"authToken": NEW_TOKEN}).add(tenant)
+
+    assert reconcile().failed == 0
+    assert listed(tenant) == [subject.another]
+    assert Account.objects.get().token_digest == token_digest(NEW_TOKEN)
+    assert restored(remove(tenant, other), other) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@each_carrier
+def test_the_number_itself_can_be_added_again_with_a_new_token(sandbox: Sandbox, tenant: Tenant, name: str):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    revoke(sandbox, subject)
+    assert restored(remove(tenant, id), id) is False
+
+    again = Earlier(subject.good, subject.number, {"authToken": NEW_TOKEN}).add(tenant)
+
+    assert restored(remove(tenant, again), again) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+# -- each request fails -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of a removal: the `nth` with this method and path.
+
+    Where a no means that what it is about is gone, it is believed: `gone` says which settings then stay as they are.
+    """
+
+    name: str
+    method: str
+    path: str
+    nth: int = 0
+    gone: str = ""
+    noes: tuple[str, ...] = ("status 404",)
+
+
+OWN = "telnyx with an own application"
+LOOK_TELNYX = [
+    Step("look", "GET", TELNYX_NUMBER, gone="numbers"),
+    Step("put back", "PATCH", TELNYX_NUMBER),
+    Step("look again", "GET", TELNYX_NUMBER, nth=1),
+]
+DELETE_TELNYX = [
+    Step("delete", "DELETE", TELNYX_APPLICATION, gone="applications"),
+    Step("profiles", "GET", TELNYX_PROFILES),
+]
+STEPS = {
+    "twilio": [Step("look", "GET", TWILIO_NUMBER, gone="numbers"), Step("put back", "POST", TWILIO_NUMBER)],
+    "plivo": [
+        Step("look", "GET", PLIVO_NUMBER, gone="numbers"),
+        Step("put back", "POST", PLIVO_NUMBER),
+        Step("look again", "GET", PLIVO_NUMBER, nth=1),
+        Step("delete", "DELETE", PLIVO_APPLICATION, gone="applications"),
+    ],
+    "telnyx": [*LOOK_TELNYX, *DELETE_TELNYX],
+    "telnyx without a voice profile": [
+        *LOOK_TELNYX,
+        *DELETE_TELNYX,
+        Step("delete profile", "DELETE", r"^/outbound_voice_profiles/\d+$", gone="profiles"),
+    ],
+    OWN: [
+        *LOOK_TELNYX,
+        Step("application", "GET", TELNYX_APPLICATION, gone="applications", noes=("status 400", "status 404")),
+        Step("give back", "PATCH", TELNYX_APPLICATION),
+    ],
+}
+REMOVED = {name: Earlier(subject.good, subject.number) for name, subject in SUBJECTS.items()} | {
+    OWN: ROUTES["telnyx: SIP connection, own application named"]
+}
+FAULTS_OF_A_REMOVAL: dict[str, tuple[str, int | None]] = FAULTS | {"status 400": ("status", 400)}
+del FAULTS_OF_A_REMOVAL["status 401"]  # refused credentials have tests of their own
+
+
+def each_fault(chosen: Callable[[str, Step], bool] = lambda name, step: True) -> pytest.MarkDecorator:
+    cases = [
+        pytest.param(name, step, fault, for_ever, id="-".join([name, step.name, fault, ["once", "always"][for_ever]]))
+        for name, steps in STEPS.items()
+        for step in steps
+        if chosen(name, step)
+        for fault in sorted(FAULTS_OF_A_REMOVAL)
+        for for_ever in (False, True)
+    ]
+    return pytest.mark.parametrize(("name", "step", "fault", "for_ever"), cases)
+
+
+def only_of_this_one(name: str, step: Step) -> bool:
+    """Without repeating at Telnyx what depends on neither the profile nor the application."""
+    return name in CARRIERS or step.name in ("delete profile", "application", "give back")
+
+
+@pytest.mark.parametrize(("name", "steps"), STEPS.items(), ids=STEPS)
+def test_a_removal_makes_just_the_requests_listed_here(sandbox: Sandbox, tenant: Tenant, name: str, steps: list[Step]):
+    id = REMOVED[name].add(tenant)
+    sandbox.clear_ledger()
+    assert restored(remove(tenant, id), id) is True
+    made = sandbox.ledger
+    assert [one.method for one in made] == [step.method for step in steps]
+    assert all(re.search(step.path, one.path) for one, step in zip(made, steps, strict=True))
+
+
+def fail(sandbox: Sandbox, settings: Any, name: str, step: Step, fault: str, *, for_ever: bool) -> None:
+    kind, status = FAULTS_OF_A_REMOVAL[fault]
+    if fault == "hang":
+        settings.CARRIER_READ_TIMEOUT_S = HANG_READ_TIMEOUT_S
+    sandbox.fault(
+        kind, carrier=REMOVED[name].good.integration, method=step.method, path=step.path, skip=step.nth, status=status,
+        times=None if for_ever else 1,
+    )  # fmt: skip
+
+
+@each_fault(only_of_this_one)
+def test_a_removal_that_meets_a_fault_is_finished_by_reconcile(
+    sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
+):
+    earlier, before = REMOVED[name], sandbox.snapshot()
+    id = earlier.add(tenant)
+    fail(sandbox, settings, name, step, fault, for_ever=for_ever)
+
+    reply = remove(tenant, id)
+
+    assert any(one.fault for one in sandbox.ledger), "the fault met no request"
+    sandbox.clear_faults()
+    is_restored = restored(reply, id)
+    assert listed(tenant) == []
+    assert_not_found(send("GET", f"phones/{id}", tenant))
+    assert_not_found(remove(tenant, id))
+    if step.gone and fault in step.noes:
+        assert is_restored
+        assert_nothing_is_left()
+        owner = sandbox.state.account(earlier.good.integration, earlier.good.acc_sid or earlier.good.auth_token).id
+        differing = changes(before, sandbox.snapshot())
+        assert all(one.startswith(f"/{earlier.good.integration}/{owner}/{step.gone}/") for one in differing)
+        return
+    as_before = changes(before, sandbox.snapshot()) == [] and not any(rows().values())
+    assert is_restored == as_before, "the reply says something else than what is so"
+    if fault not in ("status 400", "status 403", "status 404") and not for_ever:
+        assert is_restored, "one silence must not delay a removal"
+    time.sleep(0.002)  # leases end to the millisecond
+    assert reconcile().failed == 0
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+at_each_step = pytest.mark.parametrize(
+    ("name", "step", "fault"),
+    [
+        pytest.param(name, step, fault, id=f"{name}-{step.name}-{fault}")
+        for name, steps in STEPS.items()
+        for step in steps
+        if only_of_this_one(name, step)
+        for fault in ("lost reply", "status 403", "status 500")
+    ],
+)
+
+
+@at_each_step
+def test_who_adds_again_what_could_not_be_removed_settles_it_first(
+    sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str
+):
+    earlier, before = REMOVED[name], sandbox.snapshot()
+    snapshot_before = snapshot_of(earlier, tenant)
+    id = PhoneNumber.objects.get().pk
+    kind = {"lost reply": "lost_reply"}.get(fault, "status")
+    sandbox.fault(
+        kind, carrier=earlier.good.integration, method=step.method, path=step.path, skip=step.nth,
+        status=int(fault.split()[1]) if kind == "status" else None, times=None,
+    )  # fmt: skip
+    was_restored = restored(remove(tenant, id), id)
+    sandbox.clear_faults()
+    time.sleep(0.002)
+
+    assert snapshot_of(earlier, tenant) == snapshot_before, "the line does not remember the customer's route"
+
+    again = PhoneNumber.objects.get()
+    assert again.state == State.ACTIVE
+    assert again.pk != id
+    assert listed(tenant) == [earlier.number]
+    assert (Account.objects.count(), Line.objects.count()) == (1, 1)
+    assert reconcile().failed == 0
+    assert restored(remove(tenant, again.pk), again.pk) is True, was_restored
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+def snapshot_of(earlier: Earlier, tenant: Tenant) -> Any:
+    """What the line remembers after the user has added the number."""
+    earlier.add(tenant)
+    return json.loads(Line.objects.get().snapshot.open())
+
+
+@at_each_step
+def test_another_user_adds_what_could_not_be_removed(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, step: Step, fault: str
+):
+    earlier, before = REMOVED[name], sandbox.snapshot()
+    snapshot_before = snapshot_of(earlier, tenant)
+    id = PhoneNumber.objects.get().pk
+    kind = {"lost reply": "lost_reply"}.get(fault, "status")
+    sandbox.fault(
+        kind, carrier=earlier.good.integration, method=step.method, path=step.path, skip=step.nth,
+        status=int(fault.split()[1]) if kind == "status" else None, times=None,
+    )  # fmt: skip
+    restored(remove(tenant, id), id)
+    sandbox.clear_faults()
+    time.sleep(0.002)
+
+    assert snapshot_of(earlier, other_tenant) == snapshot_before, "the line does not remember the customer's route"
+
+    assert reconcile().failed == 0
+    again = PhoneNumber.objects.get()
+    assert (again.user, again.state) == (other_tenant.user, State.ACTIVE)
+    assert restored(remove(other_tenant, again.pk), again.pk) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@each_carrier
+def test_while_the_carrier_is_down_a_number_is_neither_there_nor_lost(sandbox: Sandbox, tenant: Tenant, name: str):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    earlier = Earlier(subject.good, subject.number)
+    id = earlier.add(tenant)
+    sandbox.fault("status", carrier=name, status=503, times=None)
+    assert restored(remove(tenant, id), id) is False
+    time.sleep(0.002)
+    for _ in range(2):
+        assert_envelope(add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number)), "carrier_unavailable")
+        assert reconcile().failed == 1
+        assert listed(tenant) == []
+        assert PhoneNumber.objects.get().state == State.REMOVING
+    sandbox.clear_faults()
+    again = earlier.add(tenant)
+    assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
+    assert restored(remove(tenant, again), again) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+# -- late webhooks ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reached(live_server: Any, settings: Any) -> None:
+    """The carriers reach us."""
+    settings.PUBLIC_URL = live_server.url
+
+
+def still_routed(sandbox: Sandbox, subject: Subject) -> Callable[[], None]:
+    """What makes the carrier bring us the number's calls again, as it does now."""
+    owner = sandbox.state.account(subject.integration, subject.owner)
+    number, applications = dict(owner.numbers[subject.number]), dict(owner.applications)
+
+    def route() -> None:
+        owner.numbers[subject.number].update(number)
+        owner.applications.update(applications)
+
+    return route
+
+
+@each_carrier
+def test_a_late_call_of_a_removed_number_hears_a_hang_up(sandbox: Sandbox, reached: None, tenant: Tenant, name: str):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    sandbox.place_call(name, subject.number)
+    route = still_routed(sandbox, subject)
+
+    assert restored(remove(tenant, id), id) is True
+
+    assert_as_before(sandbox, before)
+    account = Account.objects.get()
+    assert (account.application_id, account.application_is_made) == ("", False)
+    assert (Line.objects.count(), PhoneNumber.objects.count()) == (0, 0)
+    route()
+    placed = sandbox.place_call(name, subject.number)
+    assert placed.requests, "the carrier did not ask us"
+    assert {one.reply_status for one in placed.requests} == {200}
+    assert placed.spoken == placed.dialed == placed.recordings == []
+
+
+@each_carrier
+def test_a_late_call_of_an_account_that_is_gone_is_refused(sandbox: Sandbox, reached: None, tenant: Tenant, name: str):
+    subject = SUBJECTS[name]
+    id = Earlier(subject.good, subject.number).add(tenant)
+    route = still_routed(sandbox, subject)
+    assert restored(remove(tenant, id), id) is True
+    route()
+    placed = sandbox.place_call(name, subject.number)
+    assert placed.requests, "the carrier did not ask us"
+    assert {one.reply_status for one in placed.requests} == {403}
+
+
+@each_carrier
+def test_an_account_that_is_kept_for_its_calls_is_used_again(
+    sandbox: Sandbox, reached: None, tenant: Tenant, name: str
+):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    earlier = Earlier(subject.good, subject.number)
+    id = earlier.add(tenant)
+    sandbox.place_call(name, subject.number)
+    assert restored(remove(tenant, id), id) is True
+    kept = Account.objects.get()
+    sandbox.clear_ledger()
+    assert reconcile().failed == 0
+    assert sandbox.ledger == [], "an account that is kept for its calls alone has nothing to do at the carrier"
+
+    again = earlier.add(tenant)
+
+    assert Account.objects.get().pk == kept.pk
+    assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
+    assert {one.reply_status for one in sandbox.place_call(name, subject.number).requests} == {200}
+    assert restored(remove(tenant, again), again) is True
+    assert_as_before(sandbox, before)
+
+
+# -- what is not there ------------------------------------------------------------------------------------------------
+
+
+@each_carrier
+def test_what_is_not_there_cannot_be_removed(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str):
+    subject = SUBJECTS[name]
+    ids = {"unknown": UNKNOWN_ID}
+    ids["another workspace's"] = Earlier(subject.good, subject.another).add(other_tenant)
+    for state in (State.RESERVED, State.APPLYING, State.REMOVING):
+        number = f"1312555{len(ids)}000"
+        line = None if state == State.RESERVED else Line.objects.get()
+        lease_until = timezone.now() + timedelta(minutes=1)
+        unfinished = PhoneNumber.objects.create(
+            user=tenant.user, integration=name, number=number, state=state, line=line, operation_id=UNKNOWN_ID,
+            lease_until=lease_until,
+        )  # fmt: skip
+        ids[state.value] = unfinished.pk
+    removed = Earlier(subject.good, subject.number).add(tenant)
+    assert restored(remove(tenant, removed), removed) is True
+    ids["removed"] = removed
+    malformed = ["nope", UNKNOWN_ID[:-1], UNKNOWN_ID + "0", "0123456789abcdef0123456g", "%00", "None"]
+    rows_before, before = rows(), sandbox.snapshot()
+    sandbox.clear_ledger()
+
+    replies = {id: remove(tenant, id) for id in [*ids.values(), *malformed]}
+
+    for reply in replies.values():
+        assert_not_found(reply)
+    assert len({reply.content for reply in replies.values()}) == 1
+    assert sandbox.ledger == []
+    assert rows() == rows_before
+    assert sandbox.snapshot() == before
+
+
+def test_upper_case_is_the_same_id(sandbox: Sandbox, tenant: Tenant):
+    id = ROUTES["twilio: none"].add(tenant)
+    assert restored(remove(tenant, id.upper()), id) is True
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another"])
+@each_route
+def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_the_customers_route(
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    tenant: Tenant,
+    other_tenant: Tenant,
+    route: str,
+    alone: bool,
+):
+    """The add has seen our route, and before it has its line the removal has given the customer's back."""
+    earlier = ROUTES[route]
+    earlier.prepare(sandbox)
+    if not alone:
+        another = NO_PROFILE.another if earlier.good is NO_PROFILE else earlier.good.another
+        if earlier.good is NO_PROFILE:
+            sandbox.add_number("telnyx", seeds.TELNYX_NOPROFILE_ACCOUNT, another)
+        Earlier(earlier.good, another, earlier.fields).add(tenant)
+    before = sandbox.snapshot()
+    id = earlier.add(tenant)
+    remembered = json.loads(Line.objects.get(number=earlier.number).snapshot.open())
+    prove = adding.prove_within_limits
+
+    def prove_and_lose(addition: Any) -> Any:
+        proved = prove(addition)
+        assert restored(remove(tenant, id), id) is True
+        return proved
+
+    monkeypatch.setattr(adding, "prove_within_limits", prove_and_lose)
+    again = earlier.add(other_tenant)
+
+    assert json.loads(Line.objects.get(number=earlier.number).snapshot.open()) == remembered
+    assert restored(remove(other_tenant, again), again) is True
+    assert_as_before(sandbox, before)
+    if alone:
+        assert_nothing_is_left()
+
+
+# -- races ------------------------------------------------------------------------------------------------------------
+
+
+def start_over(sandbox: Sandbox) -> None:
+    sandbox.reset()
+    for model in (PhoneNumber, Line, Account, LimitCounter):
+        model.objects.all().delete()
+
+
+def later(act: Callable[[], Any], offset_s: float) -> Callable[[], Any]:
+    def wait_and_act() -> Any:
+        time.sleep(offset_s)
+        return act()
+
+    return wait_and_act
+
+
+def remove_what_is_there(tenant: Tenant, number: str) -> Callable[[], Any]:
+    def act() -> Any:
+        phone = PhoneNumber.objects.filter(user=tenant.user, number=number).first()
+        return remove(tenant, phone.pk if phone else UNKNOWN_ID)
+
+    return act
+
+
+def assert_whole_or_gone(sandbox: Sandbox, subject: Subject, name: str, before: Any) -> None:
+    """Each number is active and routed to us, or absent and as before; nothing else is left."""
+    owner, active = sandbox.state.account(subject.integration, subject.owner), set()
+    for phone in PhoneNumber.objects.select_related("line__account"):
+        assert (phone.state, phone.operation_id, phone.lease_until) == (State.ACTIVE, "", None)
+        assert (phone.line.lease_id, phone.line.account.lease_id) == ("", "")
+        assert_routed(sandbox, subject, phone.number, phone.line.account)
+        if phone.number == subject.number:
+            assert_remembers(phone, name)
+        active.add(phone.number)
+    assert {line.number for line in Line.objects.all()} == active
+    assert Account.objects.count() == bool(active)
+    applications = our_applications(sandbox, subject)
+    assert len(applications) == (1 if active and name != "twilio" else 0)
+    ours = {one.get("app_id") or one.get("id") for one in applications}
+    where = f"/{subject.integration}/{subject.owner}"
+    expected = {f"{where}/numbers/{number}" for number in active} | {f"{where}/applications/{id}" for id in ours}
+    for line in changes(before, sandbox.snapshot()):
+        assert line.split(": ")[0].startswith(tuple(expected)), line
+    assert owner.numbers
+
+
+INTERLEAVINGS, CHUNKS = 28, 2
+LONGEST_DELAY_S = [0.0, 0.005, 0.02]
+WHO = ["same user", "another user", "another number"]
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("who", WHO)
+@each_carrier
+def test_an_add_and_a_removal_that_meet_leave_the_number_whole_or_gone(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, who: str, chunk: int
+):
+    subject, ended = SUBJECTS[name], []
+    adder = other_tenant if who == "another user" else tenant
+    number = subject.another if who == "another number" else subject.number
+    body = subject.good.body(adder.user, phoneNumber=number)
+    for attempt in range(INTERLEAVINGS):
+        start_over(sandbox)
+        before = sandbox.snapshot()
+        if there := attempt % 4 != 0:
+            Earlier(subject.good, subject.number).add(tenant)
+        jitter(sandbox, random.choice(LONGEST_DELAY_S), requests=40)
+        acts = [lambda: add(adder, body), remove_what_is_there(tenant, subject.number)]
+        added, removed = together(*[later(act, random.uniform(0, 0.06)) for act in acts])
+        sandbox.clear_faults()
+
+        if who == "same user" and there:
+            assert_envelope(added, "" if added.status_code == 201 else "phone_exists")
+        else:
+            assert_envelope(added, "")
+        if removed.status_code == 200:
+            assert removed.json()["data"]["restored"] is True
+        else:
+            assert_not_found(removed)
+            assert not there
+        ended.append((added.status_code, removed.status_code))
+        age_leases()
+        assert reconcile().failed == 0
+        assert_whole_or_gone(sandbox, subject, name, before)
+        is_there = PhoneNumber.objects.filter(user=adder.user, number=number).exists()
+        if who == "same user" and there:
+            assert is_there == (added.status_code == 201)
+        elif who == "same user":
+            assert is_there == (removed.status_code == 404)
+        else:
+            assert is_there
+    assert len(ended) == INTERLEAVINGS
+
+
+@repeated(5)
+@each_carrier
+def test_of_two_removals_of_a_number_one_does_it(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    jitter(sandbox)
+    replies = sorted(together(*[lambda: remove(tenant, id)] * 2), key=lambda reply: reply.status_code)
+    assert restored(replies[0], id) is True
+    assert_not_found(replies[1])
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@repeated(5)
+@each_carrier
+def test_two_users_remove_the_number_of_their_line_at_once(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
+):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    earlier = Earlier(subject.good, subject.number)
+    ids = {one.token: (one, earlier.add(one)) for one in (tenant, other_tenant)}
+    jitter(sandbox)
+    pairs = list(ids.values())
+    replies = together(*[lambda one=one, id=id: remove(one, id) for one, id in pairs])
+    assert [restored(reply, id) for reply, (_, id) in zip(replies, pairs, strict=True)] == [True, True]
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@repeated(3)
+@each_carrier
+def test_ten_numbers_of_an_account_are_removed_at_once(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+    subject, numbers = brand_new(sandbox, name, 10)
+    before = sandbox.snapshot()
+    ids = [Earlier(subject.good, number).add(tenant) for number in numbers]
+    jitter(sandbox)
+    replies = together(*[lambda id=id: remove(tenant, id) for id in ids])
+    assert [restored(reply, id) for reply, id in zip(replies, ids, strict=True)] == [True] * 10
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@repeated(8)
+@each_carrier
+def test_reconcile_does_not_disturb_a_removal(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    jitter(sandbox, requests=40)
+    removed, *outcomes = together(
+        later(lambda: remove(tenant, id), random.uniform(0, 0.02)),
+        *[later(reconcile, random.uniform(0, 0.1)) for _ in range(3)],
+    )
+    assert restored(removed, id) is True
+    assert [outcome.failed for outcome in outcomes] == [0, 0, 0]
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@repeated(8)
+@each_carrier
+def test_two_runs_of_reconcile_finish_a_removal_once(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    sandbox.fault("status", carrier=name, status=503, times=None)
+    assert restored(remove(tenant, id), id) is False
+    sandbox.clear_faults()
+    jitter(sandbox, requests=40)
+    time.sleep(0.002)
+    together(*[later(reconcile, random.uniform(0, 0.03)) for _ in range(3)])
+    age_leases()
+    assert reconcile().failed == 0
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+def drift(sandbox: Sandbox, name: str, number: str) -> None:
+    """Somebody routes the number nowhere."""
+    if name == "twilio":
+        sandbox.console("twilio", seeds.TWILIO_SID, number=number, voice_url=None)
+    else:
+        relink(sandbox, name, number, None)
+
+
+SOON_S = 4.0
+
+
+@repeated(12)
+@pytest.mark.parametrize("drifted", [False, True], ids=["as it should be", "drifted"])
+@each_carrier
+def test_a_check_that_repairs_does_not_bring_a_removed_number_back(
+    sandbox: Sandbox, tenant: Tenant, name: str, drifted: bool, attempt: int
+):
+    subject, before = SUBJECTS[name], sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    if drifted:
+        drift(sandbox, name, subject.number)
+    jitter(sandbox, requests=40)
+    began = time.monotonic()
+    checked, removed = together(
+        later(lambda: send("POST", f"phones/{id}/check", tenant, {"repair": True}), random.uniform(0, 0.04)),
+        later(lambda: remove(tenant, id), random.uniform(0, 0.04)),
+    )
+    assert restored(removed, id) is True
+    assert checked.status_code in (200, 404), checked.content
+    assert time.monotonic() - began < SOON_S, "the check waits for a line that is gone"
+    assert_nothing_is_left()
+    differing = changes(before, sandbox.snapshot())
+    where = f"/{name}/{subject.owner}/numbers/{subject.number}/"
+    assert all(drifted and line.startswith(where) for line in differing), differing
+    sandbox.clear_faults()
+    assert reconcile().failed == 0
+
+
+def test_a_workspace_can_remove_all_it_has(sandbox: Sandbox, tenant: Tenant):
+    before = sandbox.snapshot()
+    ids = [earlier.add(tenant) for earlier in ROUTES.values() if not earlier.raw and not earlier.fields]
+    assert Workspace.objects.count() == 1
+    random.shuffle(ids)
+    for id in ids:
+        assert restored(remove(tenant, id), id) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()

@@ -1,0 +1,274 @@
+"""A removal that is killed with SIGKILL at each of its steps is finished by whoever comes next.
+
+The removal runs in a process of its own (tests/kill_one_removal.py) on the same database file and the same sandbox
+carriers. Who comes next is `reconcile`, the same user who adds the number again, or another user who adds it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+from phones.models import Account, Line, PhoneNumber
+from phones.services import reconcile, remove_phone
+from tests.conftest import Tenant, new_tenant
+from tests.kill_one_add import EVERY_STEP, SUCCEEDED
+from tests.test_faults import SUBJECTS, Subject, assert_envelope, assert_routed, changes, our_applications, rows
+from tests.test_kills import KILLED, Killer, age_leases
+from tests.test_removal import add, start_over
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# -- the process that dies --------------------------------------------------------------------------------------------
+
+
+class Remover(Killer):
+    """The running tests/kill_one_removal.py."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "workspace.settings",
+            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "TWILIO_API_URL": sandbox.twilio_url,
+            "PLIVO_API_URL": sandbox.plivo_url,
+            "TELNYX_API_URL": sandbox.telnyx_url,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.kill_one_removal"],
+            cwd=Path(__file__).parent.parent, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def remove(self, phone_id: str, cut: str, when: str = "after", *, call: int = 1) -> dict[str, int]:
+        """Remove the number, cut there. Returns how the process ended and the calls it made."""
+        job = {"phone": phone_id, "cut": cut, "when": when, "call": call}
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def remover(django_db_setup: None, running_sandbox: Sandbox) -> Iterator[Remover]:
+    remover = Remover(running_sandbox)
+    yield remover
+    remover.stop()
+
+
+# -- what is removed --------------------------------------------------------------------------------------------------
+
+OWN = "telnyx with an own application"
+WAYS = ["last", "not last", "shared"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A number that is the last of its account, or not the last, or on a line that another user has too."""
+
+    name: str
+    way: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.way}"
+
+    @property
+    def subject(self) -> Subject:
+        return SUBJECTS["telnyx" if self.name == OWN else self.name]
+
+    def add(self, tenant: Tenant, number: str = "") -> Any:
+        fields = {"accSId": seeds.TELNYX_CUSTOMER_APP} if self.name == OWN else {}
+        number = number or self.number
+        reply = add(tenant, self.subject.good.body(tenant.user, phoneNumber=number, **fields))
+        assert_envelope(reply, "")
+        return PhoneNumber.objects.get(user=tenant.user, number=number)
+
+    @property
+    def number(self) -> str:
+        """With an own application: one that is on a SIP connection."""
+        return "13125550002" if self.name == OWN else self.subject.number
+
+    def prepare(self, third: Tenant) -> None:
+        """What is there before the number is added, and stays."""
+        if self.way == "not last":
+            self.add(third, self.subject.another)
+        if self.way == "shared":
+            self.add(third)
+
+
+PLACES = [
+    Place(name, way)
+    for name in (*SUBJECTS, OWN)
+    for way in WAYS
+    if way == "last" or name in ("twilio", "plivo", "telnyx")
+]
+
+
+@dataclass
+class Before:
+    """How things were before the number was added, and what its line remembered then."""
+
+    rows: Any
+    carriers: Any
+    snapshot: Any
+    phone: PhoneNumber
+
+
+def begin(sandbox: Sandbox, place: Place, tenant: Tenant, third: Tenant) -> Before:
+    place.prepare(third)
+    rows_before, carriers = rows(), sandbox.snapshot()
+    phone = place.add(tenant)
+    return Before(rows_before, carriers, snapshot_of(phone), phone)
+
+
+def snapshot_of(phone: PhoneNumber) -> Any:
+    return json.loads(phone.line.snapshot.open())
+
+
+# -- where it dies ----------------------------------------------------------------------------------------------------
+
+REMOVING, RESTORING, ACCOUNTS = "phones.services.removing", "phones.services.restoring", "phones.services.accounts"
+APPLICATIONS = "integrations.applications:ApplicationProvider"
+
+
+def steps(place: Place) -> list[str]:
+    """The steps of a removal there, each of which it comes to once at least."""
+    integration = place.subject.integration
+    provider = f"integrations.{integration}:{integration.title()}"
+    found = [
+        "phones.services.leases:wait_for", f"{REMOVING}:settle_or_leave", f"{RESTORING}:settle",
+        f"{RESTORING}:give_line_back", f"{RESTORING}:let_line_go",
+    ]  # fmt: skip
+    if place.way != "shared" and integration == "twilio":
+        found += [f"{provider}.restore", f"{provider}._update"]
+    elif place.way != "shared":
+        found += [f"{APPLICATIONS}.restore", f"{APPLICATIONS}.link"]
+    if place.way == "last":
+        found += [f"{RESTORING}:release_account", f"{ACCOUNTS}:drop_application"]
+        if place.name == OWN:
+            found.append(f"{APPLICATIONS}.restore_application")
+        elif integration != "twilio":
+            found.append(f"{provider}.delete_application")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def unlimited(settings: Any) -> None:
+    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
+
+
+# -- what must be so afterwards ---------------------------------------------------------------------------------------
+
+
+def assert_gone(sandbox: Sandbox, before: Before) -> None:
+    assert changes(before.carriers, sandbox.snapshot()) == []
+    assert rows() == before.rows
+
+
+def after_reconcile(sandbox: Sandbox, place: Place, before: Before, user: Tenant) -> None:
+    age_leases()
+    assert reconcile().failed == 0
+    assert_gone(sandbox, before)
+
+
+def after_another_add(sandbox: Sandbox, place: Place, before: Before, user: Tenant) -> None:
+    """The add finds the number as it was; the dead removal is over, and the next removal leaves nothing."""
+    age_leases()
+    phone = place.add(user)
+    assert phone.state == PhoneNumber.State.ACTIVE
+    assert snapshot_of(phone) == before.snapshot, "the line does not remember the customer's route"
+    assert_whole(sandbox, place, phone)
+    age_leases()
+    assert reconcile().failed == 0
+    assert_whole(sandbox, place, phone)
+    assert not PhoneNumber.objects.filter(pk=before.phone.pk).exists()
+    assert remove_phone(PhoneNumber.objects.get(pk=phone.pk)) is True
+    assert_gone(sandbox, before)
+
+
+def assert_whole(sandbox: Sandbox, place: Place, phone: PhoneNumber) -> None:
+    """The number's calls come to us; one application, one line."""
+    account = Account.objects.get()
+    assert Line.objects.filter(number=place.number).count() == 1
+    if place.name != OWN:
+        assert_routed(sandbox, place.subject, place.number, account)
+        return
+    assert our_applications(sandbox, place.subject) == []
+    owner = sandbox.state.account("telnyx", place.subject.owner)
+    assert owner.numbers[place.number]["connection_id"] == account.application_id == seeds.TELNYX_CUSTOMER_APP
+    assert account.webhook_token in owner.applications[account.application_id]["voice_url"]
+
+
+NEXT = {"reconcile": after_reconcile, "the same user": after_another_add, "another user": after_another_add}
+
+
+@dataclass
+class Scene:
+    """What a case needs, set up anew for each death."""
+
+    remover: Remover
+    sandbox: Sandbox
+    place: Place
+    tenant: Tenant
+    third: Tenant
+
+    def start(self) -> Before:
+        start_over(self.sandbox)
+        return begin(self.sandbox, self.place, self.tenant, self.third)
+
+    def die_and_go_on(self, where: str, when: str, call: int, who: str, user: Tenant) -> None:
+        before = self.start()
+        ended = self.remover.remove(before.phone.pk, where, when, call=call)["ended"]
+        assert ended == KILLED, f"the removal never came to {when} {where} {call}"
+        try:
+            NEXT[who](self.sandbox, self.place, before, user)
+        except AssertionError as error:
+            raise AssertionError(f"killed {when} {where}, call {call}: {error}") from error
+
+
+@pytest.fixture
+def scene(remover: Remover, sandbox: Sandbox, tenant: Tenant, place: Place) -> Scene:
+    return Scene(remover, sandbox, place, tenant, new_tenant("three"))
+
+
+each_ending = pytest.mark.parametrize("who", NEXT)
+each_place = pytest.mark.parametrize("place", PLACES, ids=str)
+
+
+@each_ending
+@each_place
+def test_killed_before_or_after_any_step_a_removal_is_finished(
+    scene: Scene, tenant: Tenant, other_tenant: Tenant, who: str
+):
+    for where in steps(scene.place):
+        for when in ("before", "after"):
+            scene.die_and_go_on(where, when, 1, who, other_tenant if who == "another user" else tenant)
+
+
+@each_ending
+@each_place
+def test_killed_after_any_write_or_request_a_removal_is_finished(
+    scene: Scene, tenant: Tenant, other_tenant: Tenant, who: str
+):
+    before = scene.start()
+    whole_run = scene.remover.remove(before.phone.pk, EVERY_STEP, call=0)
+    assert whole_run["ended"] == SUCCEEDED
+    assert whole_run["calls"] > 4
+    assert_gone(scene.sandbox, before)
+    for call in range(1, whole_run["calls"] + 1):
+        scene.die_and_go_on(EVERY_STEP, "after", call, who, other_tenant if who == "another user" else tenant)
+
+
+@pytest.mark.parametrize("place", PLACES[:1], ids=str)
+def test_the_removing_process_uses_this_database(scene: Scene):
+    before = scene.start()
+    assert scene.remover.remove(before.phone.pk, "", call=0) == {"ended": SUCCEEDED, "calls": 0}
+    assert_gone(scene.sandbox, before)
