@@ -20,6 +20,8 @@ import django
 
 EVERY_STEP = "every:step"
 SUCCEEDED, REFUSED, CRASHED = 0, 3, 4
+# Does a job. Returns how it ended and how many calls the cut saw.
+Act = Callable[[dict[str, Any]], tuple[int, int]]
 
 
 def die() -> None:
@@ -76,6 +78,16 @@ def put_everywhere(cut: Cut) -> None:
         setattr(owner, name, cut.around(getattr(owner, name)))
 
 
+def put_wanted(job: dict[str, Any]) -> Cut:
+    """The cut that a job asks for, put where it shall be."""
+    cut = Cut(when=job["when"], call=job["call"])
+    if job["cut"] == EVERY_STEP:
+        put_everywhere(cut)
+    elif job["cut"]:
+        put(cut, job["cut"])
+    return cut
+
+
 def add(job: dict[str, Any]) -> tuple[int, int]:
     from integrations.errors import IntegrationError
     from phones.services import add_phone
@@ -83,11 +95,7 @@ def add(job: dict[str, Any]) -> tuple[int, int]:
     from workspace.errors import Refusal
 
     user = User.objects.get(pk=job["user"])
-    cut = Cut(when=job["when"], call=job["call"])
-    if job["cut"] == EVERY_STEP:
-        put_everywhere(cut)
-    elif job["cut"]:
-        put(cut, job["cut"])
+    cut = put_wanted(job)
     try:
         add_phone(user=user, **job["fields"])
     except (IntegrationError, Refusal):
@@ -95,14 +103,14 @@ def add(job: dict[str, Any]) -> tuple[int, int]:
     return SUCCEEDED, cut.calls
 
 
-def run(job: dict[str, Any]) -> dict[str, int]:
-    """Add in a child. Returns how it ended and, if it was not killed, how many calls the cut saw."""
+def run(job: dict[str, Any], act: Act) -> dict[str, int]:
+    """Do it in a child. Returns how it ended and, if it was not killed, how many calls the cut saw."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         status, calls = CRASHED, 0
         try:
-            status, calls = add(job)
+            status, calls = act(job)
         except Exception:
             traceback.print_exc()
         finally:
@@ -115,7 +123,8 @@ def run(job: dict[str, Any]) -> dict[str, int]:
     return {"ended": os.waitstatus_to_exitcode(ended), "calls": int(calls or 0)}
 
 
-def main() -> None:
+def main(act: Act) -> None:
+    """Do each job that comes in, one in a line, and tell how it went."""
     django.setup()
     for module in ("twilio", "plivo", "telnyx", "bounded_httpx"):
         importlib.import_module(f"integrations.{module}")
@@ -124,9 +133,9 @@ def main() -> None:
     importlib.import_module("telnyx.resources.texml_applications")
     importlib.import_module("telnyx.resources.outbound_voice_profiles")
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(run(json.loads(line))) + "\n")
+        sys.stdout.write(json.dumps(run(json.loads(line), act)) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    main(add)

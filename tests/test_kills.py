@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -45,6 +46,8 @@ NEW_TOKEN = "a-new-token-0123456789"
 class Killer:
     """The running tests/kill_one_add.py."""
 
+    module = "tests.kill_one_add"
+
     def __init__(self, sandbox: Sandbox) -> None:
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "workspace.settings",
@@ -54,7 +57,7 @@ class Killer:
             "TELNYX_API_URL": sandbox.telnyx_url,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kill_one_add"],
+            [sys.executable, "-m", self.module],
             cwd=Path(__file__).parent.parent, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
@@ -70,6 +73,9 @@ class Killer:
             "auth_token": auth_token or subject.good.auth_token,
         }
         job = {"user": tenant.user.pk, "fields": fields, "cut": cut, "when": when, "call": call}
+        return self.send(job)
+
+    def send(self, job: dict[str, Any]) -> dict[str, int]:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()

@@ -623,14 +623,7 @@ def test_who_adds_again_what_could_not_be_removed_settles_it_first(
     earlier, before = REMOVED[name], sandbox.snapshot()
     snapshot_before = snapshot_of(earlier, tenant)
     id = PhoneNumber.objects.get().pk
-    kind = {"lost reply": "lost_reply"}.get(fault, "status")
-    sandbox.fault(
-        kind, carrier=earlier.good.integration, method=step.method, path=step.path, skip=step.nth,
-        status=int(fault.split()[1]) if kind == "status" else None, times=None,
-    )  # fmt: skip
-    was_restored = restored(remove(tenant, id), id)
-    sandbox.clear_faults()
-    time.sleep(0.002)
+    was_restored = remove_with_fault(sandbox, tenant, id, earlier, step, fault)
 
     assert snapshot_of(earlier, tenant) == snapshot_before, "the line does not remember the customer's route"
 
@@ -643,6 +636,19 @@ def test_who_adds_again_what_could_not_be_removed_settles_it_first(
     assert restored(remove(tenant, again.pk), again.pk) is True, was_restored
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
+
+
+def remove_with_fault(sandbox: Sandbox, tenant: Tenant, id: str, earlier: Earlier, step: Step, fault: str) -> bool:
+    """Remove a number while this step of it goes wrong each time. Says whether the reply was that it is restored."""
+    kind = {"lost reply": "lost_reply"}.get(fault, "status")
+    sandbox.fault(
+        kind, carrier=earlier.good.integration, method=step.method, path=step.path, skip=step.nth,
+        status=int(fault.split()[1]) if kind == "status" else None, times=None,
+    )  # fmt: skip
+    was_restored = restored(remove(tenant, id), id)
+    sandbox.clear_faults()
+    time.sleep(0.002)
+    return was_restored
 
 
 def snapshot_of(earlier: Earlier, tenant: Tenant) -> Any:
@@ -658,14 +664,7 @@ def test_another_user_adds_what_could_not_be_removed(
     earlier, before = REMOVED[name], sandbox.snapshot()
     snapshot_before = snapshot_of(earlier, tenant)
     id = PhoneNumber.objects.get().pk
-    kind = {"lost reply": "lost_reply"}.get(fault, "status")
-    sandbox.fault(
-        kind, carrier=earlier.good.integration, method=step.method, path=step.path, skip=step.nth,
-        status=int(fault.split()[1]) if kind == "status" else None, times=None,
-    )  # fmt: skip
-    restored(remove(tenant, id), id)
-    sandbox.clear_faults()
-    time.sleep(0.002)
+    remove_with_fault(sandbox, tenant, id, earlier, step, fault)
 
     assert snapshot_of(earlier, other_tenant) == snapshot_before, "the line does not remember the customer's route"
 

@@ -5,16 +5,11 @@ carriers. Who comes next is `reconcile`, the same user who adds the number again
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
@@ -34,27 +29,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Remover(Killer):
     """The running tests/kill_one_removal.py."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "workspace.settings",
-            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
-            "TWILIO_API_URL": sandbox.twilio_url,
-            "PLIVO_API_URL": sandbox.plivo_url,
-            "TELNYX_API_URL": sandbox.telnyx_url,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kill_one_removal"],
-            cwd=Path(__file__).parent.parent, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+    module = "tests.kill_one_removal"
 
     def remove(self, phone_id: str, cut: str, when: str = "after", *, call: int = 1) -> dict[str, int]:
         """Remove the number, cut there. Returns how the process ended and the calls it made."""
-        job = {"phone": phone_id, "cut": cut, "when": when, "call": call}
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        return self.send({"phone": phone_id, "cut": cut, "when": when, "call": call})
 
 
 @pytest.fixture(scope="session")
