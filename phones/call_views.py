@@ -13,7 +13,7 @@ from phones.services.call_log import active_numbers, calls_of, newest_calls, rec
 from phones.services.media import recording_media
 from users.authentication import token_of
 from workspace import envelope
-from workspace.api import ApiView, found
+from workspace.api import ApiView, found, wire_page
 
 RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
 
@@ -33,7 +33,7 @@ class CallsView(ApiView):
         equal = {name: query[name] for name in ("status", "direction") if name in query}
         page = {name: query[name] for name in ("limit", "after", "before", "position") if name in query}
         calls, position = newest_calls(calls_of(numbers).filter(**equal), **page)
-        data = {"items": [shown_call(call) for call in calls], "nextCursor": str(position) if position else None}
+        data = wire_page([shown_call(call) for call in calls], position)
         return envelope.success(data, message="Calls listed successfully")
 
 

@@ -10,11 +10,11 @@ from phones.models import Line, PhoneNumber
 from phones.services.checking import open_reasons
 from phones.services.picking import Available
 from phones.wire_fields import (
-    ACCOUNT_ID,
-    AUTH_TOKEN,
     MAX_PAGE_SIZE,
     PAGE_SIZE,
     PUBLIC_KEY,
+    AccountIdField,
+    AuthTokenField,
     CarrierCursorField,
     ChoiceOfTexts,
     CursorField,
@@ -42,16 +42,10 @@ class AddPhoneSerializer(serializers.Serializer):
     userId = UserIdField(source="user_id", help_text="ID of the user who will own this phone number.")
     phoneNumber = NumberField(source="number", help_text="Phone number with country code, such as 12125551234.")
     integration = ChoiceOfTexts(sorted(PROVIDERS), help_text="plivo, twilio or telnyx.")
-    authToken = PatternField(
-        AUTH_TOKEN,
-        "send 1 to 512 visible ASCII characters.",
-        source="auth_token",
+    authToken = AuthTokenField(
         help_text="Plivo or Twilio Auth Token, Telnyx API Key.",
     )
-    accSId = PatternField(
-        ACCOUNT_ID,
-        "send 1 to 64 letters, digits, - or _.",
-        source="account_id",
+    accSId = AccountIdField(
         required=False,
         help_text="Plivo Auth ID, Twilio Account SID; for Telnyx the App ID, which may be left out.",
     )
@@ -154,10 +148,7 @@ class ChangePhoneSerializer(serializers.Serializer):
 
     label = TextField(200, required=False, help_text="A name for people; may be empty.")  # type: ignore[assignment]
     inbound = InboundField(required=False)
-    authToken = PatternField(
-        AUTH_TOKEN,
-        "send 1 to 512 visible ASCII characters.",
-        source="auth_token",
+    authToken = AuthTokenField(
         required=False,
         help_text="The account's new Auth Token or API Key. It is proved at the carrier first.",
     )
@@ -173,8 +164,8 @@ class AvailablePhonesSerializer(serializers.Serializer):
     """The body of available-phones."""
 
     integration = ChoiceOfTexts(sorted(PROVIDERS))
-    authToken = PatternField(AUTH_TOKEN, "send 1 to 512 visible ASCII characters.", source="auth_token")
-    accSId = PatternField(ACCOUNT_ID, "send 1 to 64 letters, digits, - or _.", source="account_id", required=False)
+    authToken = AuthTokenField()
+    accSId = AccountIdField(required=False)
     cursor = CarrierCursorField(required=False, help_text="`nextCursor` of the page before.")
 
     def get_fields(self) -> dict[str, serializers.Field]:

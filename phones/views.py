@@ -31,7 +31,7 @@ from users import idempotency, limits
 from users.authentication import token_of
 from users.models import User
 from workspace import envelope
-from workspace.api import ApiView, found, wire_time
+from workspace.api import ApiView, found, wire_page, wire_time
 from workspace.errors import Refusal
 
 
@@ -65,7 +65,7 @@ class PhonesView(ApiView):
         if "health" in query:
             query["line__health"] = query.pop("health")
         phones, position = newest_numbers(token_of(request).workspace_id, **query)
-        data = {"items": [shown_phone(phone) for phone in phones], "nextCursor": str(position) if position else None}
+        data = wire_page([shown_phone(phone) for phone in phones], position)
         return envelope.success(data, message="Phone numbers listed successfully")
 
 
@@ -125,10 +125,7 @@ class AvailablePhonesView(ApiView):
         fields = self.read(request, AvailablePhonesSerializer)
         cursor = fields.pop("cursor")
         page, following = available_phones(Credentials(**fields), token_of(request).workspace_id, cursor)
-        data = {
-            "items": [shown_available(one) for one in page],
-            "nextCursor": write_cursor(following) if following else None,
-        }
+        data = wire_page([shown_available(one) for one in page], following and write_cursor(following))
         return envelope.success(data, message="Available phone numbers listed successfully")
 
 

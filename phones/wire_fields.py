@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rest_framework import serializers
@@ -61,6 +62,10 @@ class PatternField(WireField):
         if not self.pattern.fullmatch(text):
             raise serializers.ValidationError(self.hint, "invalid_field")
         return text
+
+
+AuthTokenField = partial(PatternField, AUTH_TOKEN, "send 1 to 512 visible ASCII characters.", source="auth_token")
+AccountIdField = partial(PatternField, ACCOUNT_ID, "send 1 to 64 letters, digits, - or _.", source="account_id")
 
 
 class TimeField(WireField):
