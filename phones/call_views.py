@@ -1,21 +1,16 @@
 """The log of calls and the recordings, for the workspace's clients."""
 
-import re
-from typing import Any
-
 from django.db.models import QuerySet
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from rest_framework.request import Request
 
+from phones.audio import audio, wanted_range
 from phones.call_serializers import CallQuerySerializer, shown_call
 from phones.models import PhoneNumber
 from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
-from phones.services.media import recording_media
 from users.authentication import token_of
 from workspace import envelope
 from workspace.api import ApiView, found, wire_page
-
-RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
 
 
 class CallsView(ApiView):
@@ -58,15 +53,4 @@ class RecordingMediaView(ApiView):
 
     def get(self, request: Request, id: str) -> HttpResponseBase:
         recordings = recordings_of(active_numbers(token_of(request).workspace_id))
-        recording = found(recordings.select_related("account"), id)
-        byte_range = request.headers.get("Range", "")
-        # A range that is not understood is no range (RFC 9110, 14.2), nor is one for a version that we do not know.
-        if "If-Range" in request.headers or not RANGE.fullmatch(byte_range):
-            byte_range = ""
-        media = recording_media(recording, byte_range)
-        suffix = "mp3" if media.content_type == "audio/mpeg" else "wav"
-        headers: dict[str, Any] = media.headers | {
-            "Content-Disposition": f'inline; filename="recording-{recording.pk}.{suffix}"',
-            "X-Content-Type-Options": "nosniff",
-        }
-        return StreamingHttpResponse(media, status=media.status, content_type=media.content_type, headers=headers)
+        return audio(found(recordings.select_related("account"), id), wanted_range(request._request))

@@ -54,6 +54,9 @@ class Account(Leased):
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
     # The last operation that relied on this row; whoever deletes the row makes sure that it is still the same.
     used_by = models.CharField(max_length=24, blank=True, editable=False)
+    # The last webhooks for this account that were refused, as JSON (services/refused.py).
+    refused_webhooks = models.TextField(blank=True, editable=False)
+    refused_at = MillisecondField(null=True, editable=False)
     # When the carrier was last asked for calls that we missed.
     pulled_at = MillisecondField(null=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
@@ -104,10 +107,16 @@ class Line(Leased):
     # Sealed, as the customer's addresses may hold secrets of the customer's.
     reasons = SecretField(null=True, editable=False)
     checked_at = MillisecondField(null=True, editable=False)
+    # Since when its health is other than ok.
+    unwell_since = MillisecondField(null=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "number"], name="line_once")]
+        indexes = [
+            models.Index(fields=["health", "checked_at"], name="line_by_health"),
+            models.Index(fields=["unwell_since"], name="line_unwell"),
+        ]
 
     def __str__(self) -> str:
         return f"+{self.number}"
@@ -152,10 +161,29 @@ class PhoneNumber(models.Model):
         indexes = [
             models.Index(fields=["state", "lease_until"], name="phone_number_unfinished"),
             models.Index(fields=["user", "state", "created_at"], name="phone_number_newest"),
+            models.Index(fields=["state", "created_at"], name="phone_number_newest_of_all"),
+            models.Index(fields=["state", "integration", "created_at"], name="phone_number_newest_there"),
+        ]
+        permissions = [
+            ("check_phonenumber", "Can check a phone number at its carrier"),
+            ("repair_phonenumber", "Can repair a phone number at its carrier"),
+            ("rotate_phonenumber", "Can replace the credentials of an account"),
+            ("hear_recording", "Can listen to recordings"),
         ]
 
     def __str__(self) -> str:
         return f"+{self.number}"
+
+
+class SearchTerm(models.Model):
+    """Something by whose beginning a number is found (services/searching.py)."""
+
+    id = ObjectIdField(primary_key=True)
+    phone_number = models.ForeignKey(PhoneNumber, models.CASCADE, related_name="search_terms")
+    term = models.CharField(max_length=254, db_index=True)
+
+    def __str__(self) -> str:
+        return self.term
 
 
 def choices(statuses: type[StrEnum]) -> list[tuple[str, str]]:
@@ -183,7 +211,7 @@ class Call(models.Model):
     currency = models.CharField(max_length=3, blank=True)
     # Counts the changes: who changes a row says which one it has seen.
     version = models.PositiveIntegerField(default=0, editable=False)
-    created_at = MillisecondField(default=timezone.now, editable=False)
+    created_at = MillisecondField(default=timezone.now, db_index=True, editable=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "carrier_id"], name="call_once")]
@@ -236,6 +264,8 @@ class CallEvent(models.Model):
 
     id = ObjectIdField(primary_key=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="events")
+    # The call that it was merged into.
+    call = models.ForeignKey(Call, models.SET_NULL, null=True, related_name="events")
     dedupe_key = models.CharField(max_length=64, unique=True)
     kind = models.CharField(max_length=32)
     payload = models.TextField()
@@ -244,6 +274,23 @@ class CallEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Figure(models.Model):
+    """How many of something there were on a day, for the dashboard (services/figures.py)."""
+
+    id = ObjectIdField(primary_key=True)
+    day = models.DateField()
+    name = models.CharField(max_length=16)
+    key = models.CharField(max_length=64, blank=True)
+    count = models.PositiveIntegerField()
+    counted_at = MillisecondField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "name", "key"], name="figure_once")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.name} {self.key}"
 
 
 def lease_is_over() -> Q:

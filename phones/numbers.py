@@ -28,3 +28,11 @@ def to_e164(text: str) -> str:
     if not possible or not MIN_DIGITS <= len(number) <= MAX_DIGITS:
         raise ValueError(NO_NUMBER)
     return number
+
+
+def readable(number: str) -> str:
+    """E.164 digits as people write them: `+1 212-555-1234`."""
+    import phonenumbers
+
+    parsed = phonenumbers.parse(f"+{number}")
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)

@@ -25,6 +25,7 @@ from phones.services import (
     rotate_auth_token,
 )
 from phones.services.accounts import Credentials
+from phones.services.changing import check_inbound
 from phones.services.phone_list import listed_numbers, newest_numbers
 from phones.services.picking import write_cursor
 from users import idempotency, limits
@@ -82,8 +83,7 @@ class PhoneView(ApiView):
         fields = self.read(request, ChangePhoneSerializer)
         auth_token = fields.pop("auth_token", None)
         changes = {**fields.pop("inbound", {}), **fields}
-        if changes.get("action", phone.action) == "forward" and not changes.get("forward_to", phone.forward_to):
-            raise Refusal("inbound: forward needs forwardTo, a number.", code="invalid_field", field="inbound")
+        check_inbound(phone, changes)
         if auth_token:
             rotate_auth_token(phone, auth_token)
         change_phone(phone, changes)

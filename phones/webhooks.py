@@ -17,10 +17,14 @@ from phones.models import Account
 from phones.services.answering import answer_call, hang_up
 from phones.services.calls import record_event
 from phones.services.carriers import urls_for
+from phones.services.refused import note_refused
 from workspace.secrets import CannotOpen
 
 # Of an account, to take a webhook for it.
-NEEDED = ("integration", "webhook_token", "auth_token", "previous_auth_token", "rotated_at", "public_key")
+NEEDED = (
+    "integration", "webhook_token", "auth_token", "previous_auth_token", "rotated_at", "public_key",
+    "refused_at", "refused_webhooks",
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +55,15 @@ def receive(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
     account = next(iter(accounts), None)
     if account is None:
         raise BadSignature("no account has this token")
-    provider = provider_class(integration)
+    try:
+        return receive_for(account, kind, request)
+    except BadSignature as refusal:
+        note_refused(account, kind, str(refusal))
+        raise
+
+
+def receive_for(account: Account, kind: str, request: HttpRequest) -> HttpResponse:
+    provider = provider_class(account.integration)
     signed = Webhook(url_of(request, account, kind), request.headers, request.body)
     key = provider.check_signature(signed, auth_tokens=auth_tokens(account), public_key=account.public_key)
     try:

@@ -26,6 +26,17 @@ class Live:
     database: Path
     user: str
     token: str
+    env: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def manage(self, *arguments: str, **variables: str) -> str:
+        """Run a command of manage.py beside the server. Returns what it prints."""
+        done = run_manage(*arguments, env=self.env | variables)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def send(self, data: bytes, *, timeout_s: float = 10) -> bytes:
         """Everything that the server answers to these bytes until it closes; empty when it just closes."""
@@ -46,8 +57,13 @@ def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
 
 
 @contextlib.contextmanager
-def serve(folder: Path, sandbox: Sandbox, **variables: str) -> Iterator[Live]:
-    """Migrate a database, make a workspace in it and run gunicorn."""
+def serve(folder: Path, sandbox: Sandbox, *, is_public: bool = True, **variables: str) -> Iterator[Live]:
+    """Migrate a database, make a workspace in it and run gunicorn.
+
+    Args:
+        is_public: has the PUBLIC_URL of the tests; if not, its own address, so that carriers and a browser reach it.
+        variables: more of the environment.
+    """
     database = folder / "live.sqlite3"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -58,6 +74,7 @@ def serve(folder: Path, sandbox: Sandbox, **variables: str) -> Iterator[Live]:
         "TWILIO_API_URL": sandbox.twilio_url,
         "PLIVO_API_URL": sandbox.plivo_url,
         "TELNYX_API_URL": sandbox.telnyx_url,
+        **({} if is_public else {"PUBLIC_URL": f"http://127.0.0.1:{port}"}),
         **variables,
     }
     migrated = run_manage("migrate", "--verbosity", "0", env=env)
@@ -68,7 +85,7 @@ def serve(folder: Path, sandbox: Sandbox, **variables: str) -> Iterator[Live]:
         server = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
         try:
             wait_until_ready(port, server)
-            yield Live(port, database, made["userId"], made["token"])
+            yield Live(port, database, made["userId"], made["token"], env)
         finally:
             server.terminate()
             try:

@@ -30,7 +30,9 @@ from phones.services.accounts import (
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.checking import Check, as_check, key_reasons
 from phones.services.guesses import counted
+from phones.services.history import note, refusal_noted
 from phones.services.restoring import settle_line, settle_or_leave, take_over
+from phones.services.searching import index_phone
 from users.models import User
 from workspace.fields import new_object_id
 from workspace.secrets import Secret
@@ -102,43 +104,39 @@ def add_phone(
         20 s, and 5 s more to put things back. No database transaction is open while the carrier is asked.
     """
     credentials, deadline = Credentials(integration, account_id, auth_token, public_key), Deadline(ADD_BUDGET_S)
-    addition = Addition(
-        reservation=reserve(user, number, credentials, deadline),
-        credentials=credentials,
-        refuse_conflict=on_conflict == "refuse",
-        deadline=deadline,
-    )
-    try:
-        prepared = snapshot(addition, *prove_within_limits(addition))
-        application_id, settings = apply(addition, prepared)
-        read_back(prepared, application_id, settings)
-        activate(addition, prepared)
-    except BaseException:
-        undo(addition)
-        raise
+    wanted = PhoneNumber(user=user, number=number, integration=integration)
+    with refusal_noted("phone.add", wanted, detail=integration):
+        addition = Addition(
+            reservation=reserve(wanted, credentials, deadline),
+            credentials=credentials,
+            refuse_conflict=on_conflict == "refuse",
+            deadline=deadline,
+        )
+        try:
+            prepared = snapshot(addition, *prove_within_limits(addition))
+            application_id, settings = apply(addition, prepared)
+            read_back(prepared, application_id, settings)
+            activate(addition, prepared)
+        except BaseException:
+            undo(addition)
+            raise
     return addition.reservation
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def reserve(user: User, number: str, credentials: Credentials, deadline: Deadline) -> PhoneNumber:
+def reserve(row: PhoneNumber, credentials: Credentials, deadline: Deadline) -> PhoneNumber:
     """Insert the row; the unique index lets one add of a number win. What is unfinished is settled first."""
     for _ in range(2):
-        row = PhoneNumber(
-            user=user,
-            number=number,
-            integration=credentials.integration,
-            operation_id=new_object_id(),
-            lease_until=timezone.now() + LEASE,
-        )
+        row.operation_id, row.lease_until = new_object_id(), timezone.now() + LEASE
         try:
             with transaction.atomic():
                 row.save(force_insert=True)
             return row
         except IntegrityError:
             unfinished = PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE)
-            earlier = unfinished.filter(user=user, number=number).first()
+            earlier = unfinished.filter(user=row.user, number=row.number).first()
             if earlier is None or not take_over(earlier):
                 break
             settle_earlier(earlier, credentials, deadline)
@@ -233,9 +231,11 @@ def activate(addition: Addition, prepared: Prepared) -> None:
     if not is_rotation:  # else the lease and the token in `operation` stay until the account has the token, too
         done |= {"operation": None, "lease_until": None}
     with transaction.atomic():  # one disk flush instead of two; each statement is enough alone
+        index_phone(addition.reservation)
         if not addition.mine().update(**done):
             raise overtaken()
-        leases.give_back(prepared.line, addition.id, **just_checked(addition, prepared).as_fields())
+        leases.give_back(prepared.line, addition.id, **just_checked(addition, prepared).as_fields(prepared.line))
+        note("phone.add", addition.reservation, detail=credentials.integration)
     addition.reservation.state = State.ACTIVE
     try:
         adopt_credentials(account, credentials, prepared.found.public_key)

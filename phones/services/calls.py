@@ -63,12 +63,12 @@ def merge_or_leave(event: CallEvent, said: SaidEvent | None = None) -> bool:
 
 def merge_event(event: CallEvent, said: SaidEvent | None = None) -> None:
     """Merge what an event says of its call and its recording, and mark it as merged."""
-    said = said or parse(event.account, event.payload)
+    said, call = said or parse(event.account, event.payload), None
     if said.call:
         call = merge_call(event.account, said.call, event.received_at)
         if said.recording:
             merge_recording(call, said.recording)
-    CallEvent.objects.filter(pk=event.pk).update(merged_at=timezone.now())
+    CallEvent.objects.filter(pk=event.pk).update(merged_at=timezone.now(), call=call)
 
 
 def merge_call(account: Account, said: CallReport, heard_at: datetime) -> Call:

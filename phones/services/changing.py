@@ -8,6 +8,15 @@ from phones.models import PhoneNumber
 from phones.services.accounts import Credentials, adopt_credentials
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.guesses import counted
+from phones.services.history import note, refusal_noted
+from phones.services.searching import index_phone
+from workspace.errors import Refusal
+
+
+def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:
+    """Raise Refusal if the number, changed in this way, would forward calls to nowhere."""
+    if changes.get("action", phone.action) == "forward" and not changes.get("forward_to", phone.forward_to):
+        raise Refusal("inbound: forward needs forwardTo, a number.", code="invalid_field", field="inbound")
 
 
 def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
@@ -21,6 +30,9 @@ def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
         raise NoSuchPhone
     for name, value in changes.items():
         setattr(phone, name, value)
+    if "label" in changes:
+        index_phone(phone)
+    note("phone.change", phone, detail=", ".join(sorted(changes)))
 
 
 def rotate_auth_token(phone: PhoneNumber, auth_token: str) -> None:
@@ -33,8 +45,9 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str) -> None:
     account = phone.line.account
     credentials = Credentials(account.integration, account.account_id, auth_token)
     provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
-    with counted(credentials, phone.user.workspace_id, account):
+    with refusal_noted("phone.rotate", phone), counted(credentials, phone.user.workspace_id, account):
         found = provider.prove(phone.number, application_id=account.application_id, want_public_key=False)
         if credentials.names_application and found.application is None:
             raise provider.invalid_credentials("the application is not there: another account's key")
     adopt_credentials(account, credentials, "")
+    note("phone.rotate", phone)

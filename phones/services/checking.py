@@ -23,6 +23,7 @@ from phones.models import Account, Line
 from phones.services import leases
 from phones.services.accounts import ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
+from users import audit
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen, Secret
 
@@ -45,9 +46,14 @@ class Check:
     checked_at: datetime = field(default_factory=timezone.now)
     repaired: bool = False
 
-    def as_fields(self) -> dict[str, Any]:
-        """What a line keeps of it."""
-        return {"health": self.health, "reasons": seal_reasons(self.reasons), "checked_at": self.checked_at}
+    def as_fields(self, line: Line) -> dict[str, Any]:
+        """What the line keeps of it."""
+        return {
+            "health": self.health,
+            "reasons": seal_reasons(self.reasons),
+            "checked_at": self.checked_at,
+            "unwell_since": None if self.health == Health.OK else line.unwell_since or self.checked_at,
+        }
 
 
 def check_line(line: Line, *, repair: bool = False) -> Check:
@@ -67,8 +73,15 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
         except (IntegrationError, LineBusy) as error:
             log.warning("%s of %s could not be repaired: %s", line, line.account, error)
         after = compare(line, connect_to(line, UNDO_BUDGET_S))
-        check = Check(after.health, after.reasons, after.checked_at, repaired=not after.reasons)
-    Line.objects.filter(pk=line.pk).update(**check.as_fields())
+        repaired = not after.reasons
+        audit.record(
+            "phone.repair",
+            number=line.number,
+            outcome="ok" if repaired else after.health,
+            detail=", ".join(sorted({one.reason for one in check.reasons})),
+        )
+        check = Check(after.health, after.reasons, after.checked_at, repaired=repaired)
+    Line.objects.filter(pk=line.pk).update(**check.as_fields(line))
     return check
 
 

@@ -10,10 +10,14 @@ from phones.services.paging import Position, cut, newest_first
 
 
 def listed_numbers(workspace_id: str) -> QuerySet[PhoneNumber]:
-    """The active numbers of a workspace, each with its line, its account and `last_call_at`."""
+    """The active numbers of a workspace."""
+    return with_details(active_numbers(workspace_id))
+
+
+def with_details(numbers: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
+    """Each with its line, its account, its user and `last_call_at`."""
     latest = Call.objects.filter(line=OuterRef("line")).order_by("-started_at").values("started_at")[:1]
-    numbers = active_numbers(workspace_id).select_related("line__account", "user")
-    return numbers.annotate(last_call_at=Subquery(latest))
+    return numbers.select_related("line__account", "user__workspace").annotate(last_call_at=Subquery(latest))
 
 
 def newest_numbers(

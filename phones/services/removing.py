@@ -10,6 +10,7 @@ from phones.errors import LineBusy, NoSuchPhone
 from phones.models import LEASE, PhoneNumber
 from phones.services import leases
 from phones.services.carriers import ADD_BUDGET_S
+from phones.services.history import note
 from phones.services.restoring import settle_or_leave
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
@@ -37,7 +38,9 @@ def remove_phone(phone: PhoneNumber) -> bool:
         if phone.line:
             leases.wait_for(phone.line, operation_id, deadline)
         settle_or_leave(phone, deadline)
-        return True
     except (IntegrationError, LineBusy, CannotOpen) as error:
         log.warning("The removal of %s is not finished; reconcile will do it: %s", phone, error)
+        note("phone.remove", phone, outcome="unfinished")
         return False
+    note("phone.remove", phone)
+    return True

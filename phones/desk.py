@@ -1,0 +1,112 @@
+"""What the page of a number shows: what should be at the carrier and what is, and what happened lately."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from integrations import PROVIDERS
+from integrations.events import RecordingStatus
+from phones.models import Account, Call, CallEvent, Line, PhoneNumber
+from phones.reasons import in_words, shown_setting
+from phones.services.call_log import newest_calls
+from phones.services.carriers import urls_for
+from phones.services.checking import open_reasons
+from phones.services.refused import RefusedWebhook, refused_webhooks
+from users.models import AuditEntry
+from workspace.secrets import CannotOpen
+
+CALLS, EVENTS, ENTRIES = 10, 20, 20
+# Of webhooks.Urls, those that a carrier is given.
+ADDRESSES = {"answer": "A call comes in", "fallback": "If that fails", "status": "What became of it"}
+# A setting of a snapshot that says where calls went: its name for people.
+ROUTES = {
+    "trunk_sid": "SIP trunk",
+    "voice_application_sid": "TwiML application",
+    "application_id": "Application or connection",
+    "voice_url": "Voice URL",
+    "voice_fallback_url": "Fallback URL",
+    "status_callback": "Status callback",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting at the carrier as of the last check. Without `what` it is as expected."""
+
+    name: str
+    expected: str
+    actual: str
+    what: str = ""
+    advice: str = ""
+
+
+def settings_of(line: Line) -> list[Setting]:
+    """The addresses that the carrier should have, beside what the last check found."""
+    account, reasons = line.account, open_reasons(line)
+    settings = []
+    for field, name in ADDRESSES.items():
+        url = getattr(urls_for(account), field)
+        differing = next((one for one in reasons if one["expected"] == url), None)
+        if differing:
+            reasons.remove(differing)
+            settings.append(as_setting(account, name, differing))
+        else:
+            shown = shown_setting(url, account.webhook_token)
+            settings.append(Setting(name, shown, shown if line.health != Line.Health.UNREACHABLE else "not known"))
+    return settings + [as_setting(account, reason_name(one["reason"]), one) for one in reasons]
+
+
+def as_setting(account: Account, name: str, reason: dict[str, str]) -> Setting:
+    token = account.webhook_token
+    what, advice = in_words(reason["reason"])
+    return Setting(name, shown_setting(reason["expected"], token), shown_setting(reason["actual"], token), what, advice)
+
+
+def reason_name(reason: str) -> str:
+    return reason.replace("_", " ").capitalize()
+
+
+def recent_calls(line: Line) -> list[Call]:
+    """The newest calls of the line, with their recordings."""
+    return newest_calls(Call.objects.filter(line=line), limit=CALLS)[0]
+
+
+def playable(call: Call) -> list[dict[str, Any]]:
+    gone = (RecordingStatus.ABSENT, RecordingStatus.FAILED)
+    return [{"row": one, "is_gone": one.status in gone} for one in call.recordings.all()]
+
+
+def recent_events(calls: list[Call]) -> QuerySet[CallEvent]:
+    """The newest accepted webhooks of these calls, without what they say."""
+    events = CallEvent.objects.filter(call__in=calls).select_related("call").defer("payload")
+    return events.order_by("-received_at")[:EVENTS]
+
+
+def recent_refusals(line: Line) -> list[RefusedWebhook]:
+    return refused_webhooks(line.account)
+
+
+def recent_entries(phone: PhoneNumber) -> QuerySet[AuditEntry]:
+    """What was done to this number lately, by whomever."""
+    return AuditEntry.objects.filter(number=phone.number).order_by("-at", "-id")[:ENTRIES]
+
+
+def what_comes_back(phone: PhoneNumber) -> list[str]:
+    """What removing the number puts back at the carrier, in words."""
+    line = phone.line
+    if line is None:
+        return []
+    if line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exclude(pk=phone.pk).exists():
+        return ["Nothing changes at the carrier: another user here has this number too."]
+    try:
+        snapshot = json.loads(line.snapshot.open())
+    except CannotOpen:
+        return ["What was there before cannot be read: a key is missing from CREDENTIAL_KEYS. Put it back first."]
+    before = [
+        f"{name}: {shown_setting(snapshot[key], line.account.webhook_token)}"
+        for key, name in ROUTES.items()
+        if snapshot.get(key)
+    ]
+    return before or [f"The number had no route at {PROVIDERS[phone.integration]} before us, and has none again."]

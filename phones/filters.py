@@ -1,0 +1,79 @@
+"""The filters of the list of numbers. None of them walks through a table."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from integrations import PROVIDERS
+from phones.models import Line, PhoneNumber
+from users.models import User
+from workspace.fields import OBJECT_ID
+
+Health = Line.Health
+# Up to so many numbers are looked up one by one. When more have the same health, a page of them is found soon anyway.
+FEW = 5_000
+
+
+class HealthFilter(admin.SimpleListFilter):
+    title = "health"
+    parameter_name = "health"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("unwell", "needs attention"), *Health.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
+        value = self.value()
+        if value not in ("unwell", *Health.values):
+            return queryset
+        wanted = [Health.DRIFT, Health.UNREACHABLE] if value == "unwell" else [value]
+        lines = list(Line.objects.filter(health__in=wanted).values_list("pk", flat=True)[: FEW + 1])
+        return queryset.filter(line__in=lines) if len(lines) <= FEW else queryset.filter(line__health__in=wanted)
+
+
+class CarrierFilter(admin.SimpleListFilter):
+    title = "carrier"
+    parameter_name = "carrier"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return sorted(PROVIDERS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
+        return queryset.filter(integration=self.value()) if self.value() in PROVIDERS else queryset
+
+
+class WorkspaceFilter(admin.SimpleListFilter):
+    """A box to search in instead of a list of all workspaces."""
+
+    title = "workspace"
+    parameter_name = "workspace"
+    template = "admin/phones/workspace_filter.html"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return []
+
+    def has_output(self) -> bool:
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
+        workspace = self.value()
+        if not workspace:
+            return queryset
+        return queryset.filter(user__workspace=workspace) if OBJECT_ID.fullmatch(workspace) else queryset.none()
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}
+        yield {
+            "select": workspace_select().render(self.parameter_name, self.value(), {"id": "workspace-filter"}),
+            "others": others,
+            "selected": bool(self.value()),
+            "all": changelist.get_query_string(remove=[self.parameter_name]),
+        }
+
+
+def workspace_select() -> AutocompleteSelect:
+    return AutocompleteSelect(User._meta.get_field("workspace"), admin.site, attrs={"data-placeholder": "any"})

@@ -1,0 +1,283 @@
+"""Door 2: what support staff type in the admin. Each form asks the service that the API asks, and shows its refusals
+beside the fields that they are about."""
+
+import json
+import re
+import time
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
+from rest_framework.serializers import Serializer
+
+from integrations import PROVIDERS
+from integrations.errors import IntegrationError
+from phones.models import PhoneNumber
+from phones.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
+from phones.services import add_phone, available_phones, change_phone, rotate_auth_token
+from phones.services.accounts import Credentials
+from phones.services.changing import check_inbound
+from users.models import User
+from workspace.errors import Refusal
+from workspace.secrets import CannotOpen, Secret
+
+# field of the API: field of our forms
+FIELDS = {
+    "userId": "user",
+    "phoneNumber": "number",
+    "integration": "integration",
+    "authToken": "auth_token",
+    "accSId": "account_id",
+    "onConflict": "on_conflict",
+    "publicKey": "public_key",
+    "label": "label",
+    "inbound": "action",
+}
+# What web pages and spreadsheets put between the digits, besides what the API takes.
+PASTED_SEPARATORS = re.compile(r"[\s./\u00a0\u2010-\u2015\u2212]+")
+KEPT_FOR_S = 15 * 60
+
+
+def pasted_number(text: str) -> str:
+    """A number as people paste it, written as the API takes it."""
+    return PASTED_SEPARATORS.sub(" ", text.removeprefix("tel:")).strip()
+
+
+class RefusableForm(forms.Form):
+    """A form whose service may refuse."""
+
+    def understand(self, serializer: Serializer) -> dict[str, Any]:
+        """The fields as the API reads them; what is wrong is said beside each."""
+        if serializer.is_valid():
+            return serializer.validated_data
+        for name, errors in serializer.errors.items():
+            error = errors[0]
+            code = error.code if error.code.startswith("invalid_") else "invalid_field"
+            self.add_error(self.field_of(name), forms.ValidationError(capitalised(str(error)), code))
+        return {}
+
+    def refuse(self, refusal: Refusal | IntegrationError) -> None:
+        self.add_error(self.field_of(refusal.field), forms.ValidationError(str(refusal), refusal.code))
+
+    def field_of(self, wire_name: str | None) -> str | None:
+        name = FIELDS.get(wire_name or "")
+        return name if name in self.fields else None
+
+
+def capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+class PasswordField(forms.CharField):
+    """A credential: typed or pasted, and never sent back to a page."""
+
+    widget = forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+
+
+class InboundForm(RefusableForm):
+    """A number's label and how it answers."""
+
+    label = forms.CharField(max_length=200, required=False, help_text="A name for people, such as Front desk.")
+    action = forms.ChoiceField(
+        label="A call", initial="voicemail",
+        choices=[("voicemail", "goes to voicemail"), ("forward", "is forwarded"), ("reject", "is rejected")],
+    )  # fmt: skip
+    greeting = forms.CharField(
+        max_length=1000, required=False, widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Said before the message. Leave empty for the usual one.",
+    )  # fmt: skip
+    forward_to = forms.CharField(required=False, help_text="The number that calls are forwarded to, with country code.")
+    record = forms.BooleanField(label="Record forwarded calls", required=False)
+
+    def read_changes(self, phone: PhoneNumber) -> dict[str, Any]:
+        """The fields of the row that are wanted; empty when something is wrong."""
+        typed = self.cleaned_data
+        inbound = {
+            "action": typed["action"],
+            "greeting": typed["greeting"].replace("\r\n", "\n"),
+            "forwardTo": pasted_number(typed["forward_to"]),
+            "record": typed["record"],
+        }
+        fields = self.understand(ChangePhoneSerializer(data={"label": typed["label"], "inbound": inbound}))
+        changes = {**fields.pop("inbound", {}), **fields}
+        if changes:
+            try:
+                check_inbound(phone, changes)
+            except Refusal as refusal:
+                self.add_error("forward_to", forms.ValidationError("Say where calls are forwarded to.", refusal.code))
+                return {}
+        return changes
+
+    def field_of(self, wire_name: str | None) -> str | None:
+        return "forward_to" if wire_name == "inbound" else super().field_of(wire_name)
+
+
+class ChangePhoneForm(InboundForm):
+    """Change a number's label and how it answers."""
+
+    def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
+        names = ("label", "action", "greeting", "forward_to", "record")
+        super().__init__(data, initial={name: getattr(phone, name) for name in names})
+        self.phone = phone
+
+    def _post_clean(self) -> None:
+        changes = {} if self.errors else self.read_changes(self.phone)
+        changes = {name: value for name, value in changes.items() if value != getattr(self.phone, name)}
+        try:
+            change_phone(self.phone, changes)
+        except Refusal as refusal:
+            self.refuse(refusal)
+
+
+class AddPhoneForm(InboundForm):
+    """Add a number, or look at those of an account to pick one (`_pick`).
+
+    After `is_valid()` there is either `phone`, the active number, or `page` with `following`, the account's numbers.
+    """
+
+    user = forms.ModelChoiceField(
+        User.objects.filter(is_active=True, workspace__is_active=True),
+        label="Owner",
+        widget=AutocompleteSelect(PhoneNumber._meta.get_field("user"), admin.site),
+        help_text="Who will own the number. Search by e-mail address or workspace.",
+    )
+    integration = forms.ChoiceField(label="Carrier", choices=[(name, PROVIDERS[name]) for name in sorted(PROVIDERS)])
+    account_id = forms.CharField(label="Account id", required=False)
+    auth_token = PasswordField(label="Auth token", required=False)
+    public_key = forms.CharField(
+        label="Public key", required=False,
+        help_text="Telnyx only, and only if we cannot fetch it: Keys & Credentials, Public key.",
+    )  # fmt: skip
+    number = forms.CharField(
+        label="Phone number", required=False, widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
+        help_text="With country code, in any usual form: +1 (212) 555-1234.",
+    )  # fmt: skip
+    on_conflict = forms.ChoiceField(
+        label="If its calls go elsewhere now", initial="replace",
+        choices=[
+            ("replace", "take it over; what is there now comes back when it is removed"),
+            ("refuse", "leave it alone and say so"),
+        ],
+    )  # fmt: skip
+    kept_token = forms.CharField(required=False, widget=forms.HiddenInput)
+    cursor = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    fieldsets = [
+        ("Whose", {"fields": ["user"]}),
+        ("Carrier account", {"fields": ["integration", "account_id", "auth_token", "public_key", "kept_token"]}),
+        ("Number", {"fields": ["number", "on_conflict", "label"]}),
+        ("When somebody calls", {"fields": ["action", "greeting", "forward_to", "record"]}),
+    ]
+
+    def __init__(self, data: Any, *, staff: User) -> None:
+        super().__init__(data)
+        self.staff = staff
+        self.phone: PhoneNumber | None = None
+        self.page: list[Any] | None = None
+        self.following = ""
+
+    def _post_clean(self) -> None:
+        if self.errors:
+            return
+        try:
+            if "_pick" in self.data:
+                self.pick()
+            else:
+                self.add()
+        except (Refusal, IntegrationError) as refusal:
+            self.refuse(refusal)
+        if "auth_token" not in self.errors:
+            self.keep_token()
+
+    def add(self) -> None:
+        typed = self.cleaned_data
+        wanted = self.credentials() | {
+            "userId": typed["user"].pk,
+            "phoneNumber": pasted_number(typed["number"]),
+            "onConflict": typed["on_conflict"],
+            "publicKey": typed["public_key"],
+        }
+        fields = self.understand(AddPhoneSerializer(data=without_blanks(wanted)))
+        changes = self.read_changes(PhoneNumber())
+        if self.errors:
+            return
+        fields.pop("user_id")
+        self.phone = add_phone(user=typed["user"], **fields)
+        change_phone(self.phone, {name: value for name, value in changes.items() if value != getattr(self.phone, name)})
+
+    def pick(self) -> None:
+        wanted = self.credentials() | {"cursor": self.cleaned_data["cursor"]}
+        fields = self.understand(AvailablePhonesSerializer(data=without_blanks(wanted)))
+        if fields:
+            cursor = fields.pop("cursor")
+            workspace_id = self.cleaned_data["user"].workspace_id
+            self.page, self.following = available_phones(Credentials(**fields), workspace_id, cursor)
+
+    def credentials(self) -> dict[str, str]:
+        """As the API takes them. A token left empty is the one typed before."""
+        typed = self.cleaned_data
+        return {
+            "integration": typed["integration"],
+            "authToken": typed["auth_token"] or self.token_kept(),
+            "accSId": typed["account_id"],
+        }
+
+    # -- between two pages -------------------------------------------------------------------------------------------
+
+    def keep_token(self) -> None:
+        """Seal the token into the form, for this member of staff and a few minutes: nobody types it twice."""
+        token = self.credentials()["authToken"]
+        if token:
+            kept = json.dumps({"token": token, "staff": self.staff.pk, "until": time.time() + KEPT_FOR_S})
+            self.data = {**self.data.dict(), "kept_token": Secret.seal(kept).sealed}  # type: ignore[attr-defined]
+            self.fields["auth_token"].widget.attrs["placeholder"] = "kept from before; type to replace it"
+
+    def token_kept(self) -> str:
+        try:
+            kept = json.loads(Secret(self.cleaned_data["kept_token"]).open())
+            return kept["token"] if kept["staff"] == self.staff.pk and kept["until"] > time.time() else ""
+        except (CannotOpen, ValueError, KeyError, TypeError):
+            return ""
+
+
+def without_blanks(fields: dict[str, str]) -> dict[str, str]:
+    """What was left empty counts as not sent."""
+    return {name: value for name, value in fields.items() if value}
+
+
+class RotateForm(RefusableForm):
+    """The account's new auth token, proved at the carrier before it replaces the old one."""
+
+    auth_token = PasswordField(label="New auth token", required=False)
+
+    def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
+        super().__init__(data)
+        self.phone = phone
+
+    def _post_clean(self) -> None:
+        fields = self.understand(ChangePhoneSerializer(data={"authToken": self.cleaned_data["auth_token"]}))
+        if not fields:
+            return
+        try:
+            rotate_auth_token(self.phone, fields["auth_token"])
+        except (Refusal, IntegrationError) as refusal:
+            self.refuse(refusal)
+
+
+def carrier_names() -> dict[str, dict[str, str]]:
+    """What each carrier calls its credentials, for the labels of the form."""
+    return {
+        "twilio": {
+            "account_id": "Account SID", "account_id_help": "Begins with AC. Console, Account Info.",
+            "auth_token": "Auth Token", "auth_token_help": "Console, Account Info. Not an API key.",
+        },
+        "plivo": {
+            "account_id": "Auth ID", "account_id_help": "Begins with MA. Console, Overview.",
+            "auth_token": "Auth Token", "auth_token_help": "Console, Overview.",
+        },
+        "telnyx": {
+            "account_id": "App ID", "account_id_help": "Leave it empty: the application is found or made for you.",
+            "auth_token": "API Key", "auth_token_help": "Begins with KEY. Portal, Keys & Credentials.",
+        },
+    }  # fmt: skip

@@ -1,0 +1,57 @@
+"""What a check found, in words for people: what is the matter, and what to do."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+# reason: (what is the matter, what to do)
+REASONS: dict[str, tuple[str, str]] = {
+    "url_mismatch": ("An address at the carrier is not ours.", "Repair writes ours again."),
+    "not_set": ("An address at the carrier is empty.", "Repair writes it again."),
+    "wrong_http_method": ("The carrier uses another HTTP method for an address.", "Repair sets it to POST."),
+    "not_linked": ("The number is linked to nothing at the carrier.", "Repair links it to our application."),
+    "overridden_by_trunk": ("A SIP trunk takes the calls before our addresses are asked.", "Repair detaches it."),
+    "overridden_by_application": (
+        "Another application or mode at the carrier takes the calls before our addresses are asked.",
+        "Repair puts ours in its place.",
+    ),
+    "application_missing": ("The application that holds our addresses is gone.", "Repair makes it again."),
+    "no_outbound_profile": (
+        "Our application has no outbound voice profile, so calls cannot be forwarded.",
+        "Repair finds or makes one.",
+    ),
+    "signature_key_missing": (
+        "We do not know the account's public key, so its webhooks are proved by the secret in their address alone.",
+        "Repair asks the carrier for it.",
+    ),
+    "number_missing": (
+        "The account does not have this number any more: sold, ported away or deleted.",
+        "Ask the customer; remove the number here, or bring it back at the carrier.",
+    ),
+    "number_inactive": (
+        "The number is not active at the carrier, or has no voice.",
+        "The customer must put it right in the carrier's console.",
+    ),
+    "credentials_refused": (
+        "The carrier refuses the credentials that we have: the auth token was changed, or the account is suspended.",
+        "Ask the customer for the new auth token and enter it under “New auth token”.",
+    ),
+    "carrier_unavailable": ("The carrier did not answer.", "Check again in a minute."),
+}
+UNKNOWN_REASON = (
+    "The carrier's settings differ from ours.",
+    "Check again; if it stays, look at the carrier's console.",
+)
+
+
+def in_words(reason: str) -> tuple[str, str]:
+    """What is the matter, and what to do."""
+    return REASONS.get(reason, UNKNOWN_REASON)
+
+
+def shown_setting(value: str, webhook_token: str) -> str:
+    """A carrier's setting, without what may be a secret: our token in an address, a query, a user and password."""
+    value = value.replace(webhook_token, f"{webhook_token[:4]}…")
+    parts = urlsplit(value) if value.startswith(("http://", "https://")) else None
+    if parts is None:
+        return value
+    query = "…" if parts.query else ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))

@@ -1,0 +1,31 @@
+"""What was done to a number, by whom and with what outcome, for the audit trail."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from integrations.errors import IntegrationError
+from phones.models import PhoneNumber
+from users import audit
+from workspace.errors import Refusal
+
+
+def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = "") -> None:
+    """Write an entry for something that was done to a number."""
+    audit.record(
+        action,
+        number=phone.number,
+        phone_id=phone.pk,
+        workspace_id=phone.user.workspace_id,
+        outcome=outcome,
+        detail=detail,
+    )
+
+
+@contextmanager
+def refusal_noted(action: str, phone: PhoneNumber, *, detail: str = "") -> Iterator[None]:
+    """Write an entry if what is done in this block is refused."""
+    try:
+        yield
+    except (Refusal, IntegrationError) as refusal:
+        note(action, phone, outcome=refusal.code, detail=detail)
+        raise
