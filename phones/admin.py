@@ -21,7 +21,7 @@ from integrations.errors import IntegrationError
 from phones import desk
 from phones.audio import audio, wanted_range
 from phones.errors import NoSuchPhone
-from phones.filters import CarrierFilter, HealthFilter, WorkspaceFilter, workspace_select
+from phones.filters import CarrierFilter, HealthFilter, WorkspaceFilter, WorkspaceForm
 from phones.forms import AddPhoneForm, ChangePhoneForm, RotateForm, carrier_names
 from phones.models import Line, PhoneNumber, Recording
 from phones.numbers import readable
@@ -57,7 +57,7 @@ class PhoneNumberAdmin(admin.ModelAdmin):
 
     @property
     def media(self) -> forms.Media:
-        return super().media + workspace_select().media + forms.Media(js=["workspace/admin.js"])
+        return super().media + WorkspaceForm().media + forms.Media(js=["workspace/admin.js"])
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
         return with_details(PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)).order_by(*self.ordering)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
@@ -11,12 +12,22 @@ from django.http import HttpRequest
 
 from integrations import PROVIDERS
 from phones.models import Line, PhoneNumber
-from users.models import User
+from users.models import User, Workspace
 from workspace.fields import OBJECT_ID
 
 Health = Line.Health
 # Up to so many numbers are looked up one by one. When more have the same health, a page of them is found soon anyway.
 FEW = 5_000
+
+
+class WorkspaceForm(forms.Form):
+    """A workspace, found by a part of its name."""
+
+    workspace = forms.ModelChoiceField(
+        Workspace.objects,
+        required=False,
+        widget=AutocompleteSelect(User._meta.get_field("workspace"), admin.site),
+    )
 
 
 class HealthFilter(admin.SimpleListFilter):
@@ -68,12 +79,8 @@ class WorkspaceFilter(admin.SimpleListFilter):
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}
         yield {
-            "select": workspace_select().render(self.parameter_name, self.value(), {"id": "workspace-filter"}),
+            "form": WorkspaceForm({"workspace": self.value()} if self.value() else None),
             "others": others,
             "selected": bool(self.value()),
             "all": changelist.get_query_string(remove=[self.parameter_name]),
         }
-
-
-def workspace_select() -> AutocompleteSelect:
-    return AutocompleteSelect(User._meta.get_field("workspace"), admin.site, attrs={"data-placeholder": "any"})
