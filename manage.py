@@ -7,11 +7,14 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
+from users.acting import acting
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
     try:
-        execute_from_command_line(sys.argv)
+        with acting("command", sys.argv[1] if len(sys.argv) > 1 else "help"):
+            execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Not configured: {error}")
 

@@ -121,3 +121,67 @@ class IdempotentReply(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class AppendOnly(Exception):
+    """A row of the audit trail was about to be changed or deleted."""
+
+
+class AuditQuerySet(models.QuerySet["AuditEntry"]):
+    """Rows can be added and read."""
+
+    def update(self, **kwargs: Any) -> int:
+        raise AppendOnly("The audit trail is not changed.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise AppendOnly("The audit trail is not deleted.")
+
+    def bulk_create(self, objs: Any, *args: Any, update_conflicts: bool = False, **kwargs: Any) -> Any:
+        if update_conflicts:
+            raise AppendOnly("The audit trail is not changed.")
+        return super().bulk_create(objs, *args, **kwargs)
+
+
+class AuditEntry(models.Model):
+    """One thing that somebody did or tried (users/audit.py). No foreign keys: history outlives its rows."""
+
+    id = ObjectIdField(primary_key=True)
+    at = MillisecondField(default=timezone.now, editable=False)
+    actor_kind = models.CharField("kind of actor", max_length=8)
+    actor = models.CharField(max_length=254, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+    action = models.CharField(max_length=32)
+    outcome = models.CharField(max_length=32, default="ok")
+    number = models.CharField(max_length=15, blank=True)
+    phone_id = ObjectIdField("phone", null=True, blank=True)
+    workspace_id = ObjectIdField("workspace", null=True, blank=True)
+    request_id = models.CharField("request", max_length=64, blank=True)
+    detail = models.CharField(max_length=500, blank=True)
+
+    objects = AuditQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "audit trail"
+        default_permissions = ["view"]
+        ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["at", "id"], name="audit_newest"),
+            models.Index(fields=["action", "at", "id"], name="audit_by_action"),
+            models.Index(fields=["outcome", "at", "id"], name="audit_by_outcome"),
+            models.Index(fields=["actor", "at", "id"], name="audit_by_actor"),
+            models.Index(fields=["number", "at", "id"], name="audit_by_number"),
+            models.Index(fields=["phone_id", "at", "id"], name="audit_by_phone"),
+            models.Index(fields=["workspace_id", "at", "id"], name="audit_by_workspace"),
+            models.Index(fields=["request_id"], name="audit_by_request"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.at:%Y-%m-%d %H:%M:%S}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnly("The audit trail is not changed.")
+        super().save(*args, **{**kwargs, "force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise AppendOnly("The audit trail is not deleted.")

@@ -1,0 +1,191 @@
+"""The audit trail: what a row says, that it stays, and that the list of them is cheap however long it is."""
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models.deletion import Collector
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.conftest import Tenant, add
+from users.acting import present_actor
+from users.audit import acting, record
+from users.models import ApiToken, AppendOnly, AuditEntry, User
+from workspace.paginator import COUNTED
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def desk(db: None) -> Client:
+    """An admin page that a superuser has open."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root@example.com", "unused password"))
+    return client
+
+
+def test_a_row_says_who_what_and_when():
+    with acting("staff", "ann@example.com", "192.0.2.1"):
+        record(
+            "phone.add",
+            number="12125551234",
+            phone_id="A" * 24,
+            workspace_id="b" * 24,
+            outcome="phone_exists",
+            detail="label",
+        )
+    row = AuditEntry.objects.get()
+    assert (row.actor_kind, row.actor, row.address) == ("staff", "ann@example.com", "192.0.2.1")
+    assert (row.action, row.outcome, row.detail) == ("phone.add", "phone_exists", "label")
+    assert (row.number, row.phone_id, row.workspace_id) == ("12125551234", "a" * 24, "b" * 24)
+    assert row.request_id == "-"
+
+
+def test_without_anybody_the_system_acts():
+    record("phone.repair")
+    assert AuditEntry.objects.values_list("actor_kind", "actor", "address").get() == ("system", "", "")
+
+
+def test_texts_that_are_too_long_are_cut_and_stay_on_one_line():
+    with acting("staff", "a" * 300, "b" * 300):
+        record("c" * 300, outcome="d" * 300, number="1" * 300, detail="e\r\nf " * 300)
+    row = AuditEntry.objects.get()
+    row.full_clean()
+    assert row.detail.startswith("e f e f")
+
+
+def test_a_row_can_be_neither_changed_nor_deleted():
+    record("phone.add")
+    row = AuditEntry.objects.get()
+    row.action = "nothing"
+    entries: Any = AuditEntry.objects
+    for attempt in (
+        row.save,
+        row.delete,
+        entries.all().delete,
+        lambda: entries.update(action="nothing"),
+        lambda: entries.filter(pk=row.pk).update(action="nothing"),
+        lambda: entries.bulk_update([row], ["action"]),
+        lambda: entries.update_or_create(pk=row.pk, defaults={"action": "nothing"}),
+        lambda: entries.bulk_create([row], update_conflicts=True, unique_fields=["id"], update_fields=["action"]),
+        lambda: row.save(force_update=True),
+    ):
+        with pytest.raises(AppendOnly), transaction.atomic():
+            attempt()
+    assert AuditEntry.objects.get().action == "phone.add"
+
+
+def test_a_row_with_the_id_of_another_does_not_replace_it():
+    record("phone.add")
+    with pytest.raises(Exception, match="UNIQUE"):
+        AuditEntry(pk=AuditEntry.objects.get().pk, action="nothing").save()
+
+
+def test_history_outlives_its_rows(tenant: Tenant):
+    record("user.delete", workspace_id=tenant.workspace.pk)
+    collector = Collector(using="default")
+    collector.collect([tenant.user])
+    assert AuditEntry not in collector.data
+    tenant.user.delete()
+    assert AuditEntry.objects.count() == 1
+
+
+# -- who acts ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_api_acts_as_its_token_and_only_during_its_request(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    monkeypatch.setattr("users.authentication.note_use", lambda token: seen.append(present_actor()))
+    add(tenant, {})
+    assert seen == [("token", ApiToken.objects.get().prefix, "127.0.0.1")]
+    assert present_actor() == ("system", "", "")
+
+
+def test_a_refused_token_acts_as_nobody(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    monkeypatch.setattr("users.limits.spend", lambda *limits: seen.append(present_actor()))
+    add(Tenant(tenant.workspace, tenant.user, "wp_wrong"), {})
+    assert seen == [("system", "", "127.0.0.1")]
+
+
+def test_who_acts_in_one_thread_does_not_act_in_another():
+    seen = []
+    with acting("command", "reconcile"):
+        thread = threading.Thread(target=lambda: seen.append(present_actor()))
+        thread.start()
+        thread.join()
+    assert seen == [("system", "", "")]
+
+
+# -- the list ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_list_is_read_only_even_for_a_superuser(desk: Client):
+    record("phone.add", number="12125551234", detail="<b>bold</b>")
+    row = AuditEntry.objects.get()
+    page = desk.get(f"/admin/users/auditentry/{row.pk}/change/")
+    assert page.status_code == 200 and b'name="_save"' not in page.content and b"<b>bold" not in page.content
+    for path in ("add/", f"{row.pk}/delete/"):
+        assert desk.get(f"/admin/users/auditentry/{path}").status_code == 403
+        assert desk.post(f"/admin/users/auditentry/{path}", {"post": "yes"}).status_code == 403
+    assert desk.post(f"/admin/users/auditentry/{row.pk}/change/", {"action": "x"}).status_code == 403
+    listed = desk.post(
+        "/admin/users/auditentry/", {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"}
+    )
+    assert listed.status_code in (200, 302)
+    assert AuditEntry.objects.filter(pk=row.pk, action="phone.add").exists()
+
+
+def found(desk: Client, **query: str) -> list[str]:
+    page = desk.get("/admin/users/auditentry/", query)
+    assert page.status_code == 200
+    return [entry.detail for entry in page.context["cl"].result_list]
+
+
+def test_it_is_searched_by_number_actor_and_request(desk: Client):
+    for number, name in (
+        ("12125551234", "ann@example.com"),
+        ("14155551234", "anna@example.com"),
+        ("", "bob@example.com"),
+    ):
+        with acting("staff", name):
+            record("phone.add", number=number, detail=name)
+    everybody = found(desk)
+    assert everybody[:3] == ["bob@example.com", "anna@example.com", "ann@example.com"], "newest first"
+    assert found(desk, q="+14155551234") == ["anna@example.com"]
+    assert found(desk, q="1415555") == []
+    assert found(desk, q="ann") == ["anna@example.com", "ann@example.com"]
+    assert found(desk, q="%") == []
+    assert found(desk, action="phone.add", outcome="phone_exists") == []
+    Client().get("/healthz", headers={"X-Request-ID": "ours-1"})
+    AuditEntry.objects.create(action="x", request_id="ours-1", detail="that request")
+    assert found(desk, q="ours-1") == ["that request"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"q": "12125551234"}, {"q": "ann"}, {"q": "some-request"}, {"action": "login"}, {"outcome": "throttled"},
+     {"at__gte": "2026-01-01 00:00:00+00:00"}, {"p": "3"}, {"action": "login", "outcome": "ok"}],
+)  # fmt: skip
+def test_no_question_reads_the_whole_trail(desk: Client, query: dict[str, str]):
+    AuditEntry.objects.bulk_create(AuditEntry(action="login", actor="ann@example.com") for _ in range(300))
+    with CaptureQueriesContext(connection) as captured:
+        found(desk, **query)
+    ours = [one["sql"] for one in captured if '"users_auditentry"' in one["sql"]]
+    assert ours
+    for sql in ours:
+        with connection.cursor() as cursor:
+            plan = " ".join(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall())
+        assert "INDEX" in plan, (sql, plan)
+        assert "SCAN users_auditentry" not in plan or "LIMIT" in sql, (sql, plan)
+
+
+def test_the_list_counts_no_further_than_it_must(desk: Client):
+    AuditEntry.objects.bulk_create(AuditEntry(action="login") for _ in range(COUNTED + 1))
+    page = desk.get("/admin/users/auditentry/", {"p": "100"})
+    assert page.context["cl"].paginator.num_pages == COUNTED / 50
+    assert f"{COUNTED}+ " in page.content.decode()
+    few = desk.get("/admin/users/auditentry/", {"action": "logout"})
+    assert "0 audit entrys" not in few.content.decode() and "+" not in str(few.context["cl"].result_count)

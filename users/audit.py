@@ -1,0 +1,85 @@
+"""The audit trail: who did what, when, from where, and what came of it. Rows are added and never changed."""
+
+from typing import cast
+
+from django.db.models import CharField
+
+from users.acting import acting, present_actor
+from users.models import AuditEntry
+from workspace.logs import request_id
+
+__all__ = ["ACTIONS", "acting", "record"]
+
+# What the admin offers to filter by.
+ACTIONS = [
+    "phone.add",
+    "phone.remove",
+    "phone.change",
+    "phone.check",
+    "phone.repair",
+    "phone.rotate",
+    "recording.hear",
+    "token.issue",
+    "token.revoke",
+    "workspace.add",
+    "workspace.change",
+    "workspace.delete",
+    "user.add",
+    "user.change",
+    "user.delete",
+    "user.password",
+    "login",
+    "login.failed",
+    "login.locked",
+    "logout",
+    "totp.enrolled",
+    "totp.failed",
+    "totp.reset",
+]
+
+
+def record(
+    action: str,
+    *,
+    number: str = "",
+    phone_id: str | None = None,
+    workspace_id: str | None = None,
+    outcome: str = "ok",
+    detail: str = "",
+) -> None:
+    """Add one row for what was just done or refused. Who did it is who `acting` says.
+
+    Call it when the outcome is known: a row is no promise. Like any other write it belongs to a transaction that is
+    open; without one it stands for itself, and so does the act.
+
+    Args:
+        action: what was done, such as "phone.add".
+        number: the phone number, E.164 digits.
+        phone_id, workspace_id: ids of rows. They are no foreign keys: history outlives its rows.
+        outcome: "ok", or the machine code of the refusal.
+        detail: safe text, such as the names of changed fields; never a value that may be a secret. Texts
+            that are too long are cut, never refused.
+
+    Raises:
+        django.db.DatabaseError: the row could not be written. It is not hidden, as an act without a trace must be seen
+            by somebody; what was done before the call stays done, so call this last.
+    """
+    actor = present_actor()
+    AuditEntry.objects.create(
+        actor_kind=actor.kind,
+        actor=fit(actor.name, "actor"),
+        address=fit(actor.address, "address"),
+        action=fit(action, "action"),
+        outcome=fit(outcome, "outcome"),
+        number=fit(number, "number"),
+        phone_id=phone_id,
+        workspace_id=workspace_id,
+        request_id=fit(request_id.get(), "request_id"),
+        detail=fit(detail, "detail"),
+    )
+
+
+def fit(text: str, field: str) -> str:
+    """As much of a text as the column takes, on one line."""
+    column = cast(CharField, AuditEntry._meta.get_field(field))
+    return " ".join(text.split())[: column.max_length]

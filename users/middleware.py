@@ -1,0 +1,23 @@
+"""Who acts in a request, for the audit trail."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from users.acting import acting, turns_out_to_be
+from users.addresses import client_address
+
+ADMIN = "/admin/"
+
+
+class ActorMiddleware:
+    """Nobody yet, from the client's address; in the admin whoever is signed in. The API learns it from the token."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with acting("system", "", client_address(request)):
+            if request.path.startswith(ADMIN) and request.user.is_authenticated:
+                turns_out_to_be("staff", request.user.get_username())
+            return self.get_response(request)
