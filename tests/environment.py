@@ -14,5 +14,12 @@ os.environ.update(
     CARRIER_READ_TIMEOUT_S="2",
 )
 for name in list(os.environ):
-    if name.startswith("LIMIT_") or name in ("DEBUG", "REDIS_URL", "TRUSTED_PROXY_COUNT", "BIND"):
+    if name.startswith("LIMIT_") or name in (
+        "DEBUG",
+        "REDIS_URL",
+        "TRUSTED_PROXY_COUNT",
+        "BIND",
+        "STAFF_TOTP",
+        "LOGIN_FAILURES",
+    ):
         del os.environ[name]

@@ -1,50 +1,174 @@
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime, AutocompleteSelect
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
 
-from users.audit import ACTIONS
-from users.models import ApiToken, AuditEntry, User, Workspace
+from users.audit import ACTIONS, record
+from users.models import ApiToken, AuditEntry, StaffDevice, User, Workspace
+from users.tokens import issue_token, revoke_token
+from users.totp import reset_device
 from workspace.envelope import ERRORS
 from workspace.paginator import BoundedPaginator
 
-OUTCOMES = ["ok", *ERRORS]
+OUTCOMES = ["ok", "code_needed", "wrong_code", *ERRORS]
+
+
+class AuditedAdmin(admin.ModelAdmin):
+    """What is changed here is in the audit trail: which row, and the names of its changed fields."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self.note("add", obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        changes = message if isinstance(message, list) else []
+        fields = [str(name) for part in changes for name in part.get("changed", {}).get("fields", [])]
+        self.note("change", obj, fields)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            self.note("delete", obj)
+        return super().log_deletions(request, queryset)
+
+    def note(self, verb: str, obj: Any, fields: Sequence[str] = ()) -> None:
+        workspace = obj if isinstance(obj, Workspace) else obj.workspace
+        record(
+            f"{self.opts.model_name}.{verb}",
+            workspace_id=workspace.pk if workspace else None,
+            detail=f"{obj}: {', '.join(fields)}" if fields else str(obj),
+        )
 
 
 @admin.register(Workspace)
-class WorkspaceAdmin(admin.ModelAdmin):
+class WorkspaceAdmin(AuditedAdmin):
     list_display = ["name", "id", "is_active", "created_at"]
     search_fields = ["name"]
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(AuditedAdmin, DjangoUserAdmin):
+    """Superusers change users; others see them, and supervisors reset their second factor."""
+
     ordering = ["email"]
     list_display = ["email", "workspace", "is_active", "is_staff", "created_at"]
     list_filter = ["is_active", "is_staff"]
     list_select_related = ["workspace"]
     search_fields = ["email"]
     autocomplete_fields = ["workspace"]
+    readonly_fields = ["second_factor"]
+    actions = ["reset_totp"]
     fieldsets = [
         (None, {"fields": ["email", "password", "workspace"]}),
         ("Permissions", {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
+        ("Sign-in", {"fields": ["second_factor", "last_login"]}),
     ]
+    view_fieldsets = [(None, {"fields": ["email", "workspace", "is_active", "is_staff", "groups", "second_factor"]})]
     add_fieldsets = [(None, {"classes": ["wide"], "fields": ["email", "workspace", "password1", "password2"]})]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Not even the kind and the first characters of a password's hash are for everybody.
+        return super().get_fieldsets(request, obj) if self.has_change_permission(request) else self.view_fieldsets
+
+    @admin.display(description="second factor")
+    def second_factor(self, user: User) -> str:
+        device = StaffDevice.objects.filter(user=user).first()
+        return f"set up on {device.created_at:%Y-%m-%d}" if device else "not set up"
+
+    def has_reset_totp_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("users.reset_totp")
+
+    @admin.action(description="Reset the second factor of the selected users", permissions=["reset_totp"])
+    def reset_totp(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        if queryset.filter(is_superuser=True).exists() and not request.user.is_superuser:
+            self.message_user(request, "Only a superuser resets the second factor of a superuser.", messages.ERROR)
+            return
+        for user in queryset:
+            reset_device(user)
+        self.message_user(request, "They set up a new second factor when they sign in next.")
+
+
+class IssueForm(forms.Form):
+    workspace = forms.ModelChoiceField(
+        Workspace.objects.filter(is_active=True),
+        widget=AutocompleteSelect(ApiToken._meta.get_field("workspace"), admin.site),
+    )
+    expires_at = forms.SplitDateTimeField(
+        label="Expires", required=False, widget=AdminSplitDateTime, help_text="UTC. Left empty, it never expires."
+    )
+
+    def clean_expires_at(self) -> datetime | None:
+        expires_at = self.cleaned_data["expires_at"]
+        if expires_at and expires_at <= timezone.now():
+            raise forms.ValidationError("This time is over already.")
+        return expires_at
 
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):
-    """To look at and expire; tokens are issued by `manage.py create_token`, which alone can show one."""
+    """Supervisors issue and revoke tokens. The one page that shows a token is the reply to its making."""
 
     list_display = ["prefix", "workspace", "created_at", "last_used_at", "expires_at", "revoked_at"]
     list_select_related = ["workspace"]
     fields = ["prefix", "workspace", "created_at", "last_used_at", "expires_at", "revoked_at"]
-    readonly_fields = ["prefix", "workspace", "created_at", "last_used_at", "revoked_at"]
+    search_fields = ["=prefix", "workspace__name"]
+    search_help_text = "A token's first characters, or a workspace's name."
+    paginator = BoundedPaginator
+    show_full_result_count = False
 
-    def has_add_permission(self, request: object) -> bool:
+    def get_urls(self) -> list[Any]:
+        revoke = path("<path:pk>/revoke/", self.admin_site.admin_view(self.revoke), name="users_apitoken_revoke")
+        return [revoke, *super().get_urls()]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a token is revoked, not edited
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def may_revoke(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("users.change_apitoken")
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        return super().change_view(request, object_id, form_url, {"may_revoke": self.may_revoke(request)})
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = IssueForm(request.POST if request.method == "POST" else None)
+        if not form.is_valid():
+            return self.page(request, "issue", "Issue an API token", form=form, media=self.media + form.media)
+        token, text = issue_token(form.cleaned_data["workspace"], form.cleaned_data["expires_at"])
+        return self.page(request, "issued", "The new API token", token=token, text=text)
+
+    def revoke(self, request: HttpRequest, pk: str) -> HttpResponse:
+        if not self.may_revoke(request):
+            raise PermissionDenied
+        token: Any = self.get_object(request, pk)
+        if token is None:
+            raise Http404
+        if request.method != "POST":
+            return self.page(request, "revoke", "Revoke an API token", token=token)
+        revoke_token(token)
+        self.message_user(request, f"{token} is revoked.")
+        return HttpResponseRedirect(reverse("admin:users_apitoken_changelist"))
+
+    def page(self, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
+        context |= {**self.admin_site.each_context(request), "opts": self.opts, "title": title}
+        return TemplateResponse(request, f"admin/users/apitoken/{name}.html", context)
 
 
 class ActionFilter(admin.SimpleListFilter):

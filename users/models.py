@@ -1,7 +1,9 @@
 """Who may call us, and the counters and records that keep callers apart."""
 
+import base64
 import hashlib
 import secrets
+import time
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -9,8 +11,10 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 from django.utils import timezone
+from django_otp.models import Device
+from django_otp.oath import TOTP
 
-from workspace.fields import MillisecondField, ObjectIdField
+from workspace.fields import MillisecondField, ObjectIdField, SecretField
 
 TOKEN_PREFIX = "wp_"
 SHOWN_CHARACTERS = 11
@@ -54,8 +58,49 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     USERNAME_FIELD = "email"
 
+    class Meta:
+        permissions = [("reset_totp", "Can reset the second factor of a colleague")]
+
     def __str__(self) -> str:
         return self.email
+
+
+class StaffDevice(Device):
+    """The app that makes a staff member's codes (users/totp.py). One for each, and only a proved one is kept.
+
+    Its key is sealed, and a code is used up by compare-and-set, which django-otp's own device does neither of.
+    """
+
+    id = ObjectIdField(primary_key=True)
+    user = models.OneToOneField(User, models.CASCADE, related_name="staff_device")  # type: ignore[assignment]
+    secret = SecretField(editable=False)
+    # The time step of the last code that was used.
+    last_step = models.BigIntegerField(default=-1, editable=False)
+    created_at = MillisecondField(default=timezone.now, editable=False)
+    name = None
+    confirmed = True
+
+    def __str__(self) -> str:
+        return f"device since {self.created_at:%Y-%m-%d}"
+
+    @property
+    def persistent_id(self) -> str:
+        return str(self.pk)
+
+    def step_of(self, code: str) -> int | None:
+        """The time step of a code that is right now, or was or will be half a minute away, and was not used before."""
+        if not (code.isascii() and code.isdecimal() and len(code) == 6):
+            return None
+        totp = TOTP(base64.b32decode(self.secret.open()))
+        totp.time = time.time()
+        return totp.t() if totp.verify(int(code), tolerance=1, min_t=self.last_step + 1) else None
+
+    def verify_token(self, token: str) -> bool:
+        """Whether this code is right. It is used up by that: of two at once, one wins."""
+        step = self.step_of(token)
+        if step is None:
+            return False
+        return StaffDevice.objects.filter(pk=self.pk, last_step__lt=step).update(last_step=step) == 1
 
 
 class ApiToken(models.Model):

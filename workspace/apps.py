@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps
 
 
 class WorkspaceConfig(AppConfig):
@@ -6,3 +7,8 @@ class WorkspaceConfig(AppConfig):
 
     def ready(self) -> None:
         from workspace import checks  # noqa: F401  registers the system checks
+
+
+class AdminConfig(apps.AdminConfig):
+    default = False  # named in INSTALLED_APPS
+    default_site = "workspace.admin_site.StaffSite"

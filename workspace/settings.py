@@ -4,6 +4,7 @@ README, "Settings", lists the variables. A value that cannot be understood stops
 what can only be judged together with others is a system check (workspace/checks.py).
 """
 
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -120,7 +121,30 @@ LIMITS: dict[str, Rate | None] = {
     "refused_credentials_total": rate("LIMIT_REFUSED_CREDENTIALS_TOTAL", "1000/hour"),
     "failed_tokens": rate("LIMIT_FAILED_TOKENS", "60/minute"),
     "unknown_users": rate("LIMIT_UNKNOWN_USERS", "60/minute"),
+    "codes": rate("LIMIT_CODES", "10/hour"),
 }
+
+# -- staff --------------------------------------------------------------------------------------------------------
+
+HTTPS = PUBLIC_URL.lower().startswith("https://")
+STAFF_TOTP = switch("STAFF_TOTP", default=HTTPS)
+LOGIN_FAILURES = whole_number("LOGIN_FAILURES", 5)
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_ENABLED = LOGIN_FAILURES > 0
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_HANDLER = "users.login.Handler"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]
+AXES_LOCKOUT_CALLABLE = "users.login.locked_out"
+AXES_CLIENT_IP_CALLABLE = "users.addresses.client_address"
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_USERNAME_FORM_FIELD = "username"
+# The audit trail tells all this, and nothing that was typed.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 # -- Django -------------------------------------------------------------------------------------------------------
 
@@ -129,7 +153,7 @@ INSTALLED_APPS = [
     "users",
     "phones",
     "integrations",
-    "django.contrib.admin",
+    "workspace.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -139,18 +163,22 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
 ]
 MIDDLEWARE = [
     "workspace.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "workspace.pages.PageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "users.totp.TotpMiddleware",
     "users.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "workspace.urls"
 WSGI_APPLICATION = "workspace.wsgi.application"
@@ -189,13 +217,32 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-HTTPS = PUBLIC_URL.lower().startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
 SECURE_SSL_REDIRECT = False  # Carriers and clients post to the configured URL; a redirect would drop the body.
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],  # pictures inside the style sheets of the admin and of the API's page
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "media-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+# A working day at most, and no longer than the browser is open.
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains is the domain owner's decision, not this service's.
@@ -248,6 +295,8 @@ LOGGING = {
         # 4xx replies are the client's news, not the operator's.
         "django.request": {"level": "ERROR", "filters": ["unexplained"]},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # The audit trail tells it.
+        "axes": {"level": "ERROR"},
         # They print URLs and headers of every request at INFO or DEBUG.
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from users.management.lookups import workspace_by_id
-from users.models import ApiToken
+from users.tokens import issue_token
 
 
 class Command(BaseCommand):
@@ -21,5 +21,5 @@ class Command(BaseCommand):
         if days is not None and not 1 <= days <= 36500:
             raise CommandError("--expires-days must be between 1 and 36500.")
         expires_at = timezone.now() + timedelta(days=days) if days else None
-        token, text = ApiToken.issue(workspace_by_id(options["workspace"]), expires_at)
+        token, text = issue_token(workspace_by_id(options["workspace"]), expires_at)
         self.stdout.write(json.dumps({"token": text, "prefix": token.prefix}))

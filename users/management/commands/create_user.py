@@ -4,6 +4,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from users import audit
 from users.management.lookups import workspace_by_id
 from users.models import User
 
@@ -20,4 +21,5 @@ class Command(BaseCommand):
             user = User.objects.create_user(options["email"], workspace=workspace_by_id(options["workspace"]))
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from None
+        audit.record("user.add", workspace_id=user.workspace_id, detail=user.email)
         self.stdout.write(json.dumps({"userId": user.pk}))

@@ -5,7 +5,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from users.models import ApiToken, User, Workspace
+from users import audit
+from users.models import User, Workspace
+from users.tokens import issue_token
 
 
 class Command(BaseCommand):
@@ -25,5 +27,7 @@ class Command(BaseCommand):
         except ValidationError as error:
             Workspace.objects.filter(pk=workspace.pk).delete()  # for engines without transactions
             raise CommandError("; ".join(error.messages)) from None
-        _, text = ApiToken.issue(workspace)
+        audit.record("workspace.add", workspace_id=workspace.pk, detail=workspace.name)
+        audit.record("user.add", workspace_id=workspace.pk, detail=user.email)
+        _, text = issue_token(workspace)
         self.stdout.write(json.dumps({"workspaceId": workspace.pk, "userId": user.pk, "token": text}))

@@ -1,9 +1,9 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from users.models import ApiToken
+from users.tokens import revoke_token
 
 
 class Command(BaseCommand):
@@ -18,5 +18,5 @@ class Command(BaseCommand):
             raise CommandError("No token has this prefix. The admin lists them under API tokens.")
         if len(tokens) > 1:
             raise CommandError("Several tokens have this prefix. Revoke yours in the admin, under API tokens.")
-        ApiToken.objects.filter(pk=tokens[0].pk, revoked_at=None).update(revoked_at=timezone.now())
+        revoke_token(tokens[0])
         self.stdout.write(f"Revoked {tokens[0].prefix}.")

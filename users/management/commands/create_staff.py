@@ -1,0 +1,32 @@
+import json
+import secrets
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from users import audit
+from users.groups import GROUPS
+from users.models import User
+
+
+class Command(BaseCommand):
+    help = "Make a staff member, who may sign in at /admin/; prints JSON. The password is shown this once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--email", required=True, help="The staff member's e-mail address.")
+        parser.add_argument("--group", required=True, choices=GROUPS, help="What they may do.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        group = Group.objects.filter(name=options["group"]).first()
+        if group is None:
+            raise CommandError("The groups are not there yet. Run: manage.py migrate")
+        password = secrets.token_urlsafe(15)
+        try:
+            user = User.objects.create_user(options["email"], password, is_staff=True)
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from None
+        user.groups.add(group)
+        audit.record("user.add", detail=f"{user.email}: {group.name}")
+        self.stdout.write(json.dumps({"userId": user.pk, "email": user.email, "password": password}))

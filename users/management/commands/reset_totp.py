@@ -1,0 +1,22 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from users.models import User
+from users.totp import reset_device
+
+
+class Command(BaseCommand):
+    help = "Forget the second factor of a staff member, who sets up a new one at the next sign-in."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email", help="The staff member's e-mail address.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = User.objects.filter(email=options["email"].strip().lower()).first()
+        if user is None:
+            raise CommandError("There is no user with this e-mail address.")
+        had_one = reset_device(user)
+        self.stdout.write(
+            f"{user.email} {'sets up a new device' if had_one else 'had no device and sets up one'} at the next sign-in."
+        )

@@ -1,0 +1,41 @@
+"""Sign-ins, for the audit trail. Connected by users/apps.py."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from users import audit
+from users.acting import present_actor, turns_out_to_be
+from users.models import User
+from users.totp import PASSWORD_AT
+
+
+@receiver(user_logged_in)
+def note_login(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    turns_out_to_be("staff", user.email)
+    request.session[PASSWORD_AT] = time.time()
+    audit.record("login", outcome="code_needed" if settings.STAFF_TOTP else "ok")
+
+
+@receiver(user_logged_out)
+def note_logout(sender: Any, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
+    if user:
+        audit.record("logout")
+
+
+@receiver(user_login_failed)
+def note_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
+    # What is refused unseen is not told each time: the row of the lock tells it.
+    if not getattr(request, "axes_locked_out", False):
+        with audit.acting("staff", credentials["username"], present_actor().address):
+            audit.record("login.failed", outcome="invalid_credentials")
+
+
+def note_lock(sender: Any, request: Any, username: str, **kwargs: Any) -> None:
+    if request.axes_failures_since_start is not None:
+        with audit.acting("staff", username, present_actor().address):
+            audit.record("login.locked", outcome="throttled")

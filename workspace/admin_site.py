@@ -1,0 +1,44 @@
+"""The admin: who may see it, and how one signs in."""
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+
+
+class StaffSite(AdminSite):
+    """Django's own, except that staff show a code after the password where STAFF_TOTP is on."""
+
+    site_header = site_title = "Workspace Phones"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        # Models cannot be imported while the apps are still being loaded.
+        from users.totp import is_signed_in
+
+        return super().has_permission(request) and is_signed_in(request)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        from users.login import LoginForm
+        from users.totp import next_url
+
+        if request.method == "GET" and super().has_permission(request) and not self.has_permission(request):
+            return HttpResponseRedirect(f"{reverse('admin:totp')}?{urlencode({'next': next_url(request)})}")
+        self.login_form = LoginForm
+        return super().login(request, extra_context)
+
+    @method_decorator([never_cache, csrf_protect])
+    def totp(self, request: HttpRequest) -> HttpResponse:
+        from users.totp import ask_for_code, next_url
+
+        if not super().has_permission(request) or self.has_permission(request):
+            return HttpResponseRedirect(next_url(request))
+        return ask_for_code(request, {**self.each_context(request), "is_nav_sidebar_enabled": False})
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:  # type: ignore[override]
+        own = [path("totp/", self.totp, name="totp"), path("logout/", self.logout, name="logout")]
+        return [*own, *super().get_urls()]

@@ -1,0 +1,20 @@
+"""What browsers may do with our pages: use what comes from here, no script or style written into a page, no device."""
+
+from csp.middleware import CSPMiddleware
+from django.http import HttpRequest, HttpResponse
+
+PERMISSIONS = ", ".join(
+    f"{name}=()" for name in ["camera", "display-capture", "geolocation", "microphone", "payment", "usb"]
+)
+DOCUMENTATION = "/api/docs"
+
+
+class PageMiddleware(CSPMiddleware):
+    """Content-Security-Policy and Permissions-Policy for what a browser shows; the API and webhooks pay nothing."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/api/") and request.path != DOCUMENTATION:
+            return self.get_response(request)  # type: ignore[return-value]
+        response: HttpResponse = super().__call__(request)  # type: ignore[assignment]
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS)
+        return response
