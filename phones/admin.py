@@ -36,6 +36,7 @@ from workspace.fields import OBJECT_ID
 from workspace.paginator import BoundedPaginator
 from workspace.secrets import CannotOpen
 
+SCRIPT = forms.Script("workspace/admin.js", defer=True)
 SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token"))
 
 
@@ -43,13 +44,14 @@ SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token")
 class PhoneNumberAdmin(admin.ModelAdmin):
     """The numbers that are active. What is being added or removed is not anybody's yet, or any more."""
 
-    list_display = ["shown_number", "label", "owner", "workspace", "carrier", "health", "last_call", "created_at"]
+    list_display = ["shown_number", "health", "carrier", "label", "owner", "workspace", "last_call", "added"]
     list_display_links = ["shown_number"]
     list_filter = [HealthFilter, CarrierFilter, "created_at", WorkspaceFilter]
     list_per_page = 50
     search_fields = ["number"]  # shows the box; get_search_results() says what is found
     search_help_text = "Any part of the number, the owner's e-mail address or the label"
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     paginator = BoundedPaginator
     ordering = ["-created_at", "-pk"]
     sortable_by = []
@@ -57,7 +59,7 @@ class PhoneNumberAdmin(admin.ModelAdmin):
 
     @property
     def media(self) -> forms.Media:
-        return super().media + WorkspaceForm().media + forms.Media(js=["workspace/admin.js"])
+        return super().media + WorkspaceForm().media + forms.Media(js=[SCRIPT])  # type: ignore[list-item]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
         return with_details(PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)).order_by(*self.ordering)
@@ -75,6 +77,9 @@ class PhoneNumberAdmin(admin.ModelAdmin):
             path("recordings/<id>/media", view(self.media_view), name="phones_recording_media"),
         ]
         return own + super().get_urls()
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Phone numbers", **(extra_context or {})})
 
     # -- the list ------------------------------------------------------------------------------------------------------
 
@@ -102,6 +107,10 @@ class PhoneNumberAdmin(admin.ModelAdmin):
     @admin.display(description="Last call", empty_value="never")
     def last_call(self, phone: PhoneNumber) -> Any:
         return phone.last_call_at  # type: ignore[attr-defined]
+
+    @admin.display(description="Added")
+    def added(self, phone: PhoneNumber) -> Any:
+        return phone.created_at
 
     @admin.action(description="Check the selected numbers at their carriers", permissions=["check"])
     def check_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> None:
@@ -132,15 +141,13 @@ class PhoneNumberAdmin(admin.ModelAdmin):
         form = AddPhoneForm(request.POST or None, staff=cast(User, request.user))
         if request.method == "POST" and form.is_valid():
             if form.phone:
-                return self.added(request, form.phone)
+                number = readable(form.phone.number)
+                self.message_user(request, f"{number} was added; its calls come here now.", messages.SUCCESS)
+                return redirect("admin:phones_phonenumber_change", form.phone.pk)
             return self.show(request, "pick", "Pick a number", form=form, passed_on=passed_on(form))
         return self.show(
             request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=carrier_names()
         )
-
-    def added(self, request: HttpRequest, phone: PhoneNumber) -> HttpResponse:
-        self.message_user(request, f"{readable(phone.number)} was added; its calls come here now.", messages.SUCCESS)
-        return redirect("admin:phones_phonenumber_change", phone.pk)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -142,7 +142,7 @@ class AddPhoneForm(InboundForm):
         widget=AutocompleteSelect(PhoneNumber._meta.get_field("user"), admin.site),
         help_text="Who will own the number. Search by e-mail address or workspace.",
     )
-    integration = forms.ChoiceField(label="Carrier", choices=[(name, PROVIDERS[name]) for name in sorted(PROVIDERS)])
+    integration = forms.ChoiceField(label="Carrier", choices=[("", "choose…"), *sorted(PROVIDERS.items())])
     account_id = forms.CharField(label="Account id", required=False)
     auth_token = PasswordField(label="Auth token", required=False)
     public_key = forms.CharField(

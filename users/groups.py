@@ -9,11 +9,11 @@ from django.conf import settings
 SUPPORT = {
     "users": ["view_user", "view_workspace", "view_auditentry"],
     "phones": ["view_phonenumber", "add_phonenumber", "check_phonenumber", "repair_phonenumber", "view_account",
-               "view_line", "view_call", "view_recording", "view_callevent"],
+               "view_line", "view_call", "view_recording", "view_callevent", "hear_recording"],
 }  # fmt: skip
 SUPERVISOR = {
     "users": [*SUPPORT["users"], "reset_totp", "view_apitoken", "add_apitoken", "change_apitoken"],
-    "phones": [*SUPPORT["phones"], "change_phonenumber", "delete_phonenumber", "rotate_phonenumber", "hear_recording"],
+    "phones": [*SUPPORT["phones"], "change_phonenumber", "delete_phonenumber", "rotate_phonenumber"],
 }
 GROUPS = {"support": SUPPORT, "supervisor": SUPERVISOR}
 

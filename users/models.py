@@ -64,6 +64,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email
 
+    @property
+    def in_lists(self) -> str:
+        """With the workspace, to choose from."""
+        return f"{self.email} · {self.workspace}"
+
 
 class StaffDevice(Device):
     """The app that makes a staff member's codes (users/totp.py). One for each, and only a proved one is kept.

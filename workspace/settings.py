@@ -211,7 +211,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
-DATE_FORMAT, DATETIME_FORMAT = "j M Y", "j M Y, H:i"
+FORMAT_MODULE_PATH = "workspace.formats"
 STATIC_URL = "static/"
 # Found where the packages keep them: no collectstatic step stands between an install and a page that works.
 WHITENOISE_USE_FINDERS = True

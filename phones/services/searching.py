@@ -43,6 +43,8 @@ def index_phone(phone: PhoneNumber) -> None:
 
 def index_user(user: User) -> None:
     """Make a user's numbers findable by the address that the user has now."""
+    if SearchTerm.objects.filter(phone_number__user=user, term=user.email.lower()).exists():
+        return
     for phone in user.phone_numbers.select_related("user").iterator(chunk_size=500):
         with transaction.atomic():  # one disk flush
             index_phone(phone)

@@ -1,11 +1,8 @@
 """A real browser at a real server with simulated carriers."""
 
-import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,7 +109,7 @@ def page(watched: Watched, desk: Desk) -> Page:
     """Signed in as somebody who may do everything."""
     page = watched.page
     page.goto(desk.url())
-    page.get_by_label("Email").fill("root@desk.example.com")
+    page.get_by_label("E-mail").fill("root@desk.example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("link", name="Workspace Phones")).to_be_visible()
@@ -124,6 +121,8 @@ def shoot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     for device, size in (("desktop", DESKTOP), ("phone", PHONE)):
         page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is too wide: {device}"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+            f"{name} is too wide: {device}"
+        )
         page.screenshot(path=SCREENSHOTS / f"{name}-{device}.png", full_page=True)
     page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from integrations.sandbox import state as seeds
 from tests.e2e.conftest import Desk, shoot
@@ -11,7 +11,13 @@ def test_look(desk: Desk, page: Page) -> None:
     desk.api("PATCH", f"phones/{t}", {"label": "Front desk Berlin"})
     desk.sandbox.place_call("twilio", "12125550001", talk_s=4)
     desk.sandbox.place_call("plivo", "14155551234", talk_s=4)
-    desk.sandbox.console("twilio", seeds.TWILIO_SID, number="12125550001", voice_url="https://elsewhere.example.com/x?secret=1", trunk_sid=seeds.TWILIO_TRUNK)
+    desk.sandbox.console(
+        "twilio",
+        seeds.TWILIO_SID,
+        number="12125550001",
+        voice_url="https://elsewhere.example.com/x?secret=1",
+        trunk_sid=seeds.TWILIO_TRUNK,
+    )
     desk.api("POST", f"phones/{t}/check")
     desk.live.manage("reconcile")
     page.goto(desk.url())

@@ -45,10 +45,11 @@ if (carrier) {
     text.textContent = help;
   };
   const show = () => {
+    document.querySelector(".field-public_key").hidden = carrier.value !== "telnyx";
+    if (!carrier.value) return;
     const names = document.querySelector(`.carrier-names[data-carrier=${carrier.value}]`).dataset;
     rename("account_id", names.accountId, names.accountIdHelp);
     rename("auth_token", names.authToken, names.authTokenHelp);
-    document.querySelector(".field-public_key").hidden = carrier.value !== "telnyx";
   };
   carrier.addEventListener("change", show);
   show();
