@@ -5,7 +5,7 @@ import random
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -18,13 +18,15 @@ from integrations.errors import (
     MediaMissing,
     NumberNotOwned,
     NumberNotUsable,
+    RateLimited,
     Refused,
     RequestFailed,
     Unanswered,
     WebhookSetupFailed,
 )
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
-from integrations.transport import Deadline, Timeouts
+from integrations.gate import gate
+from integrations.transport import Deadline, Timeouts, retry_after_s
 from integrations.webhooks import Answer, Urls, Webhook
 
 T = TypeVar("T")
@@ -102,12 +104,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class ListedNumber:
-    """One number of an account, to pick from. `number` is E.164 digits."""
+    """One number of an account, to pick from. `number` is E.164 digits; `id` and `settings` as in CarrierNumber."""
 
     number: str
     voice: bool
     active: bool
     route: Route
+    id: str
+    settings: Settings = field(repr=False)
 
 
 def compare_settings(wanted: Settings, actual: Settings) -> list[Difference]:
@@ -272,24 +276,33 @@ class Provider(ABC):
     def status_of(self, error: Exception) -> int | None:
         """The HTTP status behind an exception of the SDK, if there was a reply."""
 
+    def headers_of(self, error: Exception) -> Mapping[str, str]:
+        """The headers of that reply, their names in any case; empty if there was none."""
+        return {}
+
     def ask(self, send: Callable[[Timeouts], T], *, attempts: int = 2) -> T:
         """Send one request; once more after silence, since a read or a write of absolute values may be repeated.
 
         `send` makes the SDK's call and turns the reply into ours, so that a reply without sense counts as none.
+        What was one request too many waits at the gate, if there is one, as long as there is time.
         Raises Refused or Unanswered.
         """
-        for attempt in range(1, attempts + 1):
-            try:
-                return send(self.deadline.limit(self.site.timeouts))
-            except RequestFailed:
-                raise
-            except Exception as error:
-                # SDKs leak whatever they trip over: requests' and httpx' errors, JSONDecodeError, AttributeError.
-                failure = self.describe(error)
-            if isinstance(failure, Refused) or attempt == attempts:
-                break
+        barrier = gate.get()
+        while True:
+            with barrier.admitted(self.deadline) as began:
+                try:
+                    return send(self.deadline.limit(self.site.timeouts))
+                except RequestFailed:
+                    raise
+                except Exception as error:
+                    # SDKs leak whatever they trip over: requests' and httpx' errors, JSONDecodeError, AttributeError.
+                    failure = self.describe(error)
+            if isinstance(failure, RateLimited) and barrier.slow_down(began, failure.retry_after_s, self.deadline):
+                continue
+            attempts -= 1
+            if isinstance(failure, Refused) or not attempts:
+                raise failure
             time.sleep(min(random.uniform(*RETRY_PAUSE_S), self.deadline.remaining_s()))
-        raise failure
 
     def describe(self, error: Exception) -> Refused | Unanswered:
         """Name the failure by its type and status alone: an SDK's text may hold the request."""
@@ -297,6 +310,8 @@ class Provider(ABC):
         detail = f"{self.label}: {type(error).__name__}, status {status}"
         if status is not None and 400 <= status < 500 and status not in (408, 429):
             return Refused(status, detail)
+        if status == 429:
+            return RateLimited(detail, retry_after_s(self.headers_of(error)))
         return Unanswered(detail)
 
     def list_calls(self, since: datetime) -> Iterator[CallReport]:

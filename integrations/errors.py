@@ -90,3 +90,11 @@ class Refused(RequestFailed):
 
 class Unanswered(RequestFailed):
     """No answer, an error of the carrier's own, or nonsense: it may or may not have done it."""
+
+
+class RateLimited(Unanswered):
+    """One request too many; it was not carried out. `retry_after_s` is what the carrier says, if it says so."""
+
+    def __init__(self, detail: str, retry_after_s: float | None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s

@@ -1,7 +1,7 @@
 """Plivo: webhooks live on an application, to which numbers are linked."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from plivo import RestClient
 from plivo.exceptions import AuthenticationError
 from plivo.utils.signature_v3 import construct_post_url, get_signature_v3
 from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, ResponseElement, SpeakElement
+from requests import Response
 
 from integrations.applications import ApplicationProvider, LinkedNumber
 from integrations.base import Application, CarrierNumber, ListedNumber, Settings, identifier
@@ -38,12 +39,13 @@ APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
 
 
 class SdkError(Exception):
-    """What the SDK raised, with the status that it does not tell: the adapter saw the reply."""
+    """What the SDK raised, with the status and headers that it does not tell: the session saw the reply."""
 
-    def __init__(self, kind: str, status: int | None) -> None:
+    def __init__(self, kind: str, reply: Response | None) -> None:
         super().__init__(kind)
         self.kind = kind
-        self.status = status
+        self.status = None if reply is None else reply.status_code
+        self.headers: Mapping[str, str] = {} if reply is None else reply.headers
 
 
 class Plivo(ApplicationProvider):
@@ -107,7 +109,14 @@ class Plivo(ApplicationProvider):
         except RequestFailed as failure:
             self.cannot_read(failure)
         numbers = [
-            ListedNumber(one["number"], one["voice"], one["active"], self.route_of(one["settings"], ours))
+            ListedNumber(
+                one["number"],
+                one["voice"],
+                one["active"],
+                self.route_of(one["settings"], ours),
+                one["number"],
+                one["settings"],
+            )
             for one in found
         ]
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
@@ -228,15 +237,15 @@ class Plivo(ApplicationProvider):
         """One request through the SDK. None when the status is `missing`; otherwise what `parse` makes of the reply."""
 
         def send(timeouts: Timeouts) -> Any:
-            statuses: list[int] = []
+            replies: list[Response] = []
             try:
-                client = self.client(timeouts, statuses)
+                client = self.client(timeouts, replies)
                 reply = client.request(method, path, data)
-                if method == "DELETE" and statuses[-1] != DELETED:
+                if method == "DELETE" and replies[-1].status_code != DELETED:
                     raise ValueError("a deletion is answered with 204 and nothing else")
                 return parse(reply)
             except Exception as error:
-                raise SdkError(type(error).__name__, statuses[-1] if statuses else None) from None
+                raise SdkError(type(error).__name__, replies[-1] if replies else None) from None
 
         try:
             return self.ask(send, attempts=attempts)
@@ -245,12 +254,12 @@ class Plivo(ApplicationProvider):
                 return None
             raise
 
-    def client(self, timeouts: Timeouts, statuses: list[int]) -> RestClient:
+    def client(self, timeouts: Timeouts, replies: list[Response]) -> RestClient:
         """A client for one request: it is not safe to share between threads. The connections are shared."""
         client = RestClient(self.account_id, self.auth_token, timeout=(timeouts.connect_s, timeouts.read_s))
         client.session.cookies = no_cookies()
         client.session.mount(OFFICIAL_URL, shared_adapter(OFFICIAL_URL, self.site.api_url))
-        client.session.hooks["response"].append(lambda reply, **_: statuses.append(reply.status_code))
+        client.session.hooks["response"].append(lambda reply, **_: replies.append(reply))
         return client
 
     def _inspect(self, number_id: str) -> LinkedNumber | None:
@@ -301,6 +310,9 @@ class Plivo(ApplicationProvider):
             return None
         # The SDK refuses an Auth ID of the wrong shape before it asks.
         return 401 if error.status is None and error.kind == AuthenticationError.__name__ else error.status
+
+    def headers_of(self, error: Exception) -> Mapping[str, str]:
+        return error.headers if isinstance(error, SdkError) else {}
 
 
 def confirmed(reply: Any) -> None:

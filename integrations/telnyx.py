@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,8 @@ class Telnyx(ApplicationProvider):
                 True,
                 one["status"] == "active",
                 self.route_of(one["settings"], ours.get(one["settings"]["application_id"])),
+                one["id"],
+                one["settings"],
             )
             for one in found
         ]
@@ -417,6 +419,9 @@ class Telnyx(ApplicationProvider):
 
     def status_of(self, error: Exception) -> int | None:
         return getattr(error, "status_code", None)
+
+    def headers_of(self, error: Exception) -> Mapping[str, str]:
+        return getattr(getattr(error, "response", None), "headers", {})
 
 
 def is_public_key(key: str) -> bool:

@@ -3,12 +3,15 @@
 Made when first used, so that a server which forks after loading shares no socket between processes.
 """
 
+import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,7 @@ CHUNK_BYTES = 64 * 1024
 # The longest honest answer is a page of a thousand numbers, about 2 MB.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 PARALLEL_READS = 128
+SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,17 @@ class Deadline:
         if remaining_s <= 0:
             raise Unanswered("out of time")
         return Timeouts(min(timeouts.connect_s, remaining_s), min(timeouts.read_s, remaining_s))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """How long a carrier asks to wait, if it does: Retry-After, or when its window begins anew (Telnyx)."""
+    told = headers.get("retry-after") or headers.get("x-ratelimit-reset") or ""
+    if SECONDS.fullmatch(told):
+        return float(told)
+    try:
+        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # neither seconds nor a date with its zone
+        return None
 
 
 def no_cookies() -> CookieJar:

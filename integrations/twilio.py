@@ -1,7 +1,7 @@
 """Twilio: webhooks live on the number itself."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -65,6 +65,15 @@ LISTED_PAGE_SIZE = 100
 HISTORY_PAGE_SIZE = 1000
 
 
+class TooManyRequests(TwilioException):
+    """The SDK's own exception does not have the headers."""
+
+    status = 429
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+
+
 class SharedHttpClient(HttpClient):
     """Sends the SDK's requests through the pool that all tenants share. The SDK's own client makes a pool each time."""
 
@@ -75,6 +84,8 @@ class SharedHttpClient(HttpClient):
     def request(self, method: str, uri: str, *args: Any, **kwargs: Any) -> Response:
         timeout = (self.timeouts.connect_s, self.timeouts.read_s)
         reply = self.session.request(method, uri, *args, **kwargs | {"timeout": timeout})
+        if reply.status_code == TooManyRequests.status:
+            raise TooManyRequests(reply.headers)
         return Response(reply.status_code, reply.content.decode("utf-8", "replace"), reply.headers)
 
 
@@ -239,7 +250,14 @@ class Twilio(Provider):
         reply = self.client(timeouts).incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
         numbers = [number_of(one) for one in reply]
         return [
-            ListedNumber(party(one["phone_number"]), one["voice"], one["active"], self._route(one["settings"]))
+            ListedNumber(
+                party(one["phone_number"]),
+                one["voice"],
+                one["active"],
+                self._route(one["settings"]),
+                one["sid"],
+                one["settings"],
+            )
             for one in numbers
         ], cursor_after(reply)
 
@@ -291,6 +309,9 @@ class Twilio(Provider):
         # A failed list is a bare TwilioException with the reply as its second argument (SDK 9.13.0, base/page.py).
         reply = error.args[1] if len(error.args) > 1 else None
         return getattr(error, "status", None) or getattr(reply, "status_code", None)
+
+    def headers_of(self, error: Exception) -> Mapping[str, str]:
+        return error.headers if isinstance(error, TooManyRequests) else {}
 
     def suspended(self, status: str) -> IntegrationError:
         return InvalidCredentials(

@@ -200,11 +200,9 @@ class AddPhoneForm(InboundForm):
         }
         fields = self.understand(AddPhoneSerializer(data=without_blanks(wanted)))
         changes = self.read_changes(PhoneNumber())
-        if self.errors:
-            return
-        fields.pop("user_id")
-        self.phone = add_phone(user=typed["user"], **fields)
-        change_phone(self.phone, {name: value for name, value in changes.items() if value != getattr(self.phone, name)})
+        if not self.errors:
+            fields.pop("user_id")
+            self.phone = add_phone(user=typed["user"], **fields, settings=changes)
 
     def pick(self) -> None:
         wanted = self.credentials() | {"cursor": self.cleaned_data["cursor"]}

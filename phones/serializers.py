@@ -36,6 +36,20 @@ def with_account_id(fields: dict[str, Any], serializer: serializers.Serializer) 
     return fields
 
 
+class FlagField(serializers.Field):
+    """true or false, and nothing that could be taken for one of them."""
+
+    default_error_messages = {"invalid": "send true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class AddPhoneSerializer(serializers.Serializer):
     """The body of add-phone. Fields are checked in this order; the first that is wrong is told."""
 
@@ -68,6 +82,21 @@ class AddPhoneSerializer(serializers.Serializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {"account_id": "", "public_key": "", **attrs}
+
+
+class AddRowSerializer(AddPhoneSerializer):
+    """A row of a bulk add: the same, and how the number shall answer."""
+
+    label = TextField(200, required=False)  # type: ignore[assignment]
+    action = ChoiceOfTexts(PhoneNumber.Action.values, required=False)
+    greeting = TextField(1000, required=False)
+    forwardTo = ForwardField(source="forward_to", required=False)
+    record = FlagField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("action") == "forward" and not attrs.get("forward_to"):
+            raise serializers.ValidationError({"forwardTo": ["forward needs forwardTo, a number."]}, "invalid_field")
+        return super().validate(attrs)
 
 
 def added_phone(phone: PhoneNumber) -> dict[str, str | None]:
@@ -115,20 +144,6 @@ class InboundField(serializers.Field):
             name, errors = next(iter(serializer.errors.items()))
             raise serializers.ValidationError(f"{name}: {errors[0]}", "invalid_field")
         return dict(serializer.validated_data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
-
-
-class FlagField(serializers.Field):
-    """true or false, and nothing that could be taken for one of them."""
-
-    default_error_messages = {"invalid": "send true or false."}
-
-    def to_internal_value(self, data: Any) -> bool:
-        if not isinstance(data, bool):
-            self.fail("invalid")
-        return data
 
     def to_representation(self, value: Any) -> Any:
         return value

@@ -1,6 +1,6 @@
 """The roads: what a door may ask for. Each door reads its input, calls one of these and shows the result."""
 
-from phones.services.adding import add_phone
+from phones.services.adding import add_phone, rehearse_add
 from phones.services.changing import change_phone, rotate_auth_token
 from phones.services.checking import check_line
 from phones.services.picking import available_phones
@@ -13,6 +13,7 @@ __all__ = [
     "change_phone",
     "check_line",
     "reconcile",
+    "rehearse_add",
     "remove_phone",
     "rotate_auth_token",
 ]

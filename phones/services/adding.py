@@ -6,7 +6,8 @@ restoring.settle() needs to take the whole back, in this process or, after a cra
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import QuerySet
@@ -43,6 +44,18 @@ State = PhoneNumber.State
 
 
 @dataclass
+class Knowledge:
+    """What a caller that adds many numbers of one account need not ask for each of them.
+
+    `is_proved`: these credentials were good a moment ago, so that they are no guess. `found`: what the carrier's list
+    of the account's numbers has just shown of this one.
+    """
+
+    is_proved: bool = False
+    found: CarrierNumber | None = None
+
+
+@dataclass
 class Addition:
     """What one add carries from step to step."""
 
@@ -50,6 +63,7 @@ class Addition:
     credentials: Credentials
     refuse_conflict: bool
     deadline: Deadline
+    knowledge: Knowledge = field(default_factory=Knowledge)
 
     @property
     def id(self) -> str:
@@ -80,6 +94,9 @@ def add_phone(
     auth_token: str,
     public_key: str = "",
     on_conflict: str = "replace",
+    settings: dict[str, Any] | None = None,
+    knowledge: Knowledge | None = None,
+    budget_s: float = ADD_BUDGET_S,
 ) -> PhoneNumber:
     """Bring a number that the user owns at a carrier into its workspace.
 
@@ -91,6 +108,9 @@ def add_phone(
         auth_token: Auth Token or API key.
         public_key: Telnyx webhook key in base64, if the client knows it.
         on_conflict: "replace" takes over a number that is routed elsewhere, "refuse" does not.
+        settings: fields of the new row: `label`, `action`, `greeting`, `forward_to`, `record`.
+        knowledge: what is known of the account already, when many of its numbers are added.
+        budget_s: the longest that it may take; with the 5 s to put things back less than a lease.
 
     Returns:
         The active number.
@@ -101,26 +121,52 @@ def add_phone(
 
     Effects:
         Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most
-        20 s, and 5 s more to put things back. No database transaction is open while the carrier is asked.
+        the budget, and 5 s more to put things back. No database transaction is open while the carrier is asked.
     """
-    credentials, deadline = Credentials(integration, account_id, auth_token, public_key), Deadline(ADD_BUDGET_S)
-    wanted = PhoneNumber(user=user, number=number, integration=integration)
+    credentials, deadline = Credentials(integration, account_id, auth_token, public_key), Deadline(budget_s)
+    wanted = PhoneNumber(user=user, number=number, integration=integration, **(settings or {}))
     with refusal_noted("phone.add", wanted, detail=integration):
         addition = Addition(
             reservation=reserve(wanted, credentials, deadline),
             credentials=credentials,
             refuse_conflict=on_conflict == "refuse",
             deadline=deadline,
+            knowledge=knowledge or Knowledge(),
         )
         try:
             prepared = snapshot(addition, *prove_within_limits(addition))
-            application_id, settings = apply(addition, prepared)
-            read_back(prepared, application_id, settings)
+            application_id, in_effect = apply(addition, prepared)
+            read_back(prepared, application_id, in_effect)
             activate(addition, prepared)
         except BaseException:
             undo(addition)
             raise
     return addition.reservation
+
+
+def rehearse_add(
+    *,
+    user: User,
+    number: str,
+    integration: str,
+    account_id: str,
+    auth_token: str,
+    public_key: str = "",
+    on_conflict: str = "replace",
+    knowledge: Knowledge | None = None,
+    budget_s: float = ADD_BUDGET_S,
+) -> None:
+    """Raise what add_phone() would before it changes anything. Refused credentials are counted; nothing is written."""
+    if PhoneNumber.objects.filter(user=user, number=number, state=State.ACTIVE).exists():
+        raise PhoneExists
+    addition = Addition(
+        reservation=PhoneNumber(user=user, number=number, integration=integration),
+        credentials=Credentials(integration, account_id, auth_token, public_key),
+        refuse_conflict=on_conflict == "refuse",
+        deadline=Deadline(budget_s),
+        knowledge=knowledge or Knowledge(),
+    )
+    prove_within_limits(addition)
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------
@@ -163,6 +209,8 @@ def settle_earlier(row: PhoneNumber, credentials: Credentials, deadline: Deadlin
 def prove_within_limits(addition: Addition) -> tuple[Account | None, Provider, CarrierNumber]:
     """Prove, while counting credentials that the carrier refuses."""
     known = known_account(addition.credentials)
+    if addition.knowledge.is_proved:
+        return prove(addition, known)
     with counted(addition.credentials, addition.reservation.user.workspace_id, known):
         return prove(addition, known)
 
@@ -174,11 +222,13 @@ def prove(addition: Addition, account: Account | None) -> tuple[Account | None, 
         credentials.account_id if credentials.names_application else ""
     )
     provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, addition.deadline)
-    found = provider.prove(
-        addition.reservation.number,
-        application_id=application_id,
-        want_public_key=not credentials.public_key and not (account and account.public_key),
-    )
+    found, addition.knowledge.found = addition.knowledge.found, None  # a second look is at the carrier
+    if found is None or (found.application.id if found.application else "") != application_id:
+        found = provider.prove(
+            addition.reservation.number,
+            application_id=application_id,
+            want_public_key=not credentials.public_key and not (account and account.public_key),
+        )
     check_named_application(credentials, found, provider)
     if addition.refuse_conflict and found.route is Route.ELSEWHERE:
         raise RoutedElsewhere

@@ -1,0 +1,291 @@
+"""Door 3: many numbers from a file."""
+
+import csv
+import io
+import json
+import os
+import signal
+import sys
+import threading
+from argparse import ArgumentParser, ArgumentTypeError
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, BinaryIO, TextIO, TypeVar
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from phones.management.progress import Progress
+from phones.services.bulk import PER_ACCOUNT, WORKERS, RowOutcome, add_rows
+from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
+from users.management.lookups import workspace_by_id
+from users.models import User
+
+AnyFile = TypeVar("AnyFile", bound=IO[Any])
+USAGE, SOME_FAILED, INTERRUPTED = 2, 3, 130
+COLUMNS = ("line", "userId", "phoneNumber", "outcome", "error", "message")
+# What makes a spreadsheet take a cell for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def between(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise ArgumentTypeError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+class Command(BaseCommand):
+    help = (
+        "Add the numbers of a file: CSV, JSON, JSON lines or XLSX, with the columns userId, phoneNumber, integration, "
+        "authToken, accSId and, if wanted, onConflict, publicKey, label, action, greeting, forwardTo, record. Safe to "
+        "run again. Exit status: 0 all are added or were there, 3 some rows failed, 2 the file or the arguments are "
+        "wrong, 1 nothing could run, 130 interrupted."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", metavar="FILE|-", help="the file, or - for standard input")
+        parser.add_argument("--workspace", metavar="ID", help="only users of this workspace")
+        parser.add_argument("--auth-token-env", metavar="VARNAME", help="variable with the token for rows without one")
+        parser.add_argument("--account-id", metavar="ID", help="accSId for rows without one")
+        parser.add_argument("--dry-run", action="store_true", help="ask the carriers and write nothing")
+        parser.add_argument("--workers", type=between(1, 64), default=WORKERS, metavar="N", help="rows at a time")
+        parser.add_argument(
+            "--per-account", type=between(1, 64), default=PER_ACCOUNT, metavar="N", help="rows of one account at a time"
+        )
+        parser.add_argument("--fail-fast", action="store_true", help="begin no other row once one has failed")
+        parser.add_argument("--limit", type=between(1, 10**9), metavar="N", help="only the first N rows")
+        parser.add_argument("--output", choices=["table", "json", "jsonl"], default="table")
+        parser.add_argument("--report", metavar="FILE", help="write the rows with their outcomes as CSV")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.require_database()
+        workspace = workspace_by_id(options["workspace"]) if options["workspace"] is not None else None
+        stop = threading.Event()
+        counts: Counter[str] = Counter()
+        with ExitStack() as stack:
+            file = stack.enter_context(opened(options["file"]))
+            read = Reading(file, options["file"], self.defaults(options), options["limit"])
+            total = self.look_through(read)
+            output = OUTPUTS[options["output"]](self.stdout)
+            report = stack.enter_context(Report.at(options["report"], self.stderr.write))
+            progress = stack.enter_context(Progress(total, sys.stderr))
+            stack.enter_context(interrupts(stop))
+            outcomes = add_rows(
+                read.rows(),
+                workspace_id=workspace.pk if workspace else None,
+                dry_run=options["dry_run"],
+                workers=options["workers"],
+                per_account=options["per_account"],
+                fail_fast=options["fail_fast"],
+                stop=stop,
+            )
+            for outcome in outcomes:
+                counts[outcome.outcome] += 1
+                progress.count(outcome.outcome)
+                # Those that were not tried are counted, no more; the report has them, to be run again.
+                if outcome.outcome != "not_tried":
+                    output.row(wire_row(outcome))
+                report.row(wire_row(outcome))
+        output.end(summary_of(counts, dry_run=options["dry_run"]))
+        if stop.is_set():
+            sys.exit(INTERRUPTED)
+        if counts["failed"] or report.failed:
+            sys.exit(SOME_FAILED)
+
+    def require_database(self) -> None:
+        try:
+            User.objects.exists()
+        except DatabaseError:
+            raise CommandError("The database cannot be used. Run: manage.py migrate") from None
+
+    def defaults(self, options: dict[str, Any]) -> dict[str, str]:
+        """The credentials of rows without them. The token comes from the environment: others can read an argument."""
+        given = {}
+        if variable := options["auth_token_env"]:
+            if not os.environ.get(variable):
+                raise CommandError("--auth-token-env: there is no such variable, or it is empty.", returncode=USAGE)
+            given["authToken"] = os.environ[variable]
+        if options["account_id"]:
+            given["accSId"] = options["account_id"]
+        return given
+
+    def look_through(self, read: "Reading") -> int:
+        """Read the whole file before a carrier is asked about its first row. Returns how many rows it has."""
+        rows = read.rows()
+        try:
+            total = sum(1 for _ in rows)
+        except UnreadableFile as error:
+            raise CommandError(str(error), returncode=USAGE) from None
+        if read.unknown_columns:
+            self.stderr.write(f"Columns that mean nothing here: {', '.join(read.unknown_columns)}.")
+        return total
+
+
+@dataclass
+class Reading:
+    """A file that is read more than once."""
+
+    file: BinaryIO
+    name: str
+    defaults: dict[str, str]
+    limit: int | None
+    unknown_columns: tuple[str, ...] | list[str] = ()
+
+    def rows(self) -> Iterator[FileRow]:
+        rows = read_rows(self.file, name=self.name if self.name != "-" else "", defaults=self.defaults)
+        self.unknown_columns = rows.unknown_columns
+        return islice(rows, self.limit)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[BinaryIO]:
+    """The file; standard input is kept in memory, since nothing of it may lie about on a disk."""
+    if name == "-":
+        yield io.BytesIO(sys.stdin.buffer.read())
+        return
+    with open_or_refuse("The file cannot be read", lambda: Path(name).open("rb")) as file:
+        yield file
+
+
+def open_or_refuse(what: str, open_it: Callable[[], AnyFile]) -> AnyFile:
+    try:
+        return open_it()
+    except OSError as error:
+        raise CommandError(f"{what}: {error.strerror}.", returncode=USAGE) from None
+
+
+@contextmanager
+def interrupts(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C, or SIGTERM, begins no other row; a second one ends at once, as a kill would."""
+
+    def interrupt(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+        # Not through the stream, which may be in the middle of a write.
+        os.write(2, b"Interrupted: what is under way is finished first. Again: end at once.\n")
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# -- results ----------------------------------------------------------------------------------------------------------
+
+
+def wire_row(outcome: RowOutcome) -> dict[str, Any]:
+    values = (
+        outcome.line, outcome.user_id, outcome.phone_number, outcome.outcome, outcome.error, outcome.message,
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def summary_of(counts: Counter[str], *, dry_run: bool) -> dict[str, int]:
+    summary = {"total": counts.total(), **{name: counts[name] for name in ("added", "exists", "failed")}}
+    if dry_run:
+        summary["would_add"] = counts["would_add"]
+    if counts["not_tried"]:
+        summary["not_tried"] = counts["not_tried"]
+    return summary
+
+
+class Table:
+    """Lines for people."""
+
+    def __init__(self, out: Any) -> None:
+        self.out = out
+
+    def row(self, row: dict[str, Any]) -> None:
+        told = f"{row['error']}: {row['message']}" if row["error"] else row["message"]
+        self.out.write(f"{row['line']:>7}  {row['phoneNumber']:<16} {row['outcome']:<9}  {told}".rstrip())
+
+    def end(self, summary: dict[str, int]) -> None:
+        self.out.write(", ".join(f"{name} {count}" for name, count in summary.items()))
+
+
+class Json(Table):
+    """One object, written as the rows come."""
+
+    before = '{"rows": ['
+
+    def row(self, row: dict[str, Any]) -> None:
+        self.out.write(self.before + json.dumps(row), ending="")
+        self.before = ",\n"
+
+    def end(self, summary: dict[str, int]) -> None:
+        opening = self.before if self.before.startswith("{") else ""
+        self.out.write(f'{opening}],\n"summary": {json.dumps(summary)}}}')
+
+
+class JsonLines(Table):
+    """An object in each line, the summary last."""
+
+    def row(self, row: dict[str, Any]) -> None:
+        self.out.write(json.dumps(row))
+
+    def end(self, summary: dict[str, int]) -> None:
+        self.out.write(json.dumps({"summary": summary}))
+
+
+OUTPUTS: dict[str, type[Table]] = {"table": Table, "json": Json, "jsonl": JsonLines}
+
+
+class Report:
+    """The rows as CSV. When it cannot be written any more, the adding goes on without it."""
+
+    def __init__(self, file: TextIO | None, say: Callable[[str], object]) -> None:
+        self.file, self.say = file, say
+        self.failed = False
+        self.write(COLUMNS)
+
+    @classmethod
+    @contextmanager
+    def at(cls, name: str | None, say: Callable[[str], object]) -> Iterator["Report"]:
+        if name is None:
+            yield cls(None, say)
+            return
+        path = Path(name)
+        file = open_or_refuse(
+            "The report cannot be written", lambda: path.open("w", encoding="utf-8", newline="", buffering=1)
+        )
+        report = cls(file, say)
+        yield report
+        report.close()
+
+    def row(self, row: dict[str, Any]) -> None:
+        self.write([row[name] for name in COLUMNS])
+
+    def write(self, cells: Any) -> None:
+        if self.file is None or self.failed:
+            return
+        try:
+            csv.writer(self.file).writerow([harmless("" if cell is None else str(cell)) for cell in cells])
+        except OSError as error:
+            self.fail(error)
+
+    def close(self) -> None:
+        try:
+            if self.file:
+                self.file.close()
+        except OSError as error:
+            self.fail(error)
+
+    def fail(self, error: OSError) -> None:
+        if not self.failed:
+            self.failed = True
+            self.say(f"The report is not complete: {error.strerror}. The numbers are added all the same.")
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell

@@ -1,0 +1,310 @@
+"""The rows of a file of numbers: CSV, JSON, JSON lines or XLSX, told apart by what is in it.
+
+A cell may hold a secret, though it stands in the wrong column: no sentence and no repr repeats one.
+"""
+
+import codecs
+import csv
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+from phones.numbers import TYPED
+from workspace.errors import Refusal
+from workspace.fields import OBJECT_ID
+from workspace.parsers import object_without_duplicates, parse_object, refuse_constant
+
+NEEDED = ("userId", "phoneNumber", "integration", "authToken")
+COLUMNS = (
+    *NEEDED, "accSId", "onConflict", "publicKey", "label", "action", "greeting", "forwardTo", "record",
+)  # fmt: skip
+# `Phone number` and `phone_number` are phoneNumber.
+BY_PLAIN_NAME = {name.lower(): name for name in COLUMNS}
+ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx")
+DELIMITERS = ",;\t|"
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+ZIP, OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+TRUE, FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
+
+MAX_LINE = 64 * 1024
+# What an XLSX file may unpack to: a million rows are about as much. And the columns that are looked at.
+MAX_UNPACKED_BYTES, MAX_PARTS, MAX_COLUMNS = 256 * 1024 * 1024, 1000, 64
+# Spreadsheets keep 15 digits of a number.
+EXACT = 10**15
+MAX_UNKNOWN = 20
+
+
+NOT_TEXT = "The file is not text in UTF-8. Save it as CSV UTF-8, or as .xlsx."
+NOT_JSON = "This is not one JSON object in strict JSON."
+
+
+class UnreadableFile(Refusal):
+    """The file as a whole makes no sense; no row of it was used. `str(error)` says why and what to do."""
+
+    code = "unreadable_file"
+
+
+@dataclass
+class FileRow:
+    """One row: its place in the file, its fields by their names in the API; or what is wrong with it as a whole."""
+
+    line: int
+    fields: dict[str, Any] = field(repr=False)
+    problem: Refusal | None = None
+
+    def shown(self) -> tuple[str, str]:
+        """The user's id and the number as they were written, where they look like it."""
+        user_id, number = (self.fields.get(name) for name in ("userId", "phoneNumber"))
+        return (
+            user_id if isinstance(user_id, str) and OBJECT_ID.fullmatch(user_id) else "",
+            number if isinstance(number, str) and len(number) <= 40 and TYPED.fullmatch(number) else "",
+        )
+
+
+class FileRows(Iterator[FileRow]):
+    """The rows of a file as they are read. `unknown_columns` mean nothing to us."""
+
+    def __init__(self, rows: Iterator[FileRow], unknown_columns: list[str]) -> None:
+        self.rows = rows
+        self.unknown_columns = unknown_columns
+
+    def __next__(self) -> FileRow:
+        return next(self.rows)
+
+
+def read_rows(stream: BinaryIO, *, name: str = "", defaults: Mapping[str, str] | None = None) -> FileRows:
+    """Read the rows of a file one after the other; the memory does not grow with it.
+
+    Args:
+        stream: seekable, at its start. It stays open.
+        name: of the file, whose ending refuses what is none of these; what it is its content tells.
+        defaults: fields of rows that leave them out, such as `authToken`.
+
+    Raises UnreadableFile, also while it is iterated: who must know before the first row reads it twice.
+    """
+    ending = PurePath(name).suffix.lower()
+    if ending and ending not in ENDINGS:
+        raise UnreadableFile(f"Files of this kind are not read. Save it as one of {', '.join(ENDINGS)}.")
+    reader = Reader(stream, dict(defaults or {}))
+    return FileRows(reader.rows(), reader.unknown)
+
+
+class Reader:
+    """Reads one file."""
+
+    def __init__(self, stream: BinaryIO, defaults: dict[str, str]) -> None:
+        self.stream, self.defaults = stream, defaults
+        self.unknown: list[str] = []
+        self.line = 0
+
+    def rows(self) -> Iterator[FileRow]:
+        """Every row that is not blank. Raises UnreadableFile, also when there is none."""
+        self.stream.seek(0)
+        start = self.stream.read(4)
+        self.stream.seek(0)
+        if start == OLD_EXCEL:
+            raise UnreadableFile("This is an old or an encrypted Excel file. Save it as .xlsx, without a password.")
+        found = False
+        for row in self.spreadsheet() if start == ZIP else self.text(start):
+            found = True
+            for name, value in self.defaults.items():
+                row.fields.setdefault(name, value)
+            yield row
+        if not found:
+            raise UnreadableFile("The file has no rows.")
+
+    def column(self, name: str) -> str:
+        """The field that a column or a key means; the name itself if it is none of ours."""
+        known = BY_PLAIN_NAME.get(plain(name), "")
+        shown = "".join(letter for letter in name[:40] if letter.isprintable())
+        if not known and shown and shown not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
+            self.unknown.append(shown)
+        return known
+
+    # -- text ---------------------------------------------------------------------------------------------------------
+
+    def text(self, start: bytes) -> Iterator[FileRow]:
+        encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8")
+        text = io.TextIOWrapper(self.stream, encoding, newline="")
+        try:
+            first = self.first_character(text)
+            text.seek(0)
+            if first == "[":
+                yield from self.json_array(text)
+            elif first == "{":
+                yield from self.json_lines(text)
+            else:
+                yield from self.csv(text)
+        except UnicodeError:
+            raise UnreadableFile(NOT_TEXT) from None
+        finally:
+            text.detach()
+
+    @staticmethod
+    def first_character(text: io.TextIOWrapper) -> str:
+        while part := text.read(1024):
+            if part.strip():
+                return part.strip()[0]
+        return ""
+
+    def lines(self, text: io.TextIOWrapper) -> Iterator[str]:
+        while line := text.readline(MAX_LINE):
+            self.line += 1
+            if len(line) == MAX_LINE and line[-1] not in "\r\n":
+                raise UnreadableFile(f"Line {self.line} is too long.")
+            if "\0" in line:
+                raise UnreadableFile(NOT_TEXT)
+            yield line
+
+    def csv(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
+        lines = self.lines(text)
+        header = next((line for line in lines if line.strip()), "")
+        if header.lower().startswith("sep="):  # Excel's own way to name the delimiter
+            header = next(lines, "")
+        if not header.strip():
+            return
+        delimiter = max(DELIMITERS, key=lambda one: len(self.known(next(csv.reader([header], delimiter=one), []))))
+        names = self.header(next(csv.reader([header], delimiter=delimiter)))
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        while True:
+            line = self.line + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error:
+                raise UnreadableFile(f"Line {line} is not CSV: look at its quotes.") from None
+            if cells is None:
+                return
+            if any(cell.strip() for cell in cells):
+                yield self.row(line, names, cells)
+
+    def json_lines(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
+        """Objects, one in a line. A line that is none is a bad row."""
+        for line in self.lines(text):
+            if not line.strip():
+                continue
+            try:
+                item = parse_object(line.encode())
+            except Refusal as problem:
+                yield FileRow(self.line, {}, Refusal(NOT_JSON, code=problem.code))
+            else:
+                yield self.item(self.line, item)
+
+    def json_array(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
+        """A list of objects; a row's place is its place in the list."""
+        decoder = json.JSONDecoder(object_pairs_hook=object_without_duplicates, parse_constant=refuse_constant)
+        buffer, at, number, is_first = text.read(MAX_LINE).lstrip()[1:], 0, 0, True
+        while True:
+            buffer = buffer[at:].lstrip()
+            while len(buffer) < MAX_LINE and (part := text.read(MAX_LINE)):
+                buffer = (buffer + part).lstrip()
+            if buffer.startswith("]"):
+                if buffer[1:].strip() or text.read(1024).strip():
+                    raise UnreadableFile("There is more after the end of the JSON list.")
+                return
+            try:
+                if not is_first:
+                    if not buffer.startswith(","):
+                        raise ValueError("no comma")
+                    buffer = buffer[1:].lstrip()
+                is_first, number = False, number + 1
+                item, at = decoder.raw_decode(buffer)
+            except (ValueError, RecursionError, Refusal):
+                raise UnreadableFile(f"The JSON list cannot be read from its item {number or 1} on.") from None
+            if isinstance(item, dict):
+                yield self.item(number, item)
+            else:
+                yield FileRow(number, {}, Refusal(NOT_JSON, code="invalid_json"))
+
+    def item(self, line: int, item: dict[str, Any]) -> FileRow:
+        named = ((self.column(name), value) for name, value in item.items())
+        return FileRow(line, {name: value for name, value in named if name})
+
+    # -- a spreadsheet ------------------------------------------------------------------------------------------------
+
+    def spreadsheet(self) -> Iterator[FileRow]:
+        import openpyxl  # 150 ms that only those with such a file need wait for
+
+        try:
+            self.refuse_bomb()
+            book = openpyxl.load_workbook(self.stream, read_only=True, data_only=True, keep_links=False)
+            with closing(book):
+                sheet: Any = book.worksheets[0]
+                names: list[str] | None = None
+                for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
+                    if all(cell is None or cell == "" for cell in cells):
+                        continue
+                    if names is None:
+                        names = self.header(["" if cell is None else str(cell) for cell in cells])
+                    else:
+                        yield self.row(line, names, cells)
+        except (UnreadableFile, GeneratorExit):
+            raise
+        except Exception:  # whatever zipfile, the XML parser and openpyxl trip over
+            raise UnreadableFile("The file looks like .xlsx and cannot be read. Save it anew, or as CSV.") from None
+
+    def refuse_bomb(self) -> None:
+        with zipfile.ZipFile(self.stream) as archive:
+            parts = archive.infolist()
+        if len(parts) > MAX_PARTS or sum(part.file_size for part in parts) > MAX_UNPACKED_BYTES:
+            raise UnreadableFile("The spreadsheet is too large. Split it, or save it as CSV.")
+
+    # -- columns ------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def known(names: list[str]) -> set[str]:
+        return {plain(name) for name in names} & BY_PLAIN_NAME.keys()
+
+    def header(self, cells: list[str]) -> list[str]:
+        """The fields that the columns mean, empty for those that mean nothing."""
+        known = self.known(cells)
+        missing = [name for name in NEEDED if name.lower() not in known and name not in self.defaults]
+        if missing:
+            # The names that are there are not repeated: without a header they are the first row's cells.
+            raise UnreadableFile(
+                f"The first line must name the columns, and it lacks {', '.join(missing)}. "
+                f"Needed are {', '.join(NEEDED)}; accSId for Twilio and Plivo."
+            )
+        names = [self.column(cell.strip()) for cell in cells]
+        if len([name for name in names if name]) > len(known):
+            raise UnreadableFile("Two columns have the same name.")
+        return names
+
+    def row(self, line: int, names: list[str], cells: Any) -> FileRow:
+        """A row of cells. An empty cell is a field left out."""
+        fields: dict[str, Any] = {}
+        problem = None
+        for name, cell in zip(names, cells, strict=False):
+            try:
+                value = cell_value(name, cell)
+            except ValueError as error:
+                problem = problem or Refusal(f"{name}: {error}", code="invalid_field", field=name)
+                continue
+            if name and value != "":
+                fields[name] = value
+        if any(cell not in (None, "") for cell in cells[len(names) :]):
+            problem = Refusal("The row has more cells than the header.", code="invalid_field")
+        return FileRow(line, fields, problem)
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def cell_value(name: str, cell: Any) -> str | bool:
+    """A cell as the API would get it. Raises ValueError for a number that the spreadsheet has rounded."""
+    if cell is None:
+        return ""
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        if abs(cell) >= EXACT or cell != int(cell):
+            raise ValueError("the spreadsheet keeps no more than 15 digits of a number. Format the column as text.")
+        cell = int(cell)
+    text = str(cell).strip()
+    if name == "record" and text.lower() in TRUE | FALSE:
+        return text.lower() in TRUE
+    return text

@@ -1,0 +1,105 @@
+"""What an account's list shows of the numbers that are wanted: read in pages, instead of asking for each by itself."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from threading import Lock
+
+from integrations.applications import ApplicationProvider
+from integrations.base import Application, CarrierNumber, ListedNumber, Provider
+from integrations.transport import Deadline
+from phones.services.accounts import Credentials, known_account
+from phones.services.carriers import SETTLE_BUDGET_S, connect
+
+# What a number's calls did before us is remembered from the list. An older entry is not believed: somebody may have
+# changed the number at the carrier since.
+FRESH_S = 10.0
+# A page must be worth its two requests: at the most one page is read for so many numbers that are wanted.
+NUMBERS_A_PAGE = 4
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A number as the list had it, and when the list was asked."""
+
+    number: CarrierNumber
+    asked_at: float
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self.asked_at < FRESH_S
+
+
+class Inventory:
+    """The numbers of one account. Thread safe.
+
+    It only ever says yes. Of a number that is not in it, cannot take calls or was read too long ago it says nothing,
+    and the carrier is asked for that number itself.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+        self.is_worth_it = True
+        self._entries: dict[str, Entry] = {}
+        self._cursor = ""
+        self._lock = Lock()
+
+    def fresh(self) -> int:
+        """How many numbers are known now."""
+        with self._lock:
+            return sum(entry.is_fresh for entry in self._entries.values())
+
+    def take(self, number: str) -> CarrierNumber | None:
+        """What was read of a number a moment ago; each is given once."""
+        with self._lock:
+            entry = self._entries.pop(number, None)
+        return entry.number if entry and entry.is_fresh else None
+
+    def forget(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+    def sweep(self, wanted: Collection[str]) -> None:
+        """Read on in the list until the wanted numbers are found, it comes back to its start, or it costs too much.
+
+        Raises IntegrationError. Everything that was known before is forgotten if it is not fresh.
+        """
+        credentials = self.credentials
+        with self._lock:
+            self._entries = {number: entry for number, entry in self._entries.items() if entry.is_fresh}
+            missing = set(wanted) - self._entries.keys()
+        provider = connect(
+            credentials.integration, credentials.account_id, credentials.auth_token, Deadline(SETTLE_BUDGET_S)
+        )
+        application = our_application(provider, credentials)
+        start, pages, found = self._cursor, 0, 0
+        while missing and pages < max(1, len(wanted) // NUMBERS_A_PAGE):
+            asked_at, cursor = time.monotonic(), self._cursor
+            self._cursor = ""  # where to begin if this fails
+            page, self._cursor = provider.list_numbers(cursor)
+            pages += 1
+            for one in page:
+                if one.number in missing:
+                    missing.discard(one.number)
+                    found += 1
+                    if one.voice and one.active:
+                        self._keep(one, provider, application, asked_at)
+            if self._cursor == start:
+                break
+        self.is_worth_it = found > pages
+
+    def _keep(self, one: ListedNumber, provider: Provider, application: Application | None, asked_at: float) -> None:
+        route = one.route
+        if isinstance(provider, ApplicationProvider):
+            route = provider.route_of(one.settings, application)
+        with self._lock:
+            self._entries[one.number] = Entry(CarrierNumber(one.id, one.settings, route, application), asked_at)
+
+
+def our_application(provider: Provider, credentials: Credentials) -> Application | None:
+    """The application to which an account's numbers are linked, if there is one."""
+    if not isinstance(provider, ApplicationProvider):
+        return None
+    account = known_account(credentials)
+    named = credentials.account_id if credentials.names_application else ""
+    return provider.find_application((account.application_id if account else "") or named)
