@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.conf import settings
 
@@ -18,7 +19,7 @@ SUPERVISOR = {
 GROUPS = {"support": SUPPORT, "supervisor": SUPERVISOR}
 
 
-def make_groups(app_config: Any, apps: Apps, using: str, **kwargs: Any) -> None:
+def make_groups(app_config: Any, using: str, apps: Apps = installed, **kwargs: Any) -> None:
     """After `migrate`: both groups, with exactly the permissions above that exist.
 
     Runs once, when the last app reports: by then Django has made the permissions of all.
@@ -26,16 +27,14 @@ def make_groups(app_config: Any, apps: Apps, using: str, **kwargs: Any) -> None:
     if app_config.name != settings.INSTALLED_APPS[-1]:
         return
     try:
-        group_model, permission_model = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
+        groups, permissions = apps.get_model("auth", "Group").objects, apps.get_model("auth", "Permission").objects
     except LookupError:  # migrated back to before there were groups
         return
+    known = permissions.using(using).filter(content_type__app_label__in=["users", "phones"])
+    ids = {
+        (label, codename): pk for pk, label, codename in known.values_list("pk", "content_type__app_label", "codename")
+    }
     for name, wanted in GROUPS.items():
-        group, _ = group_model.objects.using(using).get_or_create(name=name)
-        permissions = [
-            permission
-            for label, codenames in wanted.items()
-            for permission in permission_model.objects.using(using).filter(
-                content_type__app_label=label, codename__in=codenames
-            )
-        ]
-        group.permissions.set(permissions)
+        group, _ = groups.using(using).get_or_create(name=name)
+        names = [(label, codename) for label, codenames in wanted.items() for codename in codenames]
+        group.permissions.set([ids[name] for name in names if name in ids])
