@@ -9,10 +9,10 @@ from django.db.models.deletion import Collector
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.conftest import Tenant, add
+from tests.conftest import Tenant, add, new_staff, sign_in
 from users.acting import present_actor
 from users.audit import acting, record
-from users.models import ApiToken, AppendOnly, AuditEntry, User
+from users.models import ApiToken, AppendOnly, AuditEntry
 from workspace.paginator import COUNTED
 
 pytestmark = pytest.mark.django_db
@@ -20,10 +20,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def desk(db: None) -> Client:
-    """An admin page that a superuser has open."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("root@example.com", "unused password"))
-    return client
+    """A browser in which a superuser has signed in."""
+    return sign_in(new_staff("root@example.com", is_superuser=True))
 
 
 def test_a_row_says_who_what_and_when():
@@ -124,7 +122,7 @@ def test_who_acts_in_one_thread_does_not_act_in_another():
 
 def test_the_list_is_read_only_even_for_a_superuser(desk: Client):
     record("phone.add", number="12125551234", detail="<b>bold</b>")
-    row = AuditEntry.objects.get()
+    row = AuditEntry.objects.get(action="phone.add")
     page = desk.get(f"/admin/users/auditentry/{row.pk}/change/")
     assert page.status_code == 200 and b'name="_save"' not in page.content and b"<b>bold" not in page.content
     for path in ("add/", f"{row.pk}/delete/"):

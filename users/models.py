@@ -72,7 +72,7 @@ class StaffDevice(Device):
     """
 
     id = ObjectIdField(primary_key=True)
-    user = models.OneToOneField(User, models.CASCADE, related_name="staff_device")  # type: ignore[assignment]
+    user = models.OneToOneField(User, models.CASCADE, related_name="staff_device")
     secret = SecretField(editable=False)
     # The time step of the last code that was used.
     last_step = models.BigIntegerField(default=-1, editable=False)

@@ -39,6 +39,6 @@ class StaffSite(AdminSite):
             return HttpResponseRedirect(next_url(request))
         return ask_for_code(request, {**self.each_context(request), "is_nav_sidebar_enabled": False})
 
-    def get_urls(self) -> list[URLResolver | URLPattern]:  # type: ignore[override]
+    def get_urls(self) -> list[URLResolver | URLPattern]:
         own = [path("totp/", self.totp, name="totp"), path("logout/", self.logout, name="logout")]
         return [*own, *super().get_urls()]
