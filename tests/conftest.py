@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
 from django_otp.oath import totp
 from pytest_django.live_server_helper import LiveServer
@@ -111,6 +112,13 @@ def sign_in(user: User) -> Client:
     done = client.post("/admin/totp/", {"code": code_of(shown_key(client.get("/admin/totp/")))})
     assert (done.status_code, done["Location"]) == (302, "/admin/")
     return client
+
+
+def whole_database() -> list[str]:
+    """All that is in it, to look for what must not be."""
+    with connection.cursor() as cursor:
+        tables = connection.introspection.table_names(cursor)
+        return [str(cursor.execute(f'SELECT * FROM "{table}"').fetchall()) for table in tables]  # noqa: S608
 
 
 @dataclass(frozen=True)

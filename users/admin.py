@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminSplitDateTime, AutocompleteSelect
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -19,6 +19,7 @@ from users.tokens import issue_token, revoke_token
 from users.totp import reset_device
 from workspace.envelope import ERRORS
 from workspace.paginator import BoundedPaginator
+from workspace.widgets import ObjectIdSelect
 
 OUTCOMES = ["ok", "code_needed", "wrong_code", *ERRORS]
 
@@ -104,7 +105,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
 class IssueForm(forms.Form):
     workspace = forms.ModelChoiceField(
         Workspace.objects.filter(is_active=True),
-        widget=AutocompleteSelect(ApiToken._meta.get_field("workspace"), admin.site),
+        widget=ObjectIdSelect(ApiToken._meta.get_field("workspace"), admin.site),
     )
     expires_at = forms.SplitDateTimeField(
         label="Expires", required=False, widget=AdminSplitDateTime, help_text="UTC. Left empty, it never expires."
