@@ -257,7 +257,7 @@ def test_five_wrong_passwords_lock_an_address_out_whether_or_not_the_account_exi
     assert AuditEntry.objects.filter(action="login.failed").first().actor == email  # type: ignore[union-attr]
 
 
-def test_the_case_of_the_address_makes_no_difference(ann: User):
+def test_neither_the_case_of_the_address_nor_another_browser_makes_a_difference(ann: User):
     for email in (
         "support@example.com",
         "SUPPORT@example.com",
@@ -265,7 +265,7 @@ def test_the_case_of_the_address_makes_no_difference(ann: User):
         " support@example.com",
         "sUPPORT@example.com",
     ):
-        last = give_password(Client(), email, CANARY)
+        last = give_password(Client(), email, CANARY, **{"User-Agent": email})
     assert last.status_code == 429
 
 
@@ -348,6 +348,16 @@ def test_a_logout_is_in_the_trail(ann: User):
     client.post("/admin/logout/")
     row = AuditEntry.objects.get(action="logout")
     assert (row.actor_kind, row.actor) == ("staff", ann.email)
+
+
+def test_a_change_of_ones_own_password_is_in_the_trail(ann: User):
+    client = sign_in(ann)
+    new = {"new_password1": CANARY, "new_password2": CANARY}
+    assert client.post("/admin/password_change/", {"old_password": "wrong", **new}).status_code == 200
+    assert not AuditEntry.objects.filter(action="user.password").exists()
+    assert client.post("/admin/password_change/", {"old_password": PASSWORD, **new}).status_code == 302
+    assert AuditEntry.objects.get(action="user.password").actor == ann.email
+    assert CANARY not in str(list(AuditEntry.objects.values_list()))
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------

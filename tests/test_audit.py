@@ -165,7 +165,7 @@ def test_it_is_searched_by_number_actor_and_request(desk: Client):
 @pytest.mark.parametrize(
     "query",
     [{}, {"q": "12125551234"}, {"q": "ann"}, {"q": "some-request"}, {"action": "login"}, {"outcome": "throttled"},
-     {"at__gte": "2026-01-01 00:00:00+00:00"}, {"p": "3"}, {"action": "login", "outcome": "ok"}],
+     {"at__gte": "2026-01-01 00:00:00+00:00"}, {"p": "3"}, {"action": "login", "outcome": "ok"}, {"_facets": "True"}],
 )  # fmt: skip
 def test_no_question_reads_the_whole_trail(desk: Client, query: dict[str, str]):
     AuditEntry.objects.bulk_create(AuditEntry(action="login", actor="ann@example.com") for _ in range(300))

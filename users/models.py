@@ -115,6 +115,9 @@ class ApiToken(models.Model):
     last_used_at = MillisecondField(null=True, blank=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
+    class Meta:
+        verbose_name = "API token"
+
     def __str__(self) -> str:
         return f"{self.prefix}…"
 
@@ -206,7 +209,7 @@ class AuditEntry(models.Model):
     objects = AuditQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "audit trail"
+        verbose_name_plural = "audit entries"
         default_permissions = ["view"]
         ordering = ["-at", "-id"]
         indexes = [
