@@ -396,6 +396,12 @@ def test_each_migrate_puts_the_groups_right():
     assert (may("support"), may("supervisor")) == before
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_emptied_database_has_them_too():
+    call_command("flush", interactive=False, verbosity=0)
+    assert may("support") < may("supervisor")
+
+
 def test_permissions_that_come_later_are_given_then():
     content_type = Permission.objects.get(codename="add_phonenumber").content_type
     for codename in ("check_phonenumber", "rotate_phonenumber"):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps as global_apps
 from django.apps.registry import Apps
 from django.conf import settings
 
@@ -18,8 +19,8 @@ SUPERVISOR = {
 GROUPS = {"support": SUPPORT, "supervisor": SUPERVISOR}
 
 
-def make_groups(app_config: Any, apps: Apps, using: str, **kwargs: Any) -> None:
-    """After `migrate`: both groups, with exactly the permissions above that exist.
+def make_groups(app_config: Any, using: str, apps: Apps = global_apps, **kwargs: Any) -> None:
+    """After `migrate` and `flush`: both groups, with exactly the permissions above that exist.
 
     Runs once, when the last app reports: by then Django has made the permissions of all.
     """

@@ -39,10 +39,10 @@ class StaffSite(AdminSite):
             return HttpResponseRedirect(next_url(request))
         return ask_for_code(request, {**self.each_context(request), "is_nav_sidebar_enabled": False})
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         from users import audit
 
-        response = super().password_change(request, extra_context)
+        response: HttpResponse = super().password_change(request, extra_context)
         if isinstance(response, HttpResponseRedirect):
             audit.record("user.password", detail=request.user.get_username())
         return response
