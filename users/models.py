@@ -61,6 +61,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         permissions = [("reset_totp", "Can reset the second factor of a colleague")]
 
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        # Forms of the admin come here; signing in folds the case as well.
+        return super().normalize_username(username).lower()
+
     def __str__(self) -> str:
         return self.email
 
