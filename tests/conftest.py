@@ -1,11 +1,16 @@
+import base64
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django_otp.oath import totp
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.sandbox import Sandbox
@@ -69,6 +74,51 @@ def tenant(db: None) -> Tenant:
 @pytest.fixture
 def other_tenant(db: None) -> Tenant:
     return new_tenant("two")
+
+
+def new_staff(email: str, *groups: str, **fields: Any) -> User:
+    user = User.objects.create_user(email, None, is_staff=True, **fields)
+    user.groups.set(Group.objects.filter(name__in=groups))
+    return user
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    """A member of the group support."""
+    return new_staff("support@example.com", "support")
+
+
+@pytest.fixture
+def supervisor(db: None) -> User:
+    return new_staff("supervisor@example.com", "supervisor")
+
+
+def code_of(key: str, *, steps: int = 0) -> str:
+    """What an authenticator app shows for a key now, or some half minutes later."""
+    return f"{totp(base64.b32decode(key.replace(' ', '')), drift=steps):06}"
+
+
+def shown_key(page: Any) -> str:
+    """The key on the page that sets up a second factor."""
+    match = re.search(r"<code>([A-Z2-7 ]+)</code>", page.content.decode())
+    assert match, page.content.decode()
+    return match[1]
+
+
+def sign_in(user: User) -> Client:
+    """A browser in which this user has signed in; the second factor is set up with a real code."""
+    client = Client()
+    client.force_login(user)
+    done = client.post("/admin/totp/", {"code": code_of(shown_key(client.get("/admin/totp/")))})
+    assert (done.status_code, done["Location"]) == (302, "/admin/")
+    return client
+
+
+def whole_database() -> list[str]:
+    """All that is in it, to look for what must not be."""
+    with connection.cursor() as cursor:
+        tables = connection.introspection.table_names(cursor)
+        return [str(cursor.execute(f'SELECT * FROM "{table}"').fetchall()) for table in tables]  # noqa: S608
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from django.db.models.deletion import Collector
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.conftest import Tenant, add
+from tests.conftest import Tenant, add, new_staff, sign_in
 from users.acting import present_actor
 from users.audit import acting, record
-from users.models import ApiToken, AppendOnly, AuditEntry, User
+from users.models import ApiToken, AppendOnly, AuditEntry, Workspace
 from workspace.paginator import COUNTED
 
 pytestmark = pytest.mark.django_db
@@ -20,10 +20,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def desk(db: None) -> Client:
-    """An admin page that a superuser has open."""
-    client = Client()
-    client.force_login(User.objects.create_superuser("root@example.com", "unused password"))
-    return client
+    """A browser in which a superuser has signed in."""
+    return sign_in(new_staff("root@example.com", is_superuser=True))
 
 
 def test_a_row_says_who_what_and_when():
@@ -92,6 +90,21 @@ def test_history_outlives_its_rows(tenant: Tenant):
     assert AuditEntry.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_act_that_cannot_be_told_is_done_and_fails_visibly():
+    desk = sign_in(new_staff("root@example.com", is_superuser=True))
+    desk.raise_request_exception = False
+    token = ApiToken.issue(Workspace.objects.create(name="one"))[0]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE users_auditentry RENAME TO away")
+        try:
+            reply = desk.post(f"/admin/users/apitoken/{token.pk}/revoke/")
+        finally:
+            cursor.execute("ALTER TABLE away RENAME TO users_auditentry")
+    assert reply.status_code == 500 and "auditentry" not in reply.content.decode()
+    assert ApiToken.objects.get().revoked_at
+
+
 # -- who acts ---------------------------------------------------------------------------------------------------------
 
 
@@ -124,7 +137,7 @@ def test_who_acts_in_one_thread_does_not_act_in_another():
 
 def test_the_list_is_read_only_even_for_a_superuser(desk: Client):
     record("phone.add", number="12125551234", detail="<b>bold</b>")
-    row = AuditEntry.objects.get()
+    row = AuditEntry.objects.get(action="phone.add")
     page = desk.get(f"/admin/users/auditentry/{row.pk}/change/")
     assert page.status_code == 200 and b'name="_save"' not in page.content and b"<b>bold" not in page.content
     for path in ("add/", f"{row.pk}/delete/"):
@@ -167,7 +180,8 @@ def test_it_is_searched_by_number_actor_and_request(desk: Client):
 @pytest.mark.parametrize(
     "query",
     [{}, {"q": "12125551234"}, {"q": "ann"}, {"q": "some-request"}, {"action": "login"}, {"outcome": "throttled"},
-     {"at__gte": "2026-01-01 00:00:00+00:00"}, {"p": "3"}, {"action": "login", "outcome": "ok"}],
+     {"at__gte": "2026-01-01 00:00:00+00:00"}, {"p": "3"}, {"action": "login", "outcome": "ok"}, {"_facets": "True"},
+     {"phone_id": "a" * 24}, {"workspace_id": "a" * 24}],
 )  # fmt: skip
 def test_no_question_reads_the_whole_trail(desk: Client, query: dict[str, str]):
     AuditEntry.objects.bulk_create(AuditEntry(action="login", actor="ann@example.com") for _ in range(300))

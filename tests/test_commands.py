@@ -134,7 +134,8 @@ BAD_SETTINGS = [
     ("CARRIER_READ_TIMEOUT_S", "-1"), ("CARRIER_READ_TIMEOUT_S", "nan"), ("CARRIER_READ_TIMEOUT_S", "inf"), ("CARRIER_READ_TIMEOUT_S", "61"),
     ("LIMIT_REQUESTS", "0/minute"), ("LIMIT_ADDS", "10"), ("LIMIT_REFUSED_CREDENTIALS", "10/week"), ("LIMIT_UNKNOWN_USERS", "-1/hour"),
     ("LIMIT_REFUSED_CREDENTIALS_TOTAL", "ten/hour"), ("LIMIT_FAILED_TOKENS", ""), ("TRUSTED_PROXY_COUNT", "-1"),
-    ("TRUSTED_PROXY_COUNT", "x"), ("DEBUG", "maybe"), ("REDIS_URL", "localhost:6379"),
+    ("TRUSTED_PROXY_COUNT", "x"), ("DEBUG", "maybe"), ("REDIS_URL", "localhost:6379"), ("STAFF_TOTP", "maybe"),
+    ("LOGIN_FAILURES", "-1"), ("LIMIT_CODES", "ten"),
 ]  # fmt: skip
 
 

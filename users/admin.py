@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminSplitDateTime, AutocompleteSelect
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -19,6 +19,7 @@ from users.tokens import issue_token, revoke_token
 from users.totp import reset_device
 from workspace.envelope import ERRORS
 from workspace.paginator import BoundedPaginator
+from workspace.widgets import ObjectIdSelect
 
 MOST_FOUND = 100
 LAST_CHARACTER = "\U0010ffff"
@@ -118,7 +119,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
 class IssueForm(forms.Form):
     workspace = forms.ModelChoiceField(
         Workspace.objects.filter(is_active=True),
-        widget=AutocompleteSelect(ApiToken._meta.get_field("workspace"), admin.site),
+        widget=ObjectIdSelect(ApiToken._meta.get_field("workspace"), admin.site),
     )
     expires_at = forms.SplitDateTimeField(
         label="Expires", required=False, widget=AdminSplitDateTime, help_text="UTC. Left empty, it never expires."
@@ -215,6 +216,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
     list_per_page = 50
     ordering = ["-at", "-id"]
     sortable_by = ["at"]
+    show_facets = admin.ShowFacets.NEVER  # they would count the whole trail
     search_fields = ["actor"]  # shows the field; get_search_results decides what is looked for
     search_help_text = "A phone number, the beginning of an e-mail address or token, or a request id."
     show_full_result_count = False

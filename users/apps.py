@@ -6,10 +6,11 @@ class UsersConfig(AppConfig):
     name = "users"
 
     def ready(self) -> None:
+        # Before axes, so that a failure is told before the lock that it leads to.
+        from users import receivers  # isort: skip
         from axes.models import AccessAttempt
         from axes.signals import user_locked_out
 
-        from users import receivers
         from users.groups import make_groups
         from users.login import forget_what_was_typed
 

@@ -20,7 +20,7 @@ GROUPS = {"support": SUPPORT, "supervisor": SUPERVISOR}
 
 
 def make_groups(app_config: Any, using: str, apps: Apps = installed, **kwargs: Any) -> None:
-    """After `migrate`: both groups, with exactly the permissions above that exist.
+    """After `migrate` and `flush`: both groups, with exactly the permissions above that exist.
 
     Runs once, when the last app reports: by then Django has made the permissions of all.
     """

@@ -10,10 +10,8 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_login_failed
 from django.db.models import QuerySet
-from django.forms import EmailField
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -26,7 +24,7 @@ ACCOUNTS_PER_ADDRESS = 4
 
 
 class LoginForm(AdminAuthenticationForm):
-    username = EmailField(
+    username = forms.EmailField(
         label="E-mail", widget=forms.EmailInput(attrs={"autofocus": True, "autocomplete": "username"})
     )
     error_messages = {
@@ -37,7 +35,7 @@ class LoginForm(AdminAuthenticationForm):
     def clean_username(self) -> str:
         return self.cleaned_data["username"].lower()
 
-    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+    def confirm_login_allowed(self, user: Any) -> None:
         try:
             super().confirm_login_allowed(user)
         except forms.ValidationError:

@@ -61,6 +61,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         permissions = [("reset_totp", "Can reset the second factor of a colleague")]
 
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        # Forms of the admin come here; signing in folds the case as well.
+        return super().normalize_username(username).lower()
+
     def __str__(self) -> str:
         return self.email
 
@@ -77,7 +82,7 @@ class StaffDevice(Device):
     """
 
     id = ObjectIdField(primary_key=True)
-    user = models.OneToOneField(User, models.CASCADE, related_name="staff_device")  # type: ignore[assignment]
+    user = models.OneToOneField(User, models.CASCADE, related_name="staff_device")
     secret = SecretField(editable=False)
     # The time step of the last code that was used.
     last_step = models.BigIntegerField(default=-1, editable=False)
@@ -119,6 +124,9 @@ class ApiToken(models.Model):
     revoked_at = MillisecondField(null=True, blank=True, editable=False)
     last_used_at = MillisecondField(null=True, blank=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = "API token"
 
     def __str__(self) -> str:
         return f"{self.prefix}…"
@@ -211,7 +219,7 @@ class AuditEntry(models.Model):
     objects = AuditQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "audit trail"
+        verbose_name_plural = "audit entries"
         default_permissions = ["view"]
         ordering = ["-at", "-id"]
         indexes = [

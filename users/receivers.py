@@ -9,16 +9,16 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from users import audit
-from users.acting import present_actor, turns_out_to_be
+from users.acting import present_actor
 from users.models import User
 from users.totp import PASSWORD_AT
 
 
 @receiver(user_logged_in)
 def note_login(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    turns_out_to_be("staff", user.email)
     request.session[PASSWORD_AT] = time.time()
-    audit.record("login", outcome="code_needed" if settings.STAFF_TOTP else "ok")
+    with audit.acting("staff", user.email, present_actor().address):
+        audit.record("login", outcome="code_needed" if settings.STAFF_TOTP else "ok")
 
 
 @receiver(user_logged_out)

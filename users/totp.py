@@ -22,6 +22,7 @@ from users import audit, limits
 from users.models import StaffDevice, User
 from workspace.secrets import Secret
 
+WRONG_CODE = "This code is not right, or it was used before. Wait for the next one and try again."
 ISSUER = "Workspace Phones"
 KEY_BYTES = 20
 PENDING_KEY = "totp_key"
@@ -71,17 +72,12 @@ def ask_for_code(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
                 request.session.cycle_key()
                 audit.record("login")
                 return HttpResponseRedirect(next_url(request))
-            form.add_error(
-                "code", "This code is not right, or it was used before. Wait for the next one and try again."
-            )
+            form.add_error("code", WRONG_CODE)
         except limits.LimitReached as refusal:
             form.add_error("code", f"Too many wrong codes. {refusal}")
             status, headers = 429, refusal.headers
-    context |= {
-        "form": form,
-        "next": next_url(request),
-        "title": "Your code" if device else "Set up your second factor",
-    }
+    title = "Your code" if device else "Set up your second factor"
+    context |= {"form": form, "next": next_url(request), "title": title}
     if not device:
         key = pending_key(request)
         context |= {"key": in_groups(key), "qr": qr_code(address_of(user, key))}
@@ -124,11 +120,10 @@ def pending_key(request: HttpRequest) -> str:
     return Secret(request.session[PENDING_KEY]).open()
 
 
-def reset_device(user: User) -> bool:
-    """Forget a user's device: the next sign-in sets up a new one. Says whether there was one."""
-    deleted, _ = StaffDevice.objects.filter(user=user).delete()
+def reset_device(user: User) -> None:
+    """Forget a user's device: the next sign-in sets up a new one. Open sessions are shut out until then."""
+    StaffDevice.objects.filter(user=user).delete()
     audit.record("totp.reset", workspace_id=user.workspace_id, detail=user.email)
-    return bool(deleted)
 
 
 def address_of(user: User, key: str) -> str:

@@ -53,6 +53,14 @@ class StaffSite(AdminSite):
             return HttpResponseRedirect(next_url(request))
         return ask_for_code(request, {**self.each_context(request), "is_nav_sidebar_enabled": False})
 
-    def get_urls(self) -> list[URLResolver | URLPattern]:  # type: ignore[override]
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        from users import audit
+
+        response: HttpResponse = super().password_change(request, extra_context)
+        if isinstance(response, HttpResponseRedirect):
+            audit.record("user.password", detail=request.user.get_username())
+        return response
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
         own = [path("totp/", self.totp, name="totp"), path("logout/", self.logout, name="logout")]
         return [*own, *super().get_urls()]

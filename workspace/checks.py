@@ -50,7 +50,5 @@ def check_production(app_configs: object, **kwargs: object) -> list[CheckMessage
     if urlsplit(settings.PUBLIC_URL).hostname in LOOPBACK_HOSTS:
         return [Error("PUBLIC_URL is this machine: carriers cannot call it.", id="workspace.E005")]
     if not settings.STAFF_TOTP:
-        return [
-            Error("STAFF_TOTP is off: a password alone opens the admin to everybody who has it.", id="workspace.E006")
-        ]
+        return [Error("STAFF_TOTP is off: a password alone opens the admin.", id="workspace.E006")]
     return []

@@ -86,6 +86,7 @@ def configure(sandbox: Sandbox) -> str:
         ALLOWED_HOSTS="localhost,127.0.0.1",
         BIND=address,
         DEBUG="off",
+        STAFF_TOTP="off",
         TWILIO_API_URL=sandbox.twilio_url,
         PLIVO_API_URL=sandbox.plivo_url,
         TELNYX_API_URL=sandbox.telnyx_url,

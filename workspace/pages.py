@@ -3,9 +3,8 @@
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest, HttpResponse
 
-PERMISSIONS = ", ".join(
-    f"{name}=()" for name in ["camera", "display-capture", "geolocation", "microphone", "payment", "usb"]
-)
+DEVICES = ["camera", "display-capture", "geolocation", "microphone", "payment", "usb"]
+PERMISSIONS = ", ".join(f"{name}=()" for name in DEVICES)
 DOCUMENTATION = "/api/docs"
 
 
