@@ -57,6 +57,12 @@ class CarrierFilter(admin.SimpleListFilter):
         return queryset.filter(integration=self.value()) if self.value() in PROVIDERS else queryset
 
 
+class AddedFilter(admin.DateFieldListFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "when it was added"
+
+
 class WorkspaceFilter(admin.SimpleListFilter):
     """A box to search in instead of a list of all workspaces."""
 

@@ -13,12 +13,14 @@ from rest_framework.serializers import Serializer
 
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
-from phones.models import PhoneNumber
+from phones.models import Import, PhoneNumber
 from phones.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
 from phones.services import add_phone, available_phones, change_phone, rotate_auth_token
 from phones.services.accounts import Credentials
+from phones.services.bulk_files import UnreadableFile
 from phones.services.changing import check_inbound
-from users.models import User
+from phones.services.imports import bring
+from users.models import User, Workspace
 from workspace.errors import Refusal
 from workspace.secrets import CannotOpen, Secret
 
@@ -279,3 +281,38 @@ def carrier_names() -> dict[str, dict[str, str]]:
             "auth_token": "API Key", "auth_token_help": "Begins with KEY. Portal, Keys & Credentials.",
         },
     }  # fmt: skip
+
+
+class ImportForm(RefusableForm):
+    """A file of numbers, and what its rows may leave out."""
+
+    file = forms.FileField(help_text="CSV, XLSX, JSON or JSON lines, at most 10 MB and 20,000 rows.")
+    workspace = forms.ModelChoiceField(
+        Workspace.objects, required=False,
+        widget=AutocompleteSelect(User._meta.get_field("workspace"), admin.site),
+        help_text="If given, only its users may own the numbers.",
+    )  # fmt: skip
+    account_id = forms.CharField(label="Account id", required=False, help_text="For rows without accSId.")
+    auth_token = PasswordField(label="Auth token", required=False, help_text="For rows without authToken.")
+
+    def __init__(self, data: Any, files: Any, *, staff: User) -> None:
+        super().__init__(data, files)
+        self.staff = staff
+        self.brought: Import | None = None
+        self.unknown_columns: list[str] = []
+
+    def _post_clean(self) -> None:
+        if self.errors:
+            return
+        typed = self.cleaned_data
+        workspace = typed["workspace"]
+        try:
+            self.brought, self.unknown_columns = bring(
+                typed["file"].file,
+                name=typed["file"].name,
+                staff=self.staff.email,
+                workspace_id=workspace.pk if workspace else None,
+                defaults=without_blanks({"accSId": typed["account_id"], "authToken": typed["auth_token"]}),
+            )
+        except UnreadableFile as problem:
+            self.add_error("file", forms.ValidationError(str(problem), problem.code))

@@ -293,6 +293,52 @@ class Figure(models.Model):
         return f"{self.day} {self.name} {self.key}"
 
 
+class Import(Leased):
+    """A file of numbers that staff have brought (services/imports.py). Who works on it has the lease."""
+
+    class State(models.TextChoices):
+        PREVIEWING = "previewing"
+        READY = "ready"
+        ADDING = "adding"
+        DONE = "done"
+
+    id = ObjectIdField(primary_key=True)
+    name = models.CharField("file", max_length=200)
+    workspace = models.ForeignKey("users.Workspace", models.PROTECT, null=True, blank=True, related_name="+")
+    staff = models.EmailField("brought by")
+    state = models.CharField(max_length=16, choices=State.choices, default=State.PREVIEWING)
+    created_at = MillisecondField("brought", default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in (Import.State.PREVIEWING, Import.State.ADDING)
+
+
+class ImportRow(models.Model):
+    """One row of such a file, with what became of it. What it holds is sealed, and forgotten when it is done."""
+
+    id = ObjectIdField(primary_key=True)
+    file = models.ForeignKey(Import, models.CASCADE, related_name="rows")
+    line = models.PositiveIntegerField()
+    fields = SecretField(null=True)
+    user_id = models.CharField(max_length=24, blank=True)
+    number = models.CharField(max_length=40, blank=True)
+    # As bulk.RowOutcome: empty before the preview has come to it.
+    outcome = models.CharField(max_length=16, blank=True)
+    error = models.CharField(max_length=32, blank=True)
+    message = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["file", "line"], name="import_row_once")]
+        indexes = [models.Index(fields=["file", "outcome", "line"], name="import_row_by_outcome")]
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.line}"
+
+
 def lease_is_over() -> Q:
     """Rows that no living operation holds."""
     return Q(lease_until=None) | Q(lease_until__lt=timezone.now())

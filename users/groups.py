@@ -9,8 +9,10 @@ from django.conf import settings
 # app label -> codenames
 SUPPORT = {
     "users": ["view_user", "view_workspace", "view_auditentry"],
-    "phones": ["view_phonenumber", "add_phonenumber", "check_phonenumber", "repair_phonenumber", "view_account",
-               "view_line", "view_call", "view_recording", "view_callevent", "hear_recording"],
+    "phones": [
+        "view_phonenumber", "add_phonenumber", "check_phonenumber", "repair_phonenumber", "hear_recording",
+        "view_import", "add_import",
+    ],
 }  # fmt: skip
 SUPERVISOR = {
     "users": [*SUPPORT["users"], "reset_totp", "view_apitoken", "add_apitoken", "change_apitoken"],

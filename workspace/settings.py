@@ -216,6 +216,9 @@ STATIC_URL = "static/"
 # Found where the packages keep them: no collectstatic step stands between an install and a page that works.
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+# A file that is brought holds credentials: none is ever written to the disk, and one that is too large is dropped.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
 SECURE_SSL_REDIRECT = False  # Carriers and clients post to the configured URL; a redirect would drop the body.

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -151,7 +152,11 @@ def add_rows(
         Those of `add_phone` for each row. Uses threads, which have ended when the iterator has.
     """
     run = Run(workspace_id, dry_run, per_account, fail_fast, stop or Event())
-    threads = [Thread(target=run.work, name=f"bulk-{index}", daemon=True) for index in range(workers)]
+    # Each with the caller's context: who acts, and in which request.
+    threads = [
+        Thread(target=copy_context().run, args=(run.work,), name=f"bulk-{index}", daemon=True)
+        for index in range(workers)
+    ]
     for thread in threads:
         thread.start()
     try:

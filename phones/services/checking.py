@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from threading import Semaphore
@@ -169,7 +170,7 @@ def check_lines(lines: QuerySet[Line], *, repair: bool = False) -> Iterator[tupl
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="check") as pool:
         waiting: deque[Future[tuple[Line, Check | None]]] = deque()
         for line in lines.select_related("account").iterator(chunk_size=CHUNK):
-            waiting.append(pool.submit(work, line))
+            waiting.append(pool.submit(copy_context().run, work, line))
             if len(waiting) >= CHUNK:
                 yield waiting.popleft().result()
         while waiting:

@@ -17,6 +17,7 @@ from phones.services.accounts import Credentials, adopt_credentials, end_rotatio
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import SETTLE_BUDGET_S, connect
 from phones.services.figures import count_figures
+from phones.services.imports import forget_old_imports
 from phones.services.pulling import pull
 from phones.services.restoring import let_line_go, operation_token, settle_or_leave, take_over
 from users import idempotency, limits
@@ -58,6 +59,7 @@ def reconcile() -> Outcome:
     unmerged = CallEvent.objects.filter(merged_at=None).select_related("account").order_by("received_at")
     outcome.merged_events = sum(merge_or_leave(event) for event in unmerged[:MAX_EVENTS])
     pull_accounts(outcome)
+    attempt("forgetting old imports", forget_old_imports)
     attempt("counting the figures of the dashboard", count_figures)
     return outcome
 

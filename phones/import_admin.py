@@ -1,0 +1,85 @@
+"""Files of numbers at the support desk: tried, looked at, and then added."""
+
+from typing import Any, cast
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+
+from phones.forms import ImportForm
+from phones.models import Import
+from phones.pages import DeskAdmin
+from phones.services.imports import begin_adding, counts_of, go_on
+from users import audit
+from users.models import User
+
+ROWS_ON_A_PAGE = 100
+# outcome: (what it is called, how it is coloured), in the order of the page
+OUTCOMES = {
+    "": ("waiting", ""),
+    "failed": ("cannot be added", "drift"),
+    "would_add": ("can be added", "unreachable"),
+    "exists": ("there already", ""),
+    "added": ("added", "ok"),
+}
+
+
+class ImportAdmin(DeskAdmin):
+    list_display = ["name", "state", "staff", "workspace", "created_at"]
+    list_select_related = ["workspace"]
+    ordering = ["-created_at", "-pk"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @method_decorator(sensitive_post_parameters("auth_token"))
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        is_sent = request.method == "POST"
+        form = ImportForm(
+            request.POST if is_sent else None, request.FILES if is_sent else None, staff=cast(User, request.user)
+        )
+        if is_sent and form.is_valid() and form.brought:
+            if form.unknown_columns:
+                names = ", ".join(form.unknown_columns)
+                self.message_user(request, f"Columns that mean nothing here: {names}.", messages.WARNING)
+            audit.record("import.bring", workspace_id=form.brought.workspace_id, detail=form.brought.name)
+            return redirect("admin:phones_import_change", form.brought.pk)
+        return self.show(request, "upload", "Import numbers", form=form)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        file = self.row(self.get_queryset(request), object_id)
+        if not self.has_view_permission(request, file):
+            raise PermissionDenied
+        if request.method == "POST":
+            if not self.has_add_permission(request):
+                raise PermissionDenied
+            if begin_adding(file):
+                audit.record("import.add", workspace_id=file.workspace_id, detail=file.name)
+            return redirect("admin:phones_import_change", file.pk)
+        if self.has_add_permission(request):
+            go_on(file)
+        counts = counts_of(file)
+        shown = request.GET.get("outcome")
+        rows = file.rows.defer("fields").order_by("line")
+        if shown in OUTCOMES:
+            rows = rows.filter(outcome=shown)
+        total = sum(counts.values())
+        waiting = counts.get("would_add" if file.state == Import.State.ADDING else "", 0)
+        return self.show(
+            request, "progress", file.name,
+            file=file, total=total, done=total - waiting, shown=shown, addable=counts.get("would_add", 0),
+            rows=Paginator(rows, ROWS_ON_A_PAGE).get_page(request.GET.get("page")),
+            outcomes=[(key, *OUTCOMES[key], counts[key]) for key in OUTCOMES if counts.get(key)],
+            names=OUTCOMES,
+        )  # fmt: skip

@@ -1,0 +1,250 @@
+"""The numbers at the support desk."""
+
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
+
+from integrations import PROVIDERS
+from integrations.errors import IntegrationError
+from phones import desk
+from phones.audio import audio, wanted_range
+from phones.errors import NoSuchPhone
+from phones.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
+from phones.forms import AddPhoneForm, ChangePhoneForm, RotateForm, carrier_names
+from phones.models import Line, PhoneNumber, Recording
+from phones.numbers import readable
+from phones.pages import DeskAdmin
+from phones.reasons import in_words
+from phones.services import check_line, remove_phone
+from phones.services.checking import Check, check_lines
+from phones.services.phone_list import with_details
+from phones.services.searching import find_phones
+from users import audit
+from users.models import User
+from workspace.fields import OBJECT_ID
+from workspace.secrets import CannotOpen
+
+SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token"))
+
+
+class PhoneNumberAdmin(DeskAdmin):
+    """The numbers that are active. What is being added or removed is not anybody's yet, or any more."""
+
+    list_display = ["shown_number", "health", "carrier", "label", "owner", "workspace", "last_call", "added"]
+    list_display_links = ["shown_number"]
+    list_filter = [HealthFilter, CarrierFilter, ("created_at", AddedFilter), WorkspaceFilter]
+    list_per_page = 50
+    search_fields = ["number"]  # shows the box; get_search_results() says what is found
+    search_help_text = "Any part of the number, the owner's e-mail address or the label"
+    ordering = ["-created_at", "-pk"]
+    actions = ["check_selected", "repair_selected"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
+        return with_details(PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)).order_by(*self.ordering)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[PhoneNumber], search_term: str
+    ) -> tuple[QuerySet[PhoneNumber], bool]:
+        return find_phones(queryset, search_term), False
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("<id>/check/", view(self.check_view), name="phones_phonenumber_check"),
+            path("<id>/token/", view(self.rotate_view), name="phones_phonenumber_rotate"),
+            path("recordings/<id>/media", view(self.media_view), name="phones_recording_media"),
+        ]
+        return own + super().get_urls()
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Phone numbers", **(extra_context or {})})
+
+    # -- the list ------------------------------------------------------------------------------------------------------
+
+    @admin.display(description="Number")
+    def shown_number(self, phone: PhoneNumber) -> str:
+        return readable(phone.number)
+
+    @admin.display(description="Owner")
+    def owner(self, phone: PhoneNumber) -> str:
+        return phone.user.email
+
+    @admin.display(description="Workspace")
+    def workspace(self, phone: PhoneNumber) -> str:
+        return str(phone.user.workspace)
+
+    @admin.display(description="Carrier")
+    def carrier(self, phone: PhoneNumber) -> SafeString:
+        return format_html('<span class="badge {}">{}</span>', phone.integration, PROVIDERS[phone.integration])
+
+    @admin.display(description="Health")
+    def health(self, phone: PhoneNumber) -> SafeString:
+        health = phone.line.health if phone.line else ""
+        return format_html('<span class="badge {}">{}</span>', health, health)
+
+    @admin.display(description="Last call", empty_value="never")
+    def last_call(self, phone: PhoneNumber) -> Any:
+        return phone.last_call_at  # type: ignore[attr-defined]
+
+    @admin.display(description="Added")
+    def added(self, phone: PhoneNumber) -> Any:
+        return phone.created_at
+
+    @admin.action(description="Check the selected numbers at their carriers", permissions=["check"])
+    def check_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> None:
+        self.check_all(request, phones, repair=False)
+
+    @admin.action(description="Check, and repair what differs", permissions=["repair"])
+    def repair_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> None:
+        self.check_all(request, phones, repair=True)
+
+    def check_all(self, request: HttpRequest, phones: QuerySet[PhoneNumber], *, repair: bool) -> None:
+        lines = Line.objects.filter(pk__in=list(phones.values_list("line", flat=True)))
+        for line, check in check_lines(lines, repair=repair):
+            level, text = told(check) if check else (messages.ERROR, "could not be checked; the log tells why")
+            self.message_user(request, f"{readable(line.number)}: {text}", level)
+
+    def has_check_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("phones.check_phonenumber")
+
+    def has_repair_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("phones.repair_phonenumber")
+
+    # -- one number ----------------------------------------------------------------------------------------------------
+
+    @SECRETS
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = AddPhoneForm(request.POST or None, staff=cast(User, request.user))
+        if request.method == "POST" and form.is_valid():
+            if form.phone:
+                number = readable(form.phone.number)
+                self.message_user(request, f"{number} was added; its calls come here now.", messages.SUCCESS)
+                return redirect("admin:phones_phonenumber_change", form.phone.pk)
+            return self.show(request, "pick", "Pick a number", form=form, passed_on=passed_on(form))
+        return self.show(
+            request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=carrier_names()
+        )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        phone = self.phone(request, object_id)
+        if not self.has_view_or_change_permission(request, phone):
+            raise PermissionDenied
+        may_change = self.has_change_permission(request, phone)
+        form = ChangePhoneForm(request.POST or None, phone=phone)
+        if request.method == "POST":
+            if not may_change:
+                raise PermissionDenied
+            if form.is_valid():
+                self.message_user(request, "Saved.", messages.SUCCESS)
+                return redirect("admin:phones_phonenumber_change", phone.pk)
+        assert phone.line is not None  # noqa: S101  every active number has one
+        calls = desk.recent_calls(phone.line)
+        return self.show(
+            request, "number", readable(phone.number),
+            phone=phone, line=phone.line, account=phone.line.account, form=form, may_change=may_change,
+            settings=desk.settings_of(phone.line),
+            calls=[{"row": call, "recordings": desk.playable(call)} for call in calls],
+            events=desk.recent_events(calls),
+            refusals=desk.recent_refusals(phone.line),
+            entries=desk.recent_entries(phone),
+        )  # fmt: skip
+
+    def check_view(self, request: HttpRequest, id: str) -> HttpResponse:
+        phone, repair = self.phone(request, id), "repair" in request.POST
+        allowed = self.has_repair_permission(request) if repair else self.has_check_permission(request)
+        if request.method != "POST" or not allowed:
+            raise PermissionDenied
+        assert phone.line is not None  # noqa: S101
+        try:
+            level, text = told(check_line(phone.line, repair=repair))
+        except NoSuchPhone:
+            raise Http404 from None
+        except CannotOpen as error:
+            level, text = messages.ERROR, str(error)
+        self.message_user(request, text, level)
+        return redirect("admin:phones_phonenumber_change", phone.pk)
+
+    @SECRETS
+    def rotate_view(self, request: HttpRequest, id: str) -> HttpResponse:
+        phone = self.phone(request, id)
+        if not request.user.has_perm("phones.rotate_phonenumber"):
+            raise PermissionDenied
+        form = RotateForm(request.POST or None, phone=phone)
+        if request.method == "POST" and form.is_valid():
+            self.message_user(
+                request,
+                "The carrier accepts the new auth token. It holds for all numbers of the account from now on.",
+                messages.SUCCESS,
+            )
+            return redirect("admin:phones_phonenumber_change", phone.pk)
+        return self.show(request, "rotate", "New auth token", form=form, phone=phone, names=carrier_names())
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        phone = self.phone(request, object_id)
+        if not self.has_delete_permission(request, phone):
+            raise PermissionDenied
+        if request.method == "POST":
+            if remove_phone(phone):
+                told = (messages.SUCCESS, "was removed, and the carrier has again what it had before.")
+            else:
+                told = (messages.WARNING, "was removed here. The carrier did not answer: what it had before follows.")
+            self.message_user(request, f"{readable(phone.number)} {told[1]}", told[0])
+            return redirect("admin:phones_phonenumber_changelist")
+        return self.show(
+            request, "remove", f"Remove {readable(phone.number)}?", phone=phone, comes_back=desk.what_comes_back(phone)
+        )
+
+    def media_view(self, request: HttpRequest, id: str) -> HttpResponseBase:
+        if not request.user.has_perm("phones.hear_recording"):
+            raise PermissionDenied
+        rows = Recording.objects.select_related("account", "call__line")
+        recording = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
+        line = recording and recording.call.line
+        if not recording or not line or not line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exists():
+            raise Http404
+        byte_range = wanted_range(request)
+        try:
+            response = audio(recording, byte_range)
+        except (IntegrationError, CannotOpen) as error:
+            return HttpResponse(str(error), status=502, content_type="text/plain; charset=utf-8")
+        if byte_range in ("", "bytes=0-"):  # a player asks for the rest in parts
+            audit.record("recording.hear", number=line.number, detail=f"recording {recording.pk}")
+        return response
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def phone(self, request: HttpRequest, id: str) -> PhoneNumber:
+        return self.row(self.get_queryset(request), id)
+
+
+def told(check: Check) -> tuple[int, str]:
+    """The result of a check as a message: its level and its text."""
+    if check.repaired:
+        return messages.SUCCESS, "Repaired: the carrier has what we want again."
+    if not check.reasons:
+        return messages.SUCCESS, "Checked: the carrier has what we want."
+    return messages.WARNING, " ".join(" ".join(in_words(one.reason)) for one in check.reasons)
+
+
+def admin_form(form: AddPhoneForm) -> helpers.AdminForm:
+    return helpers.AdminForm(form, form.fieldsets, {})  # type: ignore[arg-type]
+
+
+def passed_on(form: AddPhoneForm) -> list[tuple[str, str]]:
+    """The fields that the second step sends along: all but those that it asks for, and the token itself."""
+    own = {"number", "auth_token", "cursor"}
+    return [(name, form.data[name]) for name in form.fields if name not in own and form.data.get(name)]

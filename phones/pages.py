@@ -1,0 +1,41 @@
+"""What the pages of the support desk have in common."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.forms import Media, Script
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from phones.filters import WorkspaceForm
+from workspace.fields import OBJECT_ID
+from workspace.paginator import BoundedPaginator
+
+SCRIPT = Script("workspace/admin.js", defer=True)
+
+
+class DeskAdmin(admin.ModelAdmin):
+    """Lists without counting tables, and pages of our own templates."""
+
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = BoundedPaginator
+    sortable_by = []
+
+    @property
+    def media(self) -> Media:
+        return super().media + WorkspaceForm().media + Media(js=[SCRIPT])  # type: ignore[list-item]
+
+    def row(self, rows: QuerySet[Any], id: str) -> Any:
+        """The row with this id, or 404."""
+        found: Model | None = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
+        if found is None:
+            raise Http404
+        return found
+
+    def show(self, request: HttpRequest, page: str, title: str, **context: Any) -> HttpResponse:
+        """A page of templates/admin/phones/<model>/."""
+        own = {"title": title, "opts": self.opts, "media": self.media, **context}
+        template = f"admin/phones/{self.opts.model_name}/{page}.html"
+        return TemplateResponse(request, template, self.admin_site.each_context(request) | own)
