@@ -13,7 +13,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from phones.forms import ImportForm
 from phones.models import Import
 from phones.pages import DeskAdmin
-from phones.services.imports import begin_adding, counts_of, go_on
+from phones.services.importing import go_on
+from phones.services.imports import begin_adding, counts_of
 from users import audit
 from users.models import User
 

@@ -1,4 +1,4 @@
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from integrations.sandbox import state as seeds
 from tests.e2e.conftest import Desk, shoot
@@ -32,3 +32,25 @@ def test_look(desk: Desk, page: Page) -> None:
     shoot(page, "remove")
     page.goto(desk.url(f"phones/phonenumber/{t}/token/"))
     shoot(page, "token")
+
+
+def test_import(desk: Desk, page: Page, tmp_path) -> None:
+    file = tmp_path / "n.csv"
+    rows = ["userId;phoneNumber;integration;accSId;authToken;label;colour"]
+    rows += [
+        f"{desk.live.user};+1 212 555 000{n};twilio;{seeds.TWILIO_SID};{seeds.TWILIO_TOKEN};Row {n};red"
+        for n in range(1, 9)
+    ]
+    rows += [f"{desk.live.user};123;twilio;{seeds.TWILIO_SID};{seeds.TWILIO_TOKEN};bad;red"]
+    file.write_text("\n".join(rows))
+    page.goto(desk.url("phones/import/add/"))
+    shoot(page, "import-upload")
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("button", name="Try the rows").click()
+    expect(page.get_by_role("button", name="Add ")).to_be_visible(timeout=30000)
+    shoot(page, "import-preview")
+    page.get_by_role("button", name="Add ").click()
+    expect(page.get_by_text("Done.")).to_be_visible(timeout=30000)
+    shoot(page, "import-done")
+    page.goto(desk.url("phones/import/"))
+    shoot(page, "imports")
