@@ -124,6 +124,7 @@ def test_a_refused_token_acts_as_nobody(tenant: Tenant, monkeypatch: pytest.Monk
     assert seen == [("system", "", "127.0.0.1")]
 
 
+@pytest.mark.django_db(transaction=True)  # a command closes its connections
 def test_a_command_acts_by_its_name(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
     prefix = ApiToken.objects.get().prefix
     for arguments in (["create_token", "--workspace", tenant.workspace.pk], ["revoke_token", prefix]):
