@@ -9,6 +9,7 @@ from django.db.models.deletion import Collector
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+import manage
 from tests.conftest import Tenant, add, new_staff, sign_in
 from users.acting import present_actor
 from users.audit import acting, record
@@ -121,6 +122,20 @@ def test_a_refused_token_acts_as_nobody(tenant: Tenant, monkeypatch: pytest.Monk
     monkeypatch.setattr("users.limits.spend", lambda *limits: seen.append(present_actor()))
     add(Tenant(tenant.workspace, tenant.user, "wp_wrong"), {})
     assert seen == [("system", "", "127.0.0.1")]
+
+
+@pytest.mark.django_db(transaction=True)  # a command closes its connections
+def test_a_command_acts_by_its_name(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+    prefix = ApiToken.objects.get().prefix
+    for arguments in (["create_token", "--workspace", tenant.workspace.pk], ["revoke_token", prefix]):
+        monkeypatch.setattr("sys.argv", ["manage.py", *arguments])
+        manage.main()
+    rows = AuditEntry.objects.order_by("at", "id").values_list("actor_kind", "actor", "action", "workspace_id")
+    assert list(rows) == [
+        ("command", "create_token", "token.issue", tenant.workspace.pk),
+        ("command", "revoke_token", "token.revoke", tenant.workspace.pk),
+    ]
+    assert present_actor() == ("system", "", "")
 
 
 def test_who_acts_in_one_thread_does_not_act_in_another():

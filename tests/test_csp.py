@@ -52,6 +52,7 @@ def test_the_page_of_the_api_keeps_to_it_too():
     assert script
     code = Client().get(script[1])
     assert code["Content-Type"].startswith("application/javascript") and b"SwaggerUIBundle(" in code.content
+    assert b"csrf" not in code.content.lower() and not code.cookies
 
 
 def test_replies_of_the_api_are_as_they_were(tenant: Tenant):

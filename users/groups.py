@@ -4,7 +4,6 @@ from typing import Any
 
 from django.apps import apps as installed
 from django.apps.registry import Apps
-from django.conf import settings
 
 # app label -> codenames
 SUPPORT = {
@@ -26,7 +25,7 @@ def make_groups(app_config: Any, using: str, apps: Apps = installed, **kwargs: A
 
     Runs once, when the last app reports: by then Django has made the permissions of all.
     """
-    if app_config.name != settings.INSTALLED_APPS[-1]:
+    if app_config != [config for config in global_apps.get_app_configs() if config.models_module][-1]:
         return
     try:
         groups, permissions = apps.get_model("auth", "Group").objects, apps.get_model("auth", "Permission").objects
