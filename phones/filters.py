@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -14,6 +13,7 @@ from integrations import PROVIDERS
 from phones.models import Line, PhoneNumber
 from users.models import User, Workspace
 from workspace.fields import OBJECT_ID
+from workspace.widgets import ObjectIdSelect
 
 Health = Line.Health
 # Up to so many numbers are looked up one by one. When more have the same health, a page of them is found soon anyway.
@@ -26,7 +26,7 @@ class WorkspaceForm(forms.Form):
     workspace = forms.ModelChoiceField(
         Workspace.objects,
         required=False,
-        widget=AutocompleteSelect(User._meta.get_field("workspace"), admin.site),
+        widget=ObjectIdSelect(User._meta.get_field("workspace"), admin.site),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelect
 from rest_framework.serializers import Serializer
 
 from integrations import PROVIDERS
@@ -23,6 +22,7 @@ from phones.services.imports import bring
 from users.models import User, Workspace
 from workspace.errors import Refusal
 from workspace.secrets import CannotOpen, Secret
+from workspace.widgets import ObjectIdSelect
 
 # field of the API: field of our forms
 FIELDS = {
@@ -141,7 +141,7 @@ class AddPhoneForm(InboundForm):
     user = forms.ModelChoiceField(
         User.objects.filter(is_active=True, workspace__is_active=True),
         label="Owner",
-        widget=AutocompleteSelect(PhoneNumber._meta.get_field("user"), admin.site),
+        widget=ObjectIdSelect(PhoneNumber._meta.get_field("user"), admin.site),
         help_text="Who will own the number. Search by e-mail address or workspace.",
     )
     integration = forms.ChoiceField(label="Carrier", choices=[("", "choose…"), *sorted(PROVIDERS.items())])
@@ -289,7 +289,7 @@ class ImportForm(RefusableForm):
     file = forms.FileField(help_text="CSV, XLSX, JSON or JSON lines, at most 10 MB and 20,000 rows.")
     workspace = forms.ModelChoiceField(
         Workspace.objects, required=False,
-        widget=AutocompleteSelect(User._meta.get_field("workspace"), admin.site),
+        widget=ObjectIdSelect(User._meta.get_field("workspace"), admin.site),
         help_text="If given, only its users may own the numbers.",
     )  # fmt: skip
     account_id = forms.CharField(label="Account id", required=False, help_text="For rows without accSId.")

@@ -23,7 +23,7 @@ ROWS_ON_A_PAGE = 100
 OUTCOMES = {
     "": ("waiting", ""),
     "failed": ("cannot be added", "drift"),
-    "would_add": ("can be added", "unreachable"),
+    "would_add": ("can be added", "ok"),
     "exists": ("there already", ""),
     "added": ("added", "ok"),
 }
@@ -33,6 +33,9 @@ class ImportAdmin(DeskAdmin):
     list_display = ["name", "state", "staff", "workspace", "created_at"]
     list_select_related = ["workspace"]
     ordering = ["-created_at", "-pk"]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Imports", **(extra_context or {})})
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
