@@ -25,7 +25,7 @@ def make_groups(app_config: Any, using: str, apps: Apps = installed, **kwargs: A
 
     Runs once, when the last app reports: by then Django has made the permissions of all.
     """
-    if app_config != [config for config in global_apps.get_app_configs() if config.models_module][-1]:
+    if app_config != [config for config in installed.get_app_configs() if config.models_module][-1]:
         return
     try:
         groups, permissions = apps.get_model("auth", "Group").objects, apps.get_model("auth", "Permission").objects

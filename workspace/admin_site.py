@@ -26,7 +26,7 @@ class StaffSite(AdminSite):
     site_header = site_title = "Workspace Phones"
     # The header has the few pages that staff need all day.
     enable_nav_sidebar = False
-    site_url = None  # type: ignore[assignment]
+    site_url = None
 
     def has_permission(self, request: HttpRequest) -> bool:
         # Models cannot be imported while the apps are still being loaded.
