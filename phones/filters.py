@@ -80,7 +80,10 @@ class WorkspaceFilter(admin.SimpleListFilter):
         workspace = self.value()
         if not workspace:
             return queryset
-        return queryset.filter(user__workspace=workspace) if OBJECT_ID.fullmatch(workspace) else queryset.none()
+        if not OBJECT_ID.fullmatch(workspace):
+            return queryset.none()
+        users = list(User.objects.filter(workspace=workspace).values_list("pk", flat=True)[: FEW + 1])
+        return queryset.filter(user__in=users) if len(users) <= FEW else queryset.filter(user__workspace=workspace)
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}

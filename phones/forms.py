@@ -180,21 +180,20 @@ class AddPhoneForm(InboundForm):
         self.following = ""
 
     def _post_clean(self) -> None:
-        if self.errors:
-            return
-        try:
-            if "_pick" in self.data:
-                self.pick()
-            else:
-                self.add()
-        except (Refusal, IntegrationError) as refusal:
-            self.refuse(refusal)
-        if "auth_token" not in self.errors:
-            self.keep_token()
+        # A token left empty is the one typed before.
+        token = self.cleaned_data.get("auth_token") or self.token_kept()
+        if not self.errors:
+            try:
+                self.pick(token) if "_pick" in self.data else self.add(token)
+            except (Refusal, IntegrationError) as refusal:
+                self.refuse(refusal)
+        if token and "auth_token" not in self.errors:
+            self.keep_token(token)
 
-    def add(self) -> None:
+    def add(self, token: str) -> None:
         typed = self.cleaned_data
-        wanted = self.credentials() | {
+        wanted = {
+            **self.credentials(token),
             "userId": typed["user"].pk,
             "phoneNumber": pasted_number(typed["number"]),
             "onConflict": typed["on_conflict"],
@@ -206,32 +205,26 @@ class AddPhoneForm(InboundForm):
             fields.pop("user_id")
             self.phone = add_phone(user=typed["user"], **fields, settings=changes)
 
-    def pick(self) -> None:
-        wanted = self.credentials() | {"cursor": self.cleaned_data["cursor"]}
+    def pick(self, token: str) -> None:
+        wanted = self.credentials(token) | {"cursor": self.cleaned_data["cursor"]}
         fields = self.understand(AvailablePhonesSerializer(data=without_blanks(wanted)))
         if fields:
             cursor = fields.pop("cursor")
             workspace_id = self.cleaned_data["user"].workspace_id
             self.page, self.following = available_phones(Credentials(**fields), workspace_id, cursor)
 
-    def credentials(self) -> dict[str, str]:
-        """As the API takes them. A token left empty is the one typed before."""
+    def credentials(self, token: str) -> dict[str, str]:
+        """As the API takes them."""
         typed = self.cleaned_data
-        return {
-            "integration": typed["integration"],
-            "authToken": typed["auth_token"] or self.token_kept(),
-            "accSId": typed["account_id"],
-        }
+        return {"integration": typed["integration"], "authToken": token, "accSId": typed["account_id"]}
 
     # -- between two pages -------------------------------------------------------------------------------------------
 
-    def keep_token(self) -> None:
+    def keep_token(self, token: str) -> None:
         """Seal the token into the form, for this member of staff and a few minutes: nobody types it twice."""
-        token = self.credentials()["authToken"]
-        if token:
-            kept = json.dumps({"token": token, "staff": self.staff.pk, "until": time.time() + KEPT_FOR_S})
-            self.data = {**self.data.dict(), "kept_token": Secret.seal(kept).sealed}  # type: ignore[attr-defined]
-            self.fields["auth_token"].widget.attrs["placeholder"] = "kept from before; type to replace it"
+        kept = json.dumps({"token": token, "staff": self.staff.pk, "until": time.time() + KEPT_FOR_S})
+        self.data = {**self.data.dict(), "kept_token": Secret.seal(kept).sealed}  # type: ignore[attr-defined]
+        self.fields["auth_token"].widget.attrs["placeholder"] = "kept from before; type to replace it"
 
     def token_kept(self) -> str:
         try:

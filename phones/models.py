@@ -135,6 +135,9 @@ class PhoneNumber(models.Model):
         ACTIVE = "active"
         REMOVING = "removing"
 
+    # Few at any time, all others are active.
+    UNFINISHED = [State.RESERVED, State.APPLYING, State.REMOVING]
+
     class Action(models.TextChoices):
         VOICEMAIL = "voicemail"
         FORWARD = "forward"
@@ -161,8 +164,8 @@ class PhoneNumber(models.Model):
         indexes = [
             models.Index(fields=["state", "lease_until"], name="phone_number_unfinished"),
             models.Index(fields=["user", "state", "created_at"], name="phone_number_newest"),
-            models.Index(fields=["state", "created_at"], name="phone_number_newest_of_all"),
-            models.Index(fields=["state", "integration", "created_at"], name="phone_number_newest_there"),
+            models.Index(fields=["created_at"], name="phone_number_newest_of_all"),
+            models.Index(fields=["integration", "created_at"], name="phone_number_newest_there"),
         ]
         permissions = [
             ("check_phonenumber", "Can check a phone number at its carrier"),

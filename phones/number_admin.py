@@ -50,7 +50,8 @@ class PhoneNumberAdmin(DeskAdmin):
     actions = ["check_selected", "repair_selected"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
-        return with_details(PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)).order_by(*self.ordering)
+        # Said in this way, as an index on the state, of which nearly all have the same, would lure the databases.
+        return with_details(PhoneNumber.objects.exclude(state__in=PhoneNumber.UNFINISHED)).order_by(*self.ordering)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[PhoneNumber], search_term: str

@@ -80,11 +80,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='phonenumber',
-            index=models.Index(fields=['state', 'created_at'], name='phone_number_newest_of_all'),
+            index=models.Index(fields=['created_at'], name='phone_number_newest_of_all'),
         ),
         migrations.AddIndex(
             model_name='phonenumber',
-            index=models.Index(fields=['state', 'integration', 'created_at'], name='phone_number_newest_there'),
+            index=models.Index(fields=['integration', 'created_at'], name='phone_number_newest_there'),
         ),
         migrations.AddConstraint(
             model_name='figure',

@@ -27,7 +27,7 @@ def dashboard(context: dict[str, Any]) -> dict[str, Any]:
     if not context["request"].user.has_perm("phones.view_phonenumber"):
         return {"shown": False}
     carriers, counted = sorted(PROVIDERS), counted_at()
-    unfinished = PhoneNumber.objects.exclude(state=PhoneNumber.State.ACTIVE)[:MOST_UNFINISHED].count()
+    unfinished = PhoneNumber.objects.filter(state__in=PhoneNumber.UNFINISHED)[:MOST_UNFINISHED].count()
     return {
         "shown": True,
         "counted_at": counted,

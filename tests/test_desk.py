@@ -1,0 +1,627 @@
+"""The support desk: what its pages take, show and refuse."""
+
+import json
+import re
+import time
+from dataclasses import replace
+from datetime import timedelta
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
+from phones.services import add_phone, change_phone
+from phones.services.searching import find_phones
+from tests.conftest import CARRIERS, PLIVO, TWILIO, Good, Tenant, new_staff, sign_in, whole_database
+from users.models import AuditEntry, User
+
+ADD = "/admin/phones/phonenumber/add/"
+LIST = "/admin/phones/phonenumber/"
+WRONG = "a-token-that-is-wrong-0123456789"
+
+
+@pytest.fixture
+def desk(supervisor: User) -> Client:
+    return sign_in(supervisor)
+
+
+def form(tenant: Tenant, good: Good, **changes: str) -> dict[str, str]:
+    """What is typed into the form to add a number."""
+    return {
+        "user": tenant.user.pk, "integration": good.integration, "account_id": good.acc_sid,
+        "auth_token": good.auth_token, "number": good.number, "on_conflict": "replace", "action": "voicemail", **changes,
+    }  # fmt: skip
+
+
+def added(tenant: Tenant, good: Good, number: str = "") -> PhoneNumber:
+    return add_phone(
+        user=tenant.user, number=number or good.number, integration=good.integration, account_id=good.acc_sid,
+        auth_token=good.auth_token,
+    )  # fmt: skip
+
+
+def errors_of(response: Any) -> dict[str, list[str]]:
+    """The codes of the form's errors by field."""
+    found = response.context["form"].errors.as_data()
+    return {field: [error.code for error in errors] for field, errors in found.items()}
+
+
+def page_of(phone: PhoneNumber) -> str:
+    return f"{LIST}{phone.pk}/change/"
+
+
+def told(response: Any) -> str:
+    return " ".join(str(message) for message in response.context["messages"])
+
+
+# -- adding -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_added_as_the_api_adds_it(desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good):
+    response = desk.post(ADD, form(tenant, carrier, label="Front desk", action="reject"))
+    phone = PhoneNumber.objects.get()
+    assert (response.status_code, response["Location"]) == (302, page_of(phone))
+    assert (phone.state, phone.number, phone.label, phone.action) == ("active", carrier.number, "Front desk", "reject")
+    entry = AuditEntry.objects.get(action="phone.add")
+    assert (entry.actor_kind, entry.actor, entry.outcome) == ("staff", "supervisor@example.com", "ok")
+    assert entry.number == carrier.number
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    ["+1 (212) 555-1234", "1.212.555.1234", "tel:+12125551234", "+1\u00a0212\u2011555\u20111234", "1/212/5551234"],
+)
+def test_a_number_may_be_pasted_as_it_stands_elsewhere(desk: Client, tenant: Tenant, sandbox: Sandbox, pasted: str):
+    assert desk.post(ADD, form(tenant, TWILIO, number=pasted)).status_code == 302
+    assert PhoneNumber.objects.get().number == "12125551234"
+
+
+REFUSED = [
+    ({"auth_token": WRONG}, "auth_token", "invalid_credentials"),
+    ({"account_id": seeds.TWILIO_SUSPENDED_SID, "auth_token": seeds.TWILIO_SUSPENDED_TOKEN}, "auth_token", "invalid_credentials"),
+    ({"number": TWILIO.not_owned}, "number", "number_not_owned"),
+    ({"number": "12125550004"}, "number", "number_not_usable"),
+    ({"number": TWILIO.routed_elsewhere, "on_conflict": "refuse"}, "number", "number_routed_elsewhere"),
+    ({"number": "123"}, "number", "invalid_phone_number"),
+    ({"number": ""}, "number", "invalid_field"),
+    ({"auth_token": ""}, "auth_token", "invalid_field"),
+    ({"account_id": ""}, "account_id", "invalid_field"),
+    ({"account_id": "<script>"}, "account_id", "invalid_field"),
+    ({"auth_token": "with a blank"}, "auth_token", "invalid_field"),
+    ({"public_key": "no key"}, "public_key", "invalid_field"),
+    ({"integration": "sinch"}, "integration", "invalid_choice"),
+    ({"user": "6b0420a8f1c2000000000000"}, "user", "invalid_choice"),
+    ({"user": "nonsense"}, "user", "invalid"),
+    ({"action": "forward"}, "forward_to", "invalid_field"),
+    ({"action": "forward", "forward_to": "12"}, "forward_to", "invalid_field"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "field", "code"), REFUSED)
+def test_a_refusal_stands_beside_its_field_and_what_was_typed_stays(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, changes: dict[str, str], field: str, code: str
+):
+    before = sandbox.snapshot()
+    typed = form(tenant, TWILIO, label="Kept label", **changes)
+    response = desk.post(ADD, typed)
+    assert (response.status_code, errors_of(response)) == (200, {field: [code]})
+    html = response.content.decode()
+    assert 'value="Kept label"' in html
+    for secret in (typed["auth_token"], TWILIO.auth_token):
+        assert not secret or secret not in html
+    assert not PhoneNumber.objects.exists()
+    assert sandbox.snapshot() == before
+
+
+def test_a_carrier_that_does_not_answer_is_said_at_the_top(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    sandbox.fault("reset", carrier="twilio", times=None)
+    response = desk.post(ADD, form(tenant, TWILIO))
+    assert errors_of(response) == {"__all__": ["carrier_unavailable"]}
+    assert not PhoneNumber.objects.exists()
+
+
+def test_an_owner_without_an_active_workspace_cannot_be_chosen(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    tenant.workspace.is_active = False
+    tenant.workspace.save()
+    assert errors_of(desk.post(ADD, form(tenant, TWILIO))) == {"user": ["invalid_choice"]}
+    found = desk.get("/admin/autocomplete/", OWNERS | {"term": "user@one"}).json()
+    assert found["results"] == []
+
+
+OWNERS = {"app_label": "phones", "model_name": "phonenumber", "field_name": "user"}
+
+
+@pytest.mark.parametrize("typed", ["user@one", "USER@", "One", "on"])
+def test_an_owner_is_found_by_address_or_workspace(desk: Client, tenant: Tenant, other_tenant: Tenant, typed: str):
+    found = desk.get("/admin/autocomplete/", OWNERS | {"term": typed}).json()["results"]
+    assert {"id": tenant.user.pk, "text": "user@one.example.com · one"} in found
+
+
+def test_the_token_is_not_typed_twice(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    refused = desk.post(ADD, form(tenant, TWILIO, number=TWILIO.not_owned))
+    kept = refused.context["form"]["kept_token"].value()
+    assert TWILIO.auth_token not in refused.content.decode()
+    again = desk.post(ADD, form(tenant, TWILIO, auth_token="", kept_token=kept))
+    assert again.status_code == 302
+
+
+def test_a_refused_token_is_not_kept(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    refused = desk.post(ADD, form(tenant, TWILIO, auth_token=WRONG))
+    assert not refused.context["form"]["kept_token"].value()
+
+
+def test_a_kept_token_is_good_for_its_own_staff_and_a_few_minutes(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, staff: User, monkeypatch: pytest.MonkeyPatch
+):
+    refused = desk.post(ADD, form(tenant, TWILIO, number=TWILIO.not_owned))
+    typed = form(tenant, TWILIO, auth_token="", kept_token=refused.context["form"]["kept_token"].value())
+    assert errors_of(sign_in(staff).post(ADD, typed)) == {"auth_token": ["invalid_field"]}
+    later = time.time() + 16 * 60
+    monkeypatch.setattr("phones.forms.time.time", lambda: later)
+    assert errors_of(desk.post(ADD, typed)) == {"auth_token": ["invalid_field"]}
+
+
+def test_the_same_form_again_makes_no_second_number(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    assert desk.post(ADD, form(tenant, TWILIO)).status_code == 302
+    assert errors_of(desk.post(ADD, form(tenant, TWILIO))) == {"number": ["phone_exists"]}
+    assert PhoneNumber.objects.count() == 1
+
+
+def test_guesses_at_the_desk_are_counted_as_those_of_the_api(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, settings: Any
+):
+    limit = replace(settings.LIMITS["refused_credentials"], count=2)
+    settings.LIMITS = {**settings.LIMITS, "refused_credentials": limit}
+    for _ in range(2):
+        desk.post(ADD, form(tenant, TWILIO, auth_token=WRONG))
+    asked = len(sandbox.ledger)
+    assert errors_of(desk.post(ADD, form(tenant, TWILIO, auth_token=WRONG))) == {"__all__": ["throttled"]}
+    assert len(sandbox.ledger) == asked
+
+
+# -- picking ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_picked_from_those_of_the_account(desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good):
+    added(tenant, carrier)
+    listed = desk.post(ADD, form(tenant, carrier, number="", _pick=""))
+    html = listed.content.decode()
+    radios = dict(re.findall(r'name="number" value="(\d+)"( disabled)?', html))
+    assert radios[carrier.number] == " disabled"  # added already
+    assert radios[carrier.another] == ""
+    assert carrier.auth_token not in html
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', html))
+    assert "auth_token" not in hidden
+    hidden.pop("csrfmiddlewaretoken")
+    assert desk.post(ADD, hidden | {"number": carrier.another}).status_code == 302
+    assert PhoneNumber.objects.filter(number=carrier.another, state="active").exists()
+
+
+def test_picking_says_beside_the_field_what_is_wrong(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    refused = desk.post(ADD, form(tenant, TWILIO, auth_token=WRONG, _pick=""))
+    assert errors_of(refused) == {"auth_token": ["invalid_credentials"]}
+
+
+# -- the page of a number ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_what_should_be_beside_what_is(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    phone = added(tenant, TWILIO)
+    sandbox.console(
+        "twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="https://u:pw@elsewhere.example.com/a?key=canary",
+        trunk_sid=seeds.TWILIO_TRUNK,
+    )  # fmt: skip
+    checked = desk.post(f"{LIST}{phone.pk}/check/", {"check": ""}, follow=True)
+    assert "A SIP trunk takes the calls" in told(checked)
+    html = checked.content.decode()
+    assert "https://elsewhere.example.com/a?…" in html
+    assert "canary" not in html and "u:pw" not in html
+    assert "Repair writes ours again." in html and "Repair detaches it." in html
+    assert Account.objects.get().webhook_token not in html
+    repaired = desk.post(f"{LIST}{phone.pk}/check/", {"repair": ""}, follow=True)
+    assert "Repaired" in told(repaired)
+    assert Line.objects.get().health == "ok"
+    entry = AuditEntry.objects.get(action="phone.repair")
+    assert (entry.outcome, entry.detail, entry.actor) == (
+        "ok",
+        "overridden_by_trunk, url_mismatch",
+        "supervisor@example.com",
+    )
+
+
+def test_how_long_a_number_has_been_unwell_is_kept_until_it_is_well(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    phone = added(tenant, TWILIO)
+    assert Line.objects.get().unwell_since is None
+    sandbox.console("twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="")
+    desk.post(f"{LIST}{phone.pk}/check/", {"check": ""})
+    since = Line.objects.get().unwell_since
+    assert since is not None
+    desk.post(f"{LIST}{phone.pk}/check/", {"check": ""})
+    assert Line.objects.get().unwell_since == since
+    desk.post(f"{LIST}{phone.pk}/check/", {"repair": ""})
+    assert Line.objects.get().unwell_since is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    phones = [added(tenant, TWILIO), added(tenant, PLIVO)]
+    sandbox.console("twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="")
+    chosen = {"_selected_action": [phone.pk for phone in phones], "action": "repair_selected"}
+    text = told(desk.post(LIST, chosen, follow=True))
+    assert "+1 212-555-1234: Repaired" in text and "+1 415-555-1234: Checked" in text
+
+
+def test_label_and_answer_are_changed(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    phone = added(tenant, TWILIO)
+    typed = {"label": "Night", "action": "forward", "forward_to": "+44 20 7946 0018", "record": "on", "greeting": ""}
+    assert desk.post(page_of(phone), typed).status_code == 302
+    phone.refresh_from_db()
+    assert (phone.label, phone.action, phone.forward_to, phone.record) == ("Night", "forward", "442079460018", True)
+    assert AuditEntry.objects.get(action="phone.change").detail == "action, forward_to, label, record"
+    assert errors_of(desk.post(page_of(phone), typed | {"forward_to": ""})) == {"forward_to": ["invalid_field"]}
+
+
+def test_a_new_token_is_proved_before_it_is_kept(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    phone = added(tenant, TWILIO)
+    url = f"{LIST}{phone.pk}/token/"
+    assert errors_of(desk.post(url, {"auth_token": WRONG})) == {"auth_token": ["invalid_credentials"]}
+    assert errors_of(desk.post(url, {"auth_token": ""})) == {"auth_token": ["invalid_field"]}
+    sandbox.state.accounts["twilio"][TWILIO.acc_sid].secret = "the-next-token"
+    assert desk.post(url, {"auth_token": "the-next-token"}).status_code == 302
+    assert Account.objects.get().auth_token.open() == "the-next-token"
+
+
+def test_removing_says_first_what_comes_back_and_then_brings_it_back(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    before = sandbox.snapshot()
+    phone = added(tenant, TWILIO, TWILIO.routed_elsewhere)
+    page = desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
+    assert f"Voice URL: {seeds.FOREIGN_URL}/twilio/answer" in page
+    assert "again what it had before" in told(desk.post(f"{LIST}{phone.pk}/delete/", follow=True))
+    assert not PhoneNumber.objects.exists()
+    assert sandbox.snapshot() == before
+
+
+def test_a_number_that_another_user_has_too_changes_nothing_at_the_carrier(
+    desk: Client, tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox
+):
+    phone = added(tenant, TWILIO)
+    added(other_tenant, TWILIO)
+    assert "another user here has this number too" in desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_recording_is_streamed_and_who_listened_is_kept(
+    tenant: Tenant, sandbox: Sandbox, live_server: Any, settings: Any, supervisor: User
+):
+    desk, settings.PUBLIC_URL = sign_in(supervisor), live_server.url
+    phone = added(tenant, TWILIO)
+    sandbox.place_call("twilio", TWILIO.number, talk_s=2)
+    page = desk.get(page_of(phone)).content.decode()
+    source = re.search(r'<audio[^>]* src="([^"]+)"', page)
+    assert source
+    audio = desk.get(source[1], headers={"Range": "bytes=0-"})
+    assert audio.status_code in (200, 206)
+    assert b"".join(audio.streaming_content)[:4] == b"RIFF"  # type: ignore[attr-defined]
+    desk.get(source[1], headers={"Range": "bytes=100-200"})
+    entry = AuditEntry.objects.get(action="recording.hear")
+    assert (entry.number, entry.actor) == (TWILIO.number, "supervisor@example.com")
+    assert "taken" in page
+
+
+def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    phone = added(tenant, TWILIO)
+    token = Account.objects.get().webhook_token
+    forged = Client().post(
+        f"/api/webhooks/twilio/{token}/status", {"CallSid": "CA1"}, headers={"X-Twilio-Signature": "x"}
+    )
+    assert forged.status_code == 403
+    at = Account.objects.get().refused_at
+    Client().post(f"/api/webhooks/twilio/{token}/answer", {"CallSid": "CA1"})
+    assert Account.objects.get().refused_at == at  # a moment ago was enough
+    page = desk.get(page_of(phone)).content.decode()
+    assert re.findall(r"refused</span> ([^<]*) <", page) == ["status: neither a form nor covered by bodySHA256"]
+
+
+def test_five_refused_webhooks_are_remembered(tenant: Tenant, sandbox: Sandbox):
+    from phones.services.refused import note_refused, refused_webhooks
+
+    added(tenant, TWILIO)
+    for number in range(7):
+        account = Account.objects.get()
+        note_refused(account, "status", f"reason {number}")
+        Account.objects.update(refused_at=timezone.now() - timedelta(seconds=20))
+    assert [one.reason for one in refused_webhooks(Account.objects.get())] == [f"reason {n}" for n in (6, 5, 4, 3, 2)]
+
+
+# -- who may what -----------------------------------------------------------------------------------------------------
+
+
+def test_support_looks_adds_checks_and_repairs_and_no_more(tenant: Tenant, sandbox: Sandbox, staff: User):
+    desk = sign_in(staff)
+    assert desk.post(ADD, form(tenant, TWILIO)).status_code == 302
+    phone = PhoneNumber.objects.get()
+    page = desk.get(page_of(phone)).content.decode()
+    assert "Check and repair" in page
+    assert "New auth token" not in page.replace("“New auth token”", "") and "/delete/" not in page
+    assert desk.post(f"{LIST}{phone.pk}/check/", {"repair": ""}).status_code == 302
+    before = sandbox.snapshot()
+    for refused in (
+        desk.post(page_of(phone), {"label": "x", "action": "voicemail"}),
+        desk.get(f"{LIST}{phone.pk}/token/"), desk.post(f"{LIST}{phone.pk}/token/", {"auth_token": "x"}),
+        desk.get(f"{LIST}{phone.pk}/delete/"), desk.post(f"{LIST}{phone.pk}/delete/"),
+    ):  # fmt: skip
+        assert refused.status_code == 403
+    assert sandbox.snapshot() == before
+    assert PhoneNumber.objects.get().label == ""
+
+
+def test_staff_without_a_group_see_nothing(tenant: Tenant, sandbox: Sandbox):
+    phone = added(tenant, TWILIO)
+    desk = sign_in(new_staff("nobody@example.com"))
+    for url in (
+        LIST,
+        ADD,
+        page_of(phone),
+        f"{LIST}{phone.pk}/delete/",
+        f"{LIST}{phone.pk}/token/",
+        "/admin/phones/import/",
+    ):
+        assert desk.get(url).status_code == 403, url
+    assert desk.post(f"{LIST}{phone.pk}/check/", {"check": ""}).status_code == 403
+    index = desk.get("/admin/").content.decode()
+    assert "Unwell for longest" not in index
+
+
+@pytest.mark.parametrize("path", ["{}/change/", "{}/delete/", "{}/token/", "{}/check/"])
+@pytest.mark.parametrize("id", ["6b0420a8f1c2000000000000", "nonsense", "%00"])
+def test_an_unknown_number_is_not_found(desk: Client, path: str, id: str):
+    response = desk.post(LIST + path.format(id), {"check": ""})
+    assert response.status_code == 404
+
+
+def test_a_number_that_is_being_added_or_removed_is_not_shown(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    phone = added(tenant, TWILIO)
+    PhoneNumber.objects.update(state="removing")
+    assert desk.get(page_of(phone)).status_code == 404
+    assert "+1 212-555-1234" not in desk.get(LIST).content.decode()
+
+
+# -- finding ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_found"),
+    [
+        ("12125551234", True), ("5551234", True), ("1234", True), ("212 555", True), ("+1 (212)", True), ("255512", True),
+        ("user@one.example.com", True), ("one.ex", True), ("example", True), ("user", True), ("USER@one", True),
+        ("berlin", True), ("desk", True), ("front ber", True), ("desk user", True), ("stgt", False), ("5559", False),
+        ("esk", False), ("two", False), ("front paris", False), ("%", False), ("'", False),
+    ],
+)  # fmt: skip
+def test_a_number_is_found_by_any_part_of_it_and_by_words(tenant: Tenant, sandbox: Sandbox, typed: str, is_found: bool):
+    change_phone(added(tenant, TWILIO), {"label": "Front desk, Berlin"})
+    assert find_phones(PhoneNumber.objects.all(), typed).exists() == is_found
+
+
+def test_what_is_changed_or_removed_is_found_by_what_it_is_now(tenant: Tenant, sandbox: Sandbox):
+    from phones.services import remove_phone
+
+    phone = added(tenant, TWILIO)
+    change_phone(phone, {"label": "before"})
+    change_phone(phone, {"label": "after"})
+    tenant.user.email = "new@one.example.com"
+    tenant.user.save()
+    found = {word: find_phones(PhoneNumber.objects.all(), word).exists() for word in ("before", "after", "user", "new")}
+    assert found == {"before": False, "after": True, "user": False, "new": True}
+    remove_phone(phone)
+    assert not SearchTerm.objects.exists()
+
+
+def numbers_on(desk: Client, query: str) -> set[str]:
+    return set(re.findall(r"\+1 [\d-]+", desk.get(f"{LIST}?{query}").content.decode()))
+
+
+def test_the_list_is_narrowed_by_carrier_health_and_workspace(
+    desk: Client, tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    added(tenant, TWILIO)
+    added(other_tenant, PLIVO)
+    twilio, plivo = {"+1 212-555-1234"}, {"+1 415-555-1234"}
+    assert numbers_on(desk, "") == twilio | plivo
+    assert numbers_on(desk, "carrier=plivo") == plivo
+    assert numbers_on(desk, f"workspace={tenant.workspace.pk}") == twilio
+    assert numbers_on(desk, "workspace=nonsense") == set()
+    assert numbers_on(desk, "q=415555") == plivo
+    Line.objects.filter(number=PLIVO.number).update(health="unreachable")
+    for _ in range(2):
+        assert numbers_on(desk, "health=unwell") == plivo
+        assert numbers_on(desk, "health=unreachable") == plivo
+        assert numbers_on(desk, "health=ok") == twilio
+        assert numbers_on(desk, "health=drift") == set()
+        monkeypatch.setattr("phones.filters.FEW", 0)  # as if there were many
+
+
+# -- the dashboard ----------------------------------------------------------------------------------------------------
+
+
+def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    added(tenant, TWILIO)
+    with pytest.raises(Exception, match="refused the credentials"):
+        add_phone(
+            user=tenant.user, number="14155551234", integration="plivo", account_id=PLIVO.acc_sid, auth_token=WRONG
+        )
+    account, line = Account.objects.get(), Line.objects.get()
+    Call.objects.create(account=account, line=line, carrier_id="CA1", started_at=timezone.now())
+    Line.objects.update(health="drift", unwell_since=timezone.now())
+    assert "There are no figures yet" in desk.get("/admin/").content.decode()
+    call_command("reconcile")
+    assert {(row.name, row.key): row.count for row in Figure.objects.filter(day=timezone.now().date())} == {
+        ("adds", "twilio"): 1, ("refusals", "invalid_credentials"): 1, ("calls", "twilio"): 1,
+        ("numbers", "twilio drift"): 1, ("day", ""): 1,
+    }  # fmt: skip
+    html = desk.get("/admin/").content.decode()
+    assert "1 in 14 days" in html and "Invalid credentials" in html and "+1 212-555-1234" in html
+    assert "There are no figures yet" not in html
+
+
+def test_figures_are_counted_again_while_the_day_lasts_and_once_after_it(tenant: Tenant, sandbox: Sandbox):
+    from phones.services.figures import count_figures
+
+    added(tenant, TWILIO)
+    count_figures()
+    today = timezone.now().date()
+    Figure.objects.filter(day__lt=today, name="day").update(count=7)
+    added(tenant, TWILIO, TWILIO.another)
+    count_figures()
+    assert Figure.objects.get(day=today, name="adds", key="twilio").count == 2
+    assert set(Figure.objects.filter(day__lt=today, name="day").values_list("count", flat=True)) == {7}
+    PhoneNumber.objects.all().delete()
+    count_figures()
+    assert not Figure.objects.filter(name="numbers").exists()
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+HEAD = "userId,phoneNumber,integration,accSId,authToken,label\n"
+
+
+def upload(desk: Client, content: str | bytes, name: str = "numbers.csv", **fields: str) -> Any:
+    file = BytesIO(content.encode() if isinstance(content, str) else content)
+    file.name = name
+    return desk.post("/admin/phones/import/add/", {"file": file, **fields}, follow=True)
+
+
+def wait(desk: Client, file: Import, state: str) -> Any:
+    give_up_at = time.monotonic() + 30
+    while time.monotonic() < give_up_at:
+        page = desk.get(f"/admin/phones/import/{file.pk}/change/")
+        if Import.objects.get(pk=file.pk).state == state:
+            return desk.get(f"/admin/phones/import/{file.pk}/change/")
+        assert page.status_code == 200
+        time.sleep(0.1)
+    raise AssertionError(f"not {state}: {Import.objects.get(pk=file.pk).state}")
+
+
+def rows_of(file: Import) -> list[tuple[int, str, str]]:
+    return list(file.rows.order_by("line").values_list("line", "outcome", "error"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_is_tried_and_then_added(tenant: Tenant, sandbox: Sandbox, supervisor: User):
+    desk = sign_in(supervisor)
+    lines = [f"{tenant.user.pk},{number},twilio,{TWILIO.acc_sid},{TWILIO.auth_token},Row" for number in
+             (TWILIO.number, TWILIO.another, TWILIO.not_owned, "123", TWILIO.number)]  # fmt: skip
+    before = sandbox.snapshot()
+    upload(desk, HEAD + "\n".join(lines))
+    file = Import.objects.get()
+    page = wait(desk, file, "ready").content.decode()
+    assert sandbox.snapshot() == before and not PhoneNumber.objects.exists()
+    assert rows_of(file) == [
+        (2, "would_add", ""), (3, "would_add", ""), (4, "failed", "number_not_owned"),
+        (5, "failed", "invalid_phone_number"), (6, "exists", ""),
+    ]  # fmt: skip
+    assert "Add 2 numbers" in page and TWILIO.auth_token not in page
+    desk.post(f"/admin/phones/import/{file.pk}/change/")
+    wait(desk, file, "done")
+    assert [outcome for _, outcome, _ in rows_of(file)] == ["added", "added", "failed", "failed", "exists"]
+    assert set(PhoneNumber.objects.values_list("number", "label")) == {(TWILIO.number, "Row"), (TWILIO.another, "Row")}
+    assert not ImportRow.objects.exclude(fields=None).exists()
+    entries = AuditEntry.objects.filter(action="phone.add")
+    assert {(entry.actor, entry.outcome) for entry in entries} == {("supervisor@example.com", "ok")}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_whose_process_died_goes_on_when_its_page_is_opened(
+    tenant: Tenant, sandbox: Sandbox, supervisor: User
+):
+    desk = sign_in(supervisor)
+    upload(desk, f"{HEAD}{tenant.user.pk},{TWILIO.number},twilio,{TWILIO.acc_sid},,Row\n", auth_token=TWILIO.auth_token)
+    file = Import.objects.get()
+    wait(desk, file, "ready")
+    # A process that began to add and died.
+    Import.objects.update(state="adding", lease_id="dead", lease_until=timezone.now() - timedelta(seconds=1))
+    wait(desk, file, "done")
+    assert rows_of(file) == [(2, "added", "")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_users_of_the_chosen_workspace_may_own_the_numbers(
+    tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox, supervisor: User
+):
+    desk = sign_in(supervisor)
+    row = f"{other_tenant.user.pk},{TWILIO.number},twilio,{TWILIO.acc_sid},{TWILIO.auth_token},Row\n"
+    upload(desk, HEAD + row, workspace=tenant.workspace.pk)
+    file = Import.objects.get()
+    wait(desk, file, "ready")
+    assert rows_of(file) == [(2, "failed", "user_not_found")]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "just text\n", HEAD, b"\xff\xfe\x00\x01broken", b"PK\x03\x04 no zip", b"name;colour\nAnn;red\n"]
+)  # fmt: skip
+def test_a_file_that_makes_no_sense_is_refused_as_a_whole(desk: Client, content: str | bytes):
+    response = upload(desk, content)
+    assert "file" in errors_of(response)
+    assert not Import.objects.exists()
+
+
+def test_what_nobody_went_on_with_is_forgotten(desk: Client, tenant: Tenant):
+    file = Import.objects.create(name="old.csv", staff="a@example.com", state="ready")
+    Import.objects.update(created_at=timezone.now() - timedelta(days=2))
+    from phones.services.bulk_files import FileRow
+    from phones.services.imports import as_import_row
+
+    as_import_row(file, FileRow(2, {"authToken": "x"})).save()
+    call_command("reconcile")
+    assert not ImportRow.objects.exclude(fields=None).exists()
+    assert Import.objects.get().state == "done"
+
+
+# -- secrets ----------------------------------------------------------------------------------------------------------
+
+CANARY = "canary-7f3a9d-token"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_typed_as_a_secret_is_found_nowhere(
+    tenant: Tenant, sandbox: Sandbox, supervisor: User, caplog: pytest.LogCaptureFixture
+):
+    desk = sign_in(supervisor)
+    sandbox.add_account("twilio", "AC" + "9" * 32, CANARY)
+    sandbox.add_number("twilio", "AC" + "9" * 32, "12125557001")
+    mine = form(tenant, TWILIO, account_id="AC" + "9" * 32, auth_token=CANARY, number="12125557001")
+    with caplog.at_level("DEBUG"):
+        pages = [
+            desk.post(ADD, mine | {"number": "12125557999"}),
+            desk.post(ADD, mine | {"_pick": ""}),
+            desk.post(ADD, mine | {"auth_token": CANARY + "-wrong"}),
+            desk.post(ADD, mine, follow=True),
+        ]
+        phone = PhoneNumber.objects.get()
+        pages += [
+            desk.post(f"{LIST}{phone.pk}/token/", {"auth_token": CANARY + "-wrong"}),
+            upload(desk, f"{HEAD}{tenant.user.pk},12125557001,twilio,AC{'9' * 32},{CANARY},x\n"),
+            upload(desk, f"{HEAD}{CANARY},{CANARY},{CANARY},{CANARY},{CANARY},{CANARY}\n"),
+            upload(desk, f"{CANARY}\n{CANARY}\n"),
+        ]
+        for file in Import.objects.all():
+            pages.append(wait(desk, file, "ready"))
+        pages += [desk.get(url) for url in (LIST, page_of(phone), "/admin/", "/admin/users/auditentry/")]
+    found = [page.request["PATH_INFO"] for page in pages if CANARY in page.content.decode()]
+    assert found == []
+    assert CANARY not in caplog.text
+    assert not any(CANARY in table for table in whole_database())
+    assert json.dumps(list(AuditEntry.objects.values_list("detail", flat=True))).count(CANARY) == 0
+
+
+def test_every_carrier_has_its_names_on_the_form(desk: Client):
+    html = " ".join(desk.get(ADD).content.decode().split())
+    for name, words in {"twilio": "Account SID", "plivo": "Auth ID", "telnyx": "App ID"}.items():
+        assert re.search(f'data-carrier="{name}" data-account-id="{words}"', html)
+    assert sorted(CARRIERS) == sorted(re.findall(r'class="carrier-names" data-carrier="(\w+)"', html))
