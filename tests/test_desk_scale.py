@@ -13,7 +13,7 @@ from bench.desk import MOST_QUERIES, fill, look_into, pages
 from phones.services.figures import count_figures
 from tests.conftest import new_staff, sign_in
 
-FEW, MANY = (300, 900), (900, 2700)
+FEW, MANY = (600, 1800), (1200, 3600)
 
 
 @pytest.fixture
