@@ -16,6 +16,7 @@ from threading import Event, Thread
 from typing import Any
 
 from django.db import connections
+from django.db.models import QuerySet
 
 from integrations import PROVIDERS
 from integrations.errors import CarrierUnavailable, IntegrationError
@@ -358,12 +359,15 @@ class Run:
     def perform(self, desk: Desk, row: BulkRow) -> RowOutcome | float:
         """Do one row. Returns what became of it, or when to try again, on the monotonic clock."""
         row.tried_at = row.tried_at or time.monotonic()
+        mine = PhoneNumber.objects.filter(user_id=row.user_id, number=row.number)
         try:
+            # Most rows of a file that is run again are there: no need to try an insert for them.
+            if mine.filter(state=PhoneNumber.State.ACTIVE, user__in=self.users()).exists():
+                raise PhoneExists
             self.add(desk, row)
             return outcome_of(row, WOULD_ADD if self.dry_run else ADDED)[1]
         except PhoneExists as error:
-            found = PhoneNumber.objects.filter(user_id=row.user_id, number=row.number).first()
-            if found and found.state == PhoneNumber.State.ACTIVE:
+            if mine.filter(state=PhoneNumber.State.ACTIVE).exists():
                 return outcome_of(row, EXISTS, message=IN_WORKSPACE)[1]
             return self.later_or_failed(row, error)
         except LineBusy as error:
@@ -377,8 +381,7 @@ class Run:
             return outcome_of(row, FAILED, Refusal(CRASHED))[1]
 
     def add(self, desk: Desk, row: BulkRow) -> None:
-        users = User.objects.filter(pk=row.user_id, is_active=True).exclude(workspace=None)
-        user = (users.filter(workspace=self.workspace_id) if self.workspace_id else users).first()
+        user = self.users().filter(pk=row.user_id).first()
         if user is None:
             raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
         one: dict[str, Any] = {
@@ -393,6 +396,11 @@ class Run:
             rehearse_add(**one)
         else:
             add_phone(**one, settings=row.settings)
+
+    def users(self) -> QuerySet[User]:
+        """Those who may get a number."""
+        users = User.objects.filter(is_active=True).exclude(workspace=None)
+        return users.filter(workspace=self.workspace_id) if self.workspace_id else users
 
     def later_or_failed(self, row: BulkRow, error: Refusal | IntegrationError) -> RowOutcome | float:
         """What somebody else holds comes free: its holder ends, or its lease does."""
