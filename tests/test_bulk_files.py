@@ -103,7 +103,10 @@ def test_unknown_columns_are_told_and_no_more():
 def dangerous(name: str, content: bytes) -> bytes:
     """An xlsx with one of its parts replaced."""
     file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(FILES["xlsx"])) as before, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after:
+    with (
+        zipfile.ZipFile(io.BytesIO(FILES["xlsx"])) as before,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after,
+    ):
         for part in before.namelist():
             after.writestr(part, content if part == name else before.read(part))
     return file.getvalue()

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 WORKERS, PER_ACCOUNT = 32, 8
 # Rows that are read and not done yet, among which there is work for every worker though one account waits.
 WINDOW = 1000
+# Rows that are read before the workers are looked after again.
+GULP = 40
 # Accounts that are remembered though no row of theirs waits.
 MAX_ACCOUNTS = 1000
 # One row may wait for other rows of its account at the gate; with the 5 s to undo it stays below a lease.
@@ -188,10 +190,11 @@ class Run:
     def outcomes(self, rows: Iterator[FileRow], workers: int) -> Iterator[RowOutcome]:
         more = True
         while more or self.waiting:
-            while more and self.waiting < WINDOW and not self.is_stopped:
+            for _ in range(min(GULP, WINDOW - self.waiting) if more and not self.is_stopped else 0):
                 if (row := next(rows, None)) is None:
                     more = False
-                elif isinstance(one := self.understand(row), BulkRow):
+                    break
+                if isinstance(one := self.understand(row), BulkRow):
                     self.waiting += 1
                     self.queue_up(one)
                 else:
@@ -202,7 +205,7 @@ class Run:
             self.wake()
             yield from self.spared()
             yield from self.start(workers)
-            yield from self.take_in()
+            yield from self.take_in(0 if more and self.waiting < WINDOW else POLL_S)
 
     def left_over(self, rows: Iterator[FileRow]) -> Iterator[RowOutcome]:
         """The rows that were not begun, and the rest of the file."""
@@ -282,10 +285,10 @@ class Run:
         desk.in_flight += 1
         self.jobs.put((desk, task))
 
-    def take_in(self) -> Iterator[RowOutcome]:
-        """Wait a moment for what the workers bring."""
+    def take_in(self, wait_s: float) -> Iterator[RowOutcome]:
+        """Take what the workers bring, and wait so long for the first of it."""
         with suppress(Empty):
-            desk, task, result = self.results.get(timeout=POLL_S if self.waiting else 0)
+            desk, task, result = self.results.get(timeout=wait_s)
             while True:
                 self.in_flight -= 1
                 desk.in_flight -= 1
