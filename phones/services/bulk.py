@@ -102,6 +102,8 @@ class Desk:
     in_flight: int = 0
     is_proved: bool = False
     is_sweeping: bool = False
+    # Rows to begin before the list is read again, whether or not what it said is used in time.
+    until_sweep: int = 0
     refusal: Refusal | None = None
 
     @property
@@ -116,8 +118,8 @@ class Desk:
             self.is_proved
             and not self.is_sweeping
             and self.inventory.is_worth_it
+            and self.until_sweep <= 0
             and len(self.rows) >= MIN_SWEEP
-            and self.inventory.fresh() < min(MIN_SWEEP, len(self.rows))
         )
 
     @property
@@ -269,8 +271,9 @@ class Run:
             if desk is None:
                 return
             if desk.wants_sweep:
-                desk.is_sweeping = True
-                self.hand_out(desk, [row.number for row in islice(desk.rows, SWEEP)])
+                numbers = [row.number for row in islice(desk.rows, SWEEP)]
+                desk.is_sweeping, desk.until_sweep = True, len(numbers) // 2
+                self.hand_out(desk, numbers)
                 continue
             row = desk.rows.popleft()
             if hash(row.key) in self.rehearsed:
@@ -278,6 +281,7 @@ class Run:
             elif not self.breakers[desk.integration].allows():
                 yield self.done(outcome_of(row, FAILED, spared_carrier(desk.integration)))
             else:
+                desk.until_sweep -= 1
                 self.hand_out(desk, row)
 
     def hand_out(self, desk: Desk, task: Task) -> None:

@@ -44,11 +44,6 @@ class Inventory:
         self._cursor = ""
         self._lock = Lock()
 
-    def fresh(self) -> int:
-        """How many numbers are known now."""
-        with self._lock:
-            return sum(entry.is_fresh for entry in self._entries.values())
-
     def take(self, number: str) -> CarrierNumber | None:
         """What was read of a number a moment ago; each is given once."""
         with self._lock:
