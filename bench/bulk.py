@@ -194,7 +194,7 @@ def main() -> None:
 
 
 def speed() -> list[Line]:
-    with tempfile.TemporaryDirectory() as name, Carriers(8000) as carriers:
+    with tempfile.TemporaryDirectory() as name, Carriers(10_000) as carriers:
         settings = environment(Path(name), carriers.url)
         user_id = make_user(settings)
         os.environ.update(settings)
@@ -203,11 +203,12 @@ def speed() -> list[Line]:
         django.setup()
         run(carriers, mixed(user_id, 0, 10), 5)  # loads the SDKs and makes the applications
         carriers.set(delay_s=DELAY_S)
-        # One worker is too slow for a list to stay fresh: to compare the same work, each number is asked for itself.
+        # One worker is too slow for a list to stay fresh: to compare the same work, each number is asked for by itself,
+        # and no account holds the workers up.
         print("one worker, then all of them, then all of them with the accounts' lists:")
-        one = run(carriers, mixed(user_id, 10, SAMPLE), 1, lists=False)
-        many = run(carriers, mixed(user_id, 10 + SAMPLE, NUMBERS), WORKERS, lists=False)
-        listed = run(carriers, mixed(user_id, 10 + SAMPLE + NUMBERS, NUMBERS // 2), WORKERS)
+        one = run(carriers, mixed(user_id, 10, SAMPLE), 1, WORKERS, lists=False)
+        many = run(carriers, mixed(user_id, 100, NUMBERS), WORKERS, WORKERS, lists=False)
+        listed = run(carriers, mixed(user_id, 600, NUMBERS // 2), WORKERS)
         print("a carrier that admits ten at a time, asked by 8 at a time, then by 32:")
         carriers.set(concurrency_limit=ADMITTED)
         twilio = CARRIERS[0]

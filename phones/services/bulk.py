@@ -359,7 +359,7 @@ class Run:
             desk.is_proved = False  # the next row finds out what is wrong
             log.info("The numbers of an account could not be listed: %s (%s)", error, error.detail)
         except Exception as error:
-            desk.inventory.is_worth_it = False
+            desk.inventory.give_up()
             log.error("The numbers of an account could not be listed", exc_info=error)
         return 0.0
 
