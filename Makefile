@@ -36,6 +36,8 @@ bench: install
 	$(PYTHON) -m bench.add_phone --check
 	$(PYTHON) -m bench.webhook --check
 	$(PYTHON) -m bench.list --check
+	$(PYTHON) -m bench.bulk --check
+	$(PYTHON) -m bench.bulk_kills
 
 # Resolve requirements*.in anew, for every Python from 3.11 on.
 lock:

@@ -31,6 +31,8 @@ from integrations.sandbox import state as seeds
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
 READY_WITHIN_S = 60
+# How add_phones ends when some rows failed, as some of the sample file must.
+SOME_FAILED = 3
 # The ids and credentials of the public page's example, so that its curl works as it stands there.
 PAGE_USER, PAGE_SID, PAGE_TOKEN = "64e5f12345abcdef12345678", "your_account_sid", "your_auth_token"
 PAGE_NUMBER = "12125551234"
@@ -64,6 +66,7 @@ def main() -> int:
         with suppress(KeyboardInterrupt), running_server(base_url) as server:
             succeeded = tour(base_url, tenant, sandbox)
             succeeded = succeeded and calls(base_url, tenant, sandbox) and drift(base_url, tenant, sandbox)
+            succeeded = succeeded and bulk()
             if succeeded and stay:
                 invite(base_url, tenant)
                 server.wait()
@@ -248,6 +251,21 @@ def drift(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     console.print(f"\nThe number's voice URL at the carrier is what it was before: {voice_url(sandbox, number)}")
     seen = drifted["health"], repaired["health"], repaired["repaired"], removed["restored"], voice_url(sandbox, number)
     return seen == ("drift", "ok", True, True, f"{seeds.FOREIGN_URL}/twilio/answer")
+
+
+def bulk() -> bool:
+    """The command for many numbers on the sample file, dry and then for real. Says whether both went as expected."""
+    console.rule("Many numbers at once")
+    ended = []
+    for option in (["--dry-run"], []):
+        command = ["manage.py", "add_phones", "docs/sample-numbers.csv", *option]
+        console.print(f"\n$ {' '.join(command)}")
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, *command], cwd=BASE_DIR, capture_output=True, text=True, check=False
+        )
+        console.print(escape(done.stdout))
+        ended.append(done.returncode)
+    return ended == [SOME_FAILED, SOME_FAILED]
 
 
 def hear(base_url: str, headers: dict[str, str], recording: dict[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from threading import Event, Thread
 from typing import Any
 
 from django.db import connections
+from django.db.models import QuerySet
 
 from integrations import PROVIDERS
 from integrations.errors import CarrierUnavailable, IntegrationError
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 WORKERS, PER_ACCOUNT = 32, 8
 # Rows that are read and not done yet, among which there is work for every worker though one account waits.
 WINDOW = 1000
+# Rows that are read before the workers are looked after again.
+GULP = 40
 # Accounts that are remembered though no row of theirs waits.
 MAX_ACCOUNTS = 1000
 # One row may wait for other rows of its account at the gate; with the 5 s to undo it stays below a lease.
@@ -100,6 +103,8 @@ class Desk:
     in_flight: int = 0
     is_proved: bool = False
     is_sweeping: bool = False
+    # Rows to begin before the list is read again, whether or not what it said is used in time.
+    until_sweep: int = 0
     refusal: Refusal | None = None
 
     @property
@@ -114,8 +119,8 @@ class Desk:
             self.is_proved
             and not self.is_sweeping
             and self.inventory.is_worth_it
+            and self.until_sweep <= 0
             and len(self.rows) >= MIN_SWEEP
-            and self.inventory.fresh() < min(MIN_SWEEP, len(self.rows))
         )
 
     @property
@@ -192,10 +197,11 @@ class Run:
     def outcomes(self, rows: Iterator[FileRow], workers: int) -> Iterator[RowOutcome]:
         more = True
         while more or self.waiting:
-            while more and self.waiting < WINDOW and not self.is_stopped:
+            for _ in range(min(GULP, WINDOW - self.waiting) if more and not self.is_stopped else 0):
                 if (row := next(rows, None)) is None:
                     more = False
-                elif isinstance(one := self.understand(row), BulkRow):
+                    break
+                if isinstance(one := self.understand(row), BulkRow):
                     self.waiting += 1
                     self.queue_up(one)
                 else:
@@ -206,7 +212,7 @@ class Run:
             self.wake()
             yield from self.spared()
             yield from self.start(workers)
-            yield from self.take_in()
+            yield from self.take_in(0 if more and self.waiting < WINDOW else POLL_S)
 
     def left_over(self, rows: Iterator[FileRow]) -> Iterator[RowOutcome]:
         """The rows that were not begun, and the rest of the file."""
@@ -270,8 +276,9 @@ class Run:
             if desk is None:
                 return
             if desk.wants_sweep:
-                desk.is_sweeping = True
-                self.hand_out(desk, [row.number for row in islice(desk.rows, SWEEP)])
+                numbers = [row.number for row in islice(desk.rows, SWEEP)]
+                desk.is_sweeping, desk.until_sweep = True, len(numbers) // 2
+                self.hand_out(desk, numbers)
                 continue
             row = desk.rows.popleft()
             if hash(row.key) in self.rehearsed:
@@ -279,6 +286,7 @@ class Run:
             elif not self.breakers[desk.integration].allows():
                 yield self.done(outcome_of(row, FAILED, spared_carrier(desk.integration)))
             else:
+                desk.until_sweep -= 1
                 self.hand_out(desk, row)
 
     def hand_out(self, desk: Desk, task: Task) -> None:
@@ -286,10 +294,10 @@ class Run:
         desk.in_flight += 1
         self.jobs.put((desk, task))
 
-    def take_in(self) -> Iterator[RowOutcome]:
-        """Wait a moment for what the workers bring."""
+    def take_in(self, wait_s: float) -> Iterator[RowOutcome]:
+        """Take what the workers bring, and wait so long for the first of it."""
         with suppress(Empty):
-            desk, task, result = self.results.get(timeout=POLL_S if self.waiting else 0)
+            desk, task, result = self.results.get(timeout=wait_s)
             while True:
                 self.in_flight -= 1
                 desk.in_flight -= 1
@@ -356,19 +364,22 @@ class Run:
             desk.is_proved = False  # the next row finds out what is wrong
             log.info("The numbers of an account could not be listed: %s (%s)", error, error.detail)
         except Exception as error:
-            desk.inventory.is_worth_it = False
+            desk.inventory.give_up()
             log.error("The numbers of an account could not be listed", exc_info=error)
         return 0.0
 
     def perform(self, desk: Desk, row: BulkRow) -> RowOutcome | float:
         """Do one row. Returns what became of it, or when to try again, on the monotonic clock."""
         row.tried_at = row.tried_at or time.monotonic()
+        mine = PhoneNumber.objects.filter(user_id=row.user_id, number=row.number)
         try:
+            # Most rows of a file that is run again are there: no need to try an insert for them.
+            if mine.filter(state=PhoneNumber.State.ACTIVE, user__in=self.users()).exists():
+                raise PhoneExists
             self.add(desk, row)
             return outcome_of(row, WOULD_ADD if self.dry_run else ADDED)[1]
         except PhoneExists as error:
-            found = PhoneNumber.objects.filter(user_id=row.user_id, number=row.number).first()
-            if found and found.state == PhoneNumber.State.ACTIVE:
+            if mine.filter(state=PhoneNumber.State.ACTIVE).exists():
                 return outcome_of(row, EXISTS, message=IN_WORKSPACE)[1]
             return self.later_or_failed(row, error)
         except LineBusy as error:
@@ -382,8 +393,7 @@ class Run:
             return outcome_of(row, FAILED, Refusal(CRASHED))[1]
 
     def add(self, desk: Desk, row: BulkRow) -> None:
-        users = User.objects.filter(pk=row.user_id, is_active=True).exclude(workspace=None)
-        user = (users.filter(workspace=self.workspace_id) if self.workspace_id else users).first()
+        user = self.users().filter(pk=row.user_id).first()
         if user is None:
             raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
         one: dict[str, Any] = {
@@ -398,6 +408,11 @@ class Run:
             rehearse_add(**one)
         else:
             add_phone(**one, settings=row.settings)
+
+    def users(self) -> QuerySet[User]:
+        """Those who may get a number."""
+        users = User.objects.filter(is_active=True).exclude(workspace=None)
+        return users.filter(workspace=self.workspace_id) if self.workspace_id else users
 
     def later_or_failed(self, row: BulkRow, error: Refusal | IntegrationError) -> RowOutcome | float:
         """What somebody else holds comes free: its holder ends, or its lease does."""

@@ -1,4 +1,4 @@
-"""How fast a bulk add may ask: a gate for each account, a breaker for each carrier."""
+"""How fast carriers may be asked by a run that adds many numbers: a gate for an account, a breaker for a carrier."""
 
 import random
 import time

@@ -16,6 +16,8 @@ from phones.services.carriers import SETTLE_BUDGET_S, connect
 FRESH_S = 10.0
 # A page must be worth its two requests: at the most one page is read for so many numbers that are wanted.
 NUMBERS_A_PAGE = 4
+# Pages that may be read in vain before the list of an account counts as too long for what is wanted of it.
+CREDIT = 50
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,18 @@ class Inventory:
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
-        self.is_worth_it = True
+        self._credit = CREDIT
         self._entries: dict[str, Entry] = {}
         self._cursor = ""
         self._lock = Lock()
 
-    def fresh(self) -> int:
-        """How many numbers are known now."""
-        with self._lock:
-            return sum(entry.is_fresh for entry in self._entries.values())
+    @property
+    def is_worth_it(self) -> bool:
+        return self._credit > 0
+
+    def give_up(self) -> None:
+        """The list cannot be read."""
+        self._credit = 0
 
     def take(self, number: str) -> CarrierNumber | None:
         """What was read of a number a moment ago; each is given once."""
@@ -86,7 +91,7 @@ class Inventory:
                         self._keep(one, provider, application, asked_at)
             if self._cursor == start:
                 break
-        self.is_worth_it = found > pages
+        self._credit += found - pages
 
     def _keep(self, one: ListedNumber, provider: Provider, application: Application | None, asked_at: float) -> None:
         route = one.route

@@ -1,0 +1,612 @@
+"""Many numbers at once: the service in this process, the command as one of its own, the end state at the carriers."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection
+from django.utils import timezone
+
+from bench.bulk_kills import Trial
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+from phones.models import Account, Line, PhoneNumber
+from phones.services import bulk, inventory, remove_phone
+from phones.services.bulk import RowOutcome, add_rows
+from phones.services.bulk_files import FileRow, read_rows
+from phones.services.gates import AccountGate, Breaker
+from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from users.models import LimitCounter, User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PROJECT = Path(__file__).parent.parent
+SAMPLE = PROJECT / "docs" / "sample-numbers.csv"
+CANARY = "canary-9f8e7d6c5b4a3210"
+
+
+def rows_of(tenant: Tenant, good: Good, numbers: list[str], **changes: Any) -> list[FileRow]:
+    return [
+        FileRow(line, good.body(tenant.user, phoneNumber=number, **changes)) for line, number in enumerate(numbers, 2)
+    ]
+
+
+def some(sandbox: Sandbox, good: Good, count: int) -> list[str]:
+    """New numbers of a carrier's good account."""
+    numbers = [f"{good.number[:4]}77{index:05}" for index in range(count)]
+    for number in numbers:
+        sandbox.add_number(good.integration, good.acc_sid or seeds.TELNYX_ACCOUNT, number)
+    return numbers
+
+
+def done(rows: list[FileRow], **options: Any) -> dict[int, RowOutcome]:
+    return {one.line: one for one in add_rows(rows, **options)}
+
+
+def counted(outcomes: dict[int, RowOutcome]) -> dict[str, int]:
+    return dict(Counter(one.error or one.outcome for one in outcomes.values()))
+
+
+def age_leases() -> None:
+    """As if the time that a lease lasts had gone by."""
+    for model in (PhoneNumber, Line, Account):
+        model.objects.exclude(lease_until=None).update(lease_until=timezone.now() - timedelta(hours=1))
+
+
+def assert_ours(sandbox: Sandbox, good: Good, numbers: list[str]) -> None:
+    """Every number is active, once, and its calls come to us; nothing is held."""
+    active = PhoneNumber.objects.filter(integration=good.integration, state="active", operation_id="", lease_until=None)
+    assert sorted(active.values_list("number", flat=True)) == sorted(numbers)
+    assert not Line.objects.exclude(lease_id="").exists() and not Account.objects.exclude(lease_id="").exists()
+    account = Account.objects.get(integration=good.integration)
+    there = sandbox.snapshot()[good.integration][good.acc_sid or seeds.TELNYX_ACCOUNT]["numbers"]
+    for number in numbers:
+        match good.integration:
+            case "twilio":
+                assert f"/api/webhooks/twilio/{account.webhook_token}/" in there[number]["voice_url"]
+            case "plivo":
+                assert there[number]["application"].endswith(f"/{account.application_id}/")
+            case _:
+                assert there[number]["connection_id"] == account.application_id
+
+
+# -- each row ---------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_of_all_carriers_are_added_with_how_they_answer(sandbox: Sandbox, tenant: Tenant):
+    numbers = {good.integration: some(sandbox, good, 20) for good in CARRIERS.values()}
+    settings = {"label": "Front desk", "action": "forward", "forwardTo": "+1 212 555 0100", "record": True}
+    rows = [row for good in CARRIERS.values() for row in rows_of(tenant, good, numbers[good.integration], **settings)]
+    for line, row in enumerate(rows):
+        row.line = line
+    outcomes = done(rows)
+    assert counted(outcomes) == {"added": 60}
+    for good in CARRIERS.values():
+        assert_ours(sandbox, good, numbers[good.integration])
+    shown = {(one.label, one.action, one.forward_to, one.record) for one in PhoneNumber.objects.all()}
+    assert shown == {("Front desk", "forward", "12125550100", True)}
+
+    before, sandbox_before = list(PhoneNumber.objects.order_by("pk").values()), sandbox.snapshot()
+    sandbox.clear_ledger()
+    assert counted(done(rows)) == {"exists": 60}
+    assert not sandbox.ledger
+    assert (list(PhoneNumber.objects.order_by("pk").values()), sandbox.snapshot()) == (before, sandbox_before)
+
+
+VERDICTS: dict[str, dict[str, Any]] = {
+    "no token": {"authToken": None},
+    "a blank token": {"authToken": " "},
+    "a bad token": {"authToken": "x y"},
+    "a number for a number": {"phoneNumber": 12125551234},
+    "not a number": {"phoneNumber": "911"},
+    "not an id": {"userId": "me"},
+    "nobody": {"userId": "f" * 24},
+    "not a carrier": {"integration": "vonage"},
+    "no account": {"accSId": None},
+    "a bad choice": {"onConflict": "maybe"},
+    "a wrong token": {"authToken": "wrong"},
+    "not owned": {"phoneNumber": "12125559999"},
+    "no voice": {"phoneNumber": "12125550004"},
+    "routed elsewhere": {"phoneNumber": "12125550002", "onConflict": "refuse"},
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
+def test_a_row_gets_the_verdict_of_the_api(sandbox: Sandbox, tenant: Tenant, case: str, dry_run: bool):
+    body = TWILIO.body(tenant.user, **VERDICTS[case])
+    reply = add(tenant, body).json()
+    (one,) = add_rows([FileRow(7, body)], dry_run=dry_run)
+    assert (one.line, one.outcome) == (7, "failed")
+    assert (one.error, one.field, one.message) == (
+        reply["data"]["error"], reply["data"]["field"], reply["errorMessage"]
+    )  # fmt: skip
+    assert not PhoneNumber.objects.exists()
+
+
+def test_users_of_other_workspaces_are_unknown_if_one_is_named(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant):
+    rows = rows_of(tenant, TWILIO, [TWILIO.number])
+    assert counted(done(rows, workspace_id=other_tenant.workspace.pk)) == {"user_not_found": 1}
+    assert counted(done(rows, workspace_id=tenant.workspace.pk)) == {"added": 1}
+    assert counted(done(rows, workspace_id=other_tenant.workspace.pk)) == {"user_not_found": 1}
+    User.objects.update(workspace=None)
+    assert counted(done(rows)) == {"user_not_found": 1}
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
+def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tenant: Tenant, dry_run: bool):
+    numbers = [TWILIO.number, "12125559999", "+1 (212) 555-1234", TWILIO.number, "12125559999"]
+    outcomes = done(rows_of(tenant, TWILIO, numbers), dry_run=dry_run)
+    once = "would_add" if dry_run else "added"
+    assert [outcomes[line].error or outcomes[line].outcome for line in sorted(outcomes)] == [
+        once, "number_not_owned", "exists", "exists", "number_not_owned",
+    ]  # fmt: skip
+
+
+def test_a_dry_run_asks_and_writes_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+    numbers = some(sandbox, carrier, 30)
+    before = sandbox.snapshot()
+    assert counted(done(rows_of(tenant, carrier, numbers), dry_run=True)) == {"would_add": 30}
+    assert {exchange.method for exchange in sandbox.ledger} == {"GET"}
+    assert sandbox.snapshot() == before
+    assert not PhoneNumber.objects.exists() and not Line.objects.exists() and not Account.objects.exists()
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_an_account_are_read_in_pages_and_its_application_is_made_once(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good
+):
+    numbers = some(sandbox, carrier, 100)
+    assert counted(done(rows_of(tenant, carrier, numbers), workers=4)) == {"added": 100}
+    writes = [one for one in sandbox.ledger if one.method != "GET"]
+    assert len([one for one in writes if "pplication" in one.path]) == (carrier is not TWILIO)
+    reads = len(sandbox.ledger) - len(writes)
+    # Plivo's link is read back, and its pages have 20 numbers. One by one it would be two reads more for each.
+    assert reads < (100 if carrier is PLIVO else 0) + 100
+    assert_ours(sandbox, carrier, numbers)
+
+
+def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    """Each number is changed at the carrier right after the list was read."""
+    numbers = some(sandbox, TWILIO, 30)
+    sweep = inventory.Inventory.sweep
+
+    def sweep_then_change(self: inventory.Inventory, wanted: Any) -> None:
+        sweep(self, wanted)
+        for number in wanted:
+            sandbox.console("twilio", TWILIO.acc_sid, number=number, voice_url=f"https://new.example/{number}")
+        time.sleep(0.05)
+
+    monkeypatch.setattr(inventory, "FRESH_S", 0.05)
+    monkeypatch.setattr(inventory.Inventory, "sweep", sweep_then_change)
+    assert counted(done(rows_of(tenant, TWILIO, numbers), workers=1)) == {"added": 30}
+    before = {line.number: json.loads(line.snapshot.open())["voice_url"] for line in Line.objects.all()}
+    assert sum(url == f"https://new.example/{number}" for number, url in before.items()) >= 11
+    phone = PhoneNumber.objects.get(number=numbers[-1])
+    assert remove_phone(phone)
+    now = sandbox.snapshot()["twilio"][TWILIO.acc_sid]["numbers"][numbers[-1]]["voice_url"]
+    assert now == before[numbers[-1]]
+
+
+def test_an_account_whose_credentials_are_refused_is_not_asked_for_each_row(sandbox: Sandbox, tenant: Tenant):
+    rows = rows_of(tenant, TWILIO, some(sandbox, TWILIO, 40), authToken="wrong")
+    outcomes = done(rows)
+    assert counted(outcomes) == {"invalid_credentials": 40}
+    assert {one.field for one in outcomes.values()} == {"authToken"}
+    assert len(sandbox.ledger) <= 4
+    assert {counter.used for counter in LimitCounter.objects.all()} == {1}
+
+
+def test_guesses_in_a_file_come_to_the_limit_of_the_others(sandbox: Sandbox, tenant: Tenant):
+    rows = [FileRow(line, TWILIO.body(tenant.user, authToken=f"guess-{line}")) for line in range(30)]
+    for row in rows:
+        row.fields["phoneNumber"] = f"121255560{row.line:02}"
+    assert counted(done(rows)) == {"invalid_credentials": 20, "throttled": 10}
+
+
+def test_a_revoked_account_stops_by_itself_and_a_new_token_completes_it(sandbox: Sandbox, tenant: Tenant):
+    plivo, twilio = some(sandbox, PLIVO, 40), some(sandbox, TWILIO, 40)
+    rows = [
+        row for pair in zip(rows_of(tenant, PLIVO, plivo), rows_of(tenant, TWILIO, twilio), strict=True) for row in pair
+    ]
+    for line, row in enumerate(rows):
+        row.line = line
+    sandbox.fault("status", carrier="plivo", status=401, skip=60, times=None)
+    outcomes = done(rows, workers=8)
+    assert counted({line: one for line, one in outcomes.items() if line % 2}) == {"added": 40}
+    assert_ours(sandbox, TWILIO, twilio)
+    plivos = counted({line: one for line, one in outcomes.items() if not line % 2})
+    assert plivos["invalid_credentials"] > 10 and set(plivos) <= {
+        "added",
+        "invalid_credentials",
+        "webhook_setup_failed",
+    }
+    refused = [one for one in sandbox.ledger if one.status == 401]
+    assert len(refused) < 60, "asked again and again"
+
+    sandbox.clear_faults()
+    sandbox.state.account("plivo", PLIVO.acc_sid).secret = CANARY
+    for row in rows:
+        if row.fields["integration"] == "plivo":
+            row.fields["authToken"] = CANARY
+    assert set(counted(done(rows))) == {"added", "exists"}
+    assert_ours(sandbox, PLIVO, plivo)
+
+
+def test_a_carrier_that_goes_down_is_spared_and_the_others_are_done(sandbox: Sandbox, tenant: Tenant):
+    telnyx, twilio = some(sandbox, TELNYX, 60), some(sandbox, TWILIO, 60)
+    rows = rows_of(tenant, TELNYX, telnyx) + rows_of(tenant, TWILIO, twilio)
+    for line, row in enumerate(rows):
+        row.line = line
+    sandbox.fault("reset", carrier="telnyx", skip=25, times=None)
+    outcomes = done(rows, workers=8)
+    assert counted({line: one for line, one in outcomes.items() if line >= 60}) == {"added": 60}
+    told = counted({line: one for line, one in outcomes.items() if line < 60})
+    assert told["carrier_unavailable"] > 20 and "added" in told
+    broken = [one for one in sandbox.ledger if one.fault == "reset"]
+    assert len(broken) < 160, "its rows went on asking"
+
+    sandbox.clear_faults()
+    assert set(counted(done(rows))) == {"added", "exists"}
+    assert_ours(sandbox, TELNYX, telnyx)
+    assert_ours(sandbox, TWILIO, twilio)
+
+
+# -- how fast ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_carrier_that_admits_few_at_a_time_gets_fewer_and_every_number_is_added(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good
+):
+    numbers = some(sandbox, carrier, 40)
+    sandbox.delay_s, sandbox.concurrency_limit = 0.03, 3
+    try:
+        assert counted(done(rows_of(tenant, carrier, numbers))) == {"added": 40}
+    finally:
+        sandbox.concurrency_limit = None
+    assert_ours(sandbox, carrier, numbers)
+    assert 0 < sum(one.status == 429 for one in sandbox.ledger) < 30
+
+
+def test_a_429_makes_the_account_wait_as_long_as_the_carrier_says_and_no_other(sandbox: Sandbox, tenant: Tenant):
+    numbers, others = some(sandbox, TWILIO, 40), some(sandbox, PLIVO, 40)
+    sandbox.delay_s = 0.02
+    sandbox.fault("status", carrier="twilio", status=429, skip=12, headers={"Retry-After": "2"})
+    rows = rows_of(tenant, TWILIO, numbers) + rows_of(tenant, PLIVO, others)
+    for line, row in enumerate(rows):
+        row.line = line
+    assert counted(done(rows, workers=6)) == {"added": 80}
+    assert_ours(sandbox, TWILIO, numbers)
+    assert_ours(sandbox, PLIVO, others)
+    (refused,) = (one for one in sandbox.ledger if one.status == 429)
+    begun = [
+        one.started for one in sandbox.ledger if one.carrier == "twilio" and one.started > (refused.ended or 0) + 0.2
+    ]
+    assert min(begun) - refused.started >= 2
+    assert any(
+        refused.started < one.started < refused.started + 1.9 for one in sandbox.ledger if one.carrier == "plivo"
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [({"Retry-After": "3"}, 3), ({"x-ratelimit-reset": "2"}, 2), ({"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0), ({"Retry-After": "soon"}, None), ({}, None)],
+)  # fmt: skip
+def test_how_long_to_wait_is_read_from_every_carriers_reply(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, headers: dict[str, str], wait_s: int | None
+):
+    waits: list[float | None] = []
+
+    class Watched(AccountGate):
+        def slow_down(self, began: float, retry_after_s: float | None, deadline: Any) -> bool:
+            waits.append(retry_after_s)
+            return False
+
+    from integrations.gate import through
+    from phones.services import add_phone
+
+    empty = {"x-ratelimit-reset": ""} if "x-ratelimit-reset" not in headers else {}
+    sandbox.fault("status", status=429, times=None, headers={**empty, **headers})
+    with through(Watched(8)), pytest.raises(Exception, match="cannot be reached"):
+        add_phone(user=tenant.user, number=carrier.number, integration=carrier.integration,
+                  account_id=carrier.acc_sid, auth_token=carrier.auth_token)  # fmt: skip
+    assert waits and set(waits) == {wait_s}
+
+
+def test_no_more_requests_and_rows_of_an_account_are_under_way_than_were_asked_for(sandbox: Sandbox, tenant: Tenant):
+    numbers = some(sandbox, TELNYX, 40)
+    sandbox.delay_s = 0.02
+    done(rows_of(tenant, TELNYX, numbers), workers=16, per_account=3)
+    moments = sorted([(one.started, 1) for one in sandbox.ledger] + [(one.ended or 0, -1) for one in sandbox.ledger])
+    under_way = most = 0
+    for _, change in moments:
+        under_way += change
+        most = max(most, under_way)
+    assert most <= 3
+
+
+def test_a_breaker_lets_one_try_now_and_then_and_closes_when_it_is_answered(monkeypatch: pytest.MonkeyPatch):
+    breaker = Breaker()
+    for _ in range(Breaker.FAILURES):
+        assert breaker.allows()
+        breaker.note(answered=False)
+    assert not breaker.allows()
+    breaker.next_trial = 0
+    assert breaker.allows() and not breaker.allows()
+    breaker.note(answered=True)
+    assert breaker.allows() and breaker.allows()
+
+
+# -- ends before its end ----------------------------------------------------------------------------------------------
+
+
+def test_a_reservation_of_a_dead_process_is_waited_out_and_settled(sandbox: Sandbox, tenant: Tenant):
+    lease_until = timezone.now() + timedelta(seconds=1.5)
+    PhoneNumber.objects.create(user=tenant.user, number=TWILIO.number, integration="twilio", operation_id="a" * 24,
+                               lease_until=lease_until)  # fmt: skip
+    assert counted(done(rows_of(tenant, TWILIO, [TWILIO.number]))) == {"added": 1}
+    assert timezone.now() > lease_until
+    assert_ours(sandbox, TWILIO, [TWILIO.number])
+
+
+def test_after_a_failure_no_other_row_is_begun_if_so_wanted(sandbox: Sandbox, tenant: Tenant):
+    rows = rows_of(tenant, TWILIO, ["12125559999", *some(sandbox, TWILIO, 50)])
+    assert counted(done(rows, fail_fast=True, workers=1)) == {"number_not_owned": 1, "not_tried": 50}
+    assert not PhoneNumber.objects.exists()
+
+
+def test_a_stopped_run_finishes_what_is_under_way(sandbox: Sandbox, tenant: Tenant):
+    numbers = some(sandbox, TWILIO, 60)
+    sandbox.delay_s = 0.05
+    stop, outcomes = Event(), []
+    for outcome in add_rows(rows_of(tenant, TWILIO, numbers), workers=4, stop=stop):
+        outcomes.append(outcome)
+        if len(outcomes) == 10:
+            stop.set()
+    told = Counter(one.outcome for one in outcomes)
+    assert set(told) == {"added", "not_tried"} and told.total() == 60 and 10 <= told["added"] <= 15
+    assert_ours(sandbox, TWILIO, [one.phone_number for one in outcomes if one.outcome == "added"])
+
+
+def test_a_file_whose_runs_are_killed_ends_as_if_none_had_been(
+    sandbox: Sandbox, tenant: Tenant, tmp_path: Path, monkeypatch: Any
+):
+    settings = {"DJANGO_SETTINGS_MODULE": "workspace.settings", **environment(sandbox)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    told = Trial(sandbox, tenant.user.pk, tmp_path, 100).run(12)
+    assert told.startswith("12 kills")
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def environment(sandbox: Sandbox) -> dict[str, str]:
+    return {
+        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "TWILIO_API_URL": sandbox.twilio_url,
+        "PLIVO_API_URL": sandbox.plivo_url,
+        "TELNYX_API_URL": sandbox.telnyx_url,
+    }
+
+
+def csv_of(rows: list[FileRow]) -> str:
+    names = list(rows[0].fields)
+    out = StringIO()
+    writer = csv.writer(out)
+    writer.writerow(names)
+    writer.writerows([row.fields.get(name, "") for name in names] for row in rows)
+    return out.getvalue()
+
+
+def command(*arguments: str) -> tuple[int, str, str]:
+    """Run it in this process: its exit status, stdout and stderr."""
+    out, err = StringIO(), StringIO()
+    try:
+        call_command("add_phones", *arguments, stdout=out, stderr=err)
+    except SystemExit as error:
+        return int(error.code or 0), out.getvalue(), err.getvalue()
+    except CommandError as error:
+        return error.returncode, out.getvalue(), f"{err.getvalue()}{error}"
+    return 0, out.getvalue(), err.getvalue()
+
+
+def test_the_sample_file_has_every_outcome(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+    User.objects.create_user("ann@example.com", workspace=tenant.workspace, id="64e5f12345abcdef12345678")
+    with SAMPLE.open("rb") as file:
+        expected = {row.line: "" for row in read_rows(file)}
+    with SAMPLE.open() as file:
+        expected = dict(zip(expected, (row["expected"] for row in csv.DictReader(file)), strict=True))
+    report = tmp_path / "report.csv"
+
+    status, out, _ = command(str(SAMPLE), "--dry-run", "--output", "json")
+    assert status == 3
+    rows = json.loads(out)["rows"]
+    assert {row["line"]: (row["error"] or row["outcome"]).replace("would_add", "added") for row in rows} == expected
+    assert not PhoneNumber.objects.exists()
+
+    status, out, err = command(str(SAMPLE), "--output", "json", "--report", str(report))
+    assert status == 3
+    told = json.loads(out)
+    assert "expected" in err, "the column that means nothing is not told"
+    assert {row["line"]: row["error"] or row["outcome"] for row in told["rows"]} == expected
+    counts = Counter(expected.values())
+    added, exists = counts["added"], counts["exists"]
+    assert told["summary"] == {"total": 40, "added": added, "exists": exists, "failed": 40 - added - exists}
+    assert set(told) == {"summary", "rows"}
+    assert {tuple(row) for row in told["rows"]} == {("line", "userId", "phoneNumber", "outcome", "error", "message")}
+    with report.open() as file:
+        reported = list(csv.DictReader(file))
+    assert [{**row, "line": str(row["line"]), "error": row["error"] or ""} for row in told["rows"]] == [
+        {**row, "phoneNumber": row["phoneNumber"].removeprefix("'")} for row in reported
+    ]
+
+    before = sandbox.snapshot()
+    assert json.loads(command(str(SAMPLE), "--output", "json")[1])["summary"]["exists"] == added + exists
+    assert sandbox.snapshot() == before
+
+
+def test_exit_statuses(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+    good, bad, file = rows_of(tenant, TWILIO, [TWILIO.number]), rows_of(tenant, TWILIO, ["911"]), tmp_path / "n.csv"
+    file.write_text(csv_of(good))
+    assert command(str(file), "--dry-run") == (0, command(str(file), "--dry-run")[1], "")
+    assert command(str(file))[0] == 0
+    assert command(str(file))[0] == 0, "a number that is there is no error"
+    file.write_text(csv_of(bad))
+    assert command(str(file))[0] == 3
+    assert command(str(file), "--dry-run")[0] == 3
+    sandbox.clear_ledger()
+    for broken in (csv_of(good).encode() * 2000 + b"\xff", b"", b"a,b\n1,2\n"):
+        file.write_bytes(broken)
+        assert command(str(file))[0] == 2
+    file.write_text(csv_of(good))
+    for arguments in (
+        (str(tmp_path / "none.csv"),), (str(file), "--auth-token-env", "NO_SUCH"),
+        (str(file), "--report", str(tmp_path / "no" / "report.csv")),
+    ):  # fmt: skip
+        assert command(*arguments)[0] == 2, arguments
+    assert not sandbox.ledger
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE users_user RENAME TO users_user_away")
+    try:
+        assert command(str(file))[0] == 1
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE users_user_away RENAME TO users_user")
+
+
+def test_lines_of_json_and_a_limit(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+    file = tmp_path / "numbers.jsonl"
+    file.write_text("".join(json.dumps(row.fields) + "\n" for row in rows_of(tenant, TWILIO, some(sandbox, TWILIO, 5))))
+    status, out, _ = command(str(file), "--output", "jsonl", "--limit", "2")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert (status, len(told), told[-1]) == (0, 3, {"summary": {"total": 2, "added": 2, "exists": 0, "failed": 0}})
+
+
+def test_rows_not_tried_are_counted(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+    file = tmp_path / "numbers.csv"
+    file.write_text(csv_of(rows_of(tenant, TWILIO, ["911", *some(sandbox, TWILIO, 5)])))
+    status, out, _ = command(str(file), "--output", "json", "--fail-fast")
+    told = json.loads(out)
+    assert (status, told["summary"]) == (3, {"total": 6, "added": 0, "exists": 0, "failed": 1, "not_tried": 5})
+    assert [row["outcome"] for row in told["rows"]] == ["failed"]
+
+
+def test_a_report_on_a_full_disk_stops_nothing_and_is_told(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+    file = tmp_path / "numbers.csv"
+    file.write_text(csv_of(rows_of(tenant, TWILIO, some(sandbox, TWILIO, 5))))
+    status, out, err = command(str(file), "--report", "/dev/full")
+    assert (status, "No space left" in err, "added 5" in out) == (3, True, True)
+    assert PhoneNumber.objects.filter(state="active").count() == 5
+
+
+def test_the_report_is_no_spreadsheets_formula(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+    file, report = tmp_path / "numbers.csv", tmp_path / "report.csv"
+    file.write_text(csv_of(rows_of(tenant, TWILIO, ["+1 911", "-12", "=1+1"])))
+    assert command(str(file), "--report", str(report))[0] == 3
+    cells = [cell for row in csv.reader(report.read_text().splitlines()) for cell in row]
+    assert "'+1 911" in cells and not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+
+
+@contextmanager
+def running(file: Path, sandbox: Sandbox, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    env = os.environ | environment(sandbox) | {"DJANGO_SETTINGS_MODULE": "workspace.settings"} | variables
+    started = [sys.executable, "manage.py", "add_phones", str(file), *arguments]
+    process = subprocess.Popen(started, cwd=PROJECT, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_until(holds: Callable[[], Any], within_s: float = 60) -> None:
+    give_up_at = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+def test_ctrl_c_finishes_what_is_under_way_and_no_secret_is_told_anywhere(
+    sandbox: Sandbox, tenant: Tenant, tmp_path: Path
+):
+    """One process for both, as its start is most of what it costs."""
+    numbers = some(sandbox, TWILIO, 60)
+    sandbox.state.account("twilio", TWILIO.acc_sid).secret = CANARY
+    rows = rows_of(tenant, TWILIO, numbers, authToken=None)
+    rows += rows_of(tenant, TWILIO, ["12125550001"], authToken=f"{CANARY} x") + rows_of(tenant, TWILIO, [CANARY])
+    report, sandbox.delay_s = tmp_path / "report.csv", 0.2
+    with running(Path("-"), sandbox, "--auth-token-env", "TOKEN", "--workers", "4", "--output", "json",
+                 "--report", str(report), TOKEN=CANARY) as process:  # fmt: skip
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(csv_of(rows))
+        process.stdin.close()
+        process.stdin = None
+        wait_until(lambda: PhoneNumber.objects.filter(state="active").count() >= 5)
+        arguments = Path(f"/proc/{process.pid}/cmdline").read_text()
+        assert "add_phones" in arguments and CANARY not in arguments
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    told = json.loads(out)
+    summary = told["summary"]
+    assert summary["total"] == 62 and 5 <= summary["added"] <= 20
+    assert summary["total"] == summary["added"] + summary["failed"] + summary["not_tried"]
+    assert PhoneNumber.objects.count() == PhoneNumber.objects.filter(state="active").count() == summary["added"]
+    assert len(report.read_text().splitlines()) == 63
+    for text in (out, err, report.read_text()):
+        assert CANARY not in text
+    assert "Interrupted" in err
+
+    sandbox.delay_s = 0
+    rows = rows_of(tenant, TWILIO, numbers, authToken=CANARY)
+    assert counted(done(rows)) == {"exists": summary["added"], "added": 60 - summary["added"]}
+    assert_ours(sandbox, TWILIO, numbers)
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "echo": {"kind": "status", "status": 400, "body": {"message": CANARY, "error": CANARY}},
+    "crash": {"kind": "status", "status": 500, "body": CANARY},
+    "nonsense": {"kind": "status", "status": 200, "body": f"{{{CANARY}"},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_a_carrier_echoes_is_told_to_nobody(
+    sandbox: Sandbox, tenant: Tenant, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+):
+    sandbox.state.account("twilio", TWILIO.acc_sid).secret = CANARY
+    sandbox.fault(**FAULTS[fault], times=None)
+    file, report = tmp_path / "numbers.csv", tmp_path / "report.csv"
+    file.write_text(csv_of(rows_of(tenant, TWILIO, some(sandbox, TWILIO, 5), authToken=CANARY)))
+    with caplog.at_level("DEBUG"):
+        status, out, err = command(str(file), "--report", str(report))
+    assert status == 3 and "failed 5" in out
+    assert CANARY not in out + err + report.read_text() + caplog.text
+
+
+def test_a_row_and_its_outcome_never_print_the_token(sandbox: Sandbox, tenant: Tenant):
+    (row,) = rows_of(tenant, TWILIO, [TWILIO.number], authToken=CANARY)
+    understood = bulk.Run(None, False, 8, False, Event()).understand(row)
+    assert isinstance(understood, bulk.BulkRow)
+    assert CANARY not in f"{row!r} {understood!r} {understood.credentials!r}"

@@ -1,0 +1,183 @@
+"""How files of numbers are read: each kind, each way to spoil it, and nothing of a cell repeated."""
+
+import io
+import json
+import zipfile
+from datetime import date
+from typing import Any
+
+import openpyxl
+import pytest
+
+from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
+
+USER = "64e5f12345abcdef12345678"
+CANARY = "secret-canary-0123456789"
+HEADER = "userId,phoneNumber,integration,authToken,accSId,label"
+WANTED = {
+    "userId": USER, "phoneNumber": "12125551234", "integration": "twilio", "authToken": CANARY, "accSId": "AC1",
+    "label": "Front, desk",
+}  # fmt: skip
+ROW = f'{USER},12125551234,twilio,{CANARY},AC1,"Front, desk"'
+CSV = f"{HEADER}\n{ROW}\n"
+
+
+def read(content: bytes | str, **options: Any) -> list[FileRow]:
+    data = content if isinstance(content, bytes) else content.encode()
+    return list(read_rows(io.BytesIO(data), **options))
+
+
+def xlsx(*rows: list[Any]) -> bytes:
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)  # type: ignore[union-attr]
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+FILES: dict[str, bytes] = {
+    "csv": CSV.encode(),
+    "with a BOM": b"\xef\xbb\xbf" + CSV.encode(),
+    "UTF-16 as Excel writes it": CSV.encode("utf-16"),
+    "CRLF": CSV.replace("\n", "\r\n").encode(),
+    "old Mac lines": CSV.replace("\n", "\r").encode(),
+    "no line end at the end": CSV.strip().encode(),
+    "semicolons": f'{HEADER.replace(",", ";")}\n{USER};12125551234;twilio;{CANARY};AC1;Front, desk\n'.encode(),
+    "tabs": f"{HEADER}\n{USER},12125551234,twilio,{CANARY},AC1,Front| desk\n".replace(",", "\t").replace("|", ",").encode(),
+    "bars": f"{HEADER}\n{USER},12125551234,twilio,{CANARY},AC1,Front; desk\n".replace(",", "|").replace(";", ",").encode(),
+    "Excel's sep line": f"sep=,\r\n{CSV}".encode(),
+    "blank lines and blanks": f"\n{HEADER}\n\n , ,\n{ROW.replace('twilio', ' twilio ')}\n\n".encode(),
+    "other spellings of names": CSV.replace("userId", "User ID").replace("phoneNumber", "phone_number").encode(),
+    "quoted names": CSV.replace(HEADER, ",".join(f'"{name}"' for name in HEADER.split(","))).encode(),
+    "json": json.dumps([WANTED]).encode(),
+    "indented json with a BOM": b"\xef\xbb\xbf" + json.dumps([WANTED], indent=4).encode(),
+    "json lines": f"{json.dumps(WANTED)}\n\n".encode(),
+    "xlsx": xlsx(HEADER.split(","), [], list(WANTED.values())),
+    "xlsx with a number for a number": xlsx(list(WANTED), [USER, 12125551234, "twilio", CANARY, "AC1", "Front, desk"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_kind_of_file_gives_the_same_row(kind: str):
+    (row,) = read(FILES[kind])
+    assert (row.fields, row.problem) == (WANTED, None)
+
+
+def test_a_row_knows_its_line_though_rows_before_it_have_several():
+    rows = read(f'{HEADER}\n{USER},12125551234,twilio,x,AC1,"two\nlines"\n\n{ROW}\n')
+    assert [row.line for row in rows] == [2, 5]
+    assert rows[0].fields["label"] == "two\nlines"
+
+
+def test_rows_of_a_spreadsheet_and_of_a_list_are_counted_as_people_see_them():
+    assert [row.line for row in read(xlsx(list(WANTED), [], list(WANTED.values())))] == [3]
+    assert [row.line for row in read(json.dumps([WANTED, WANTED]))] == [1, 2]
+
+
+def test_a_long_list_is_read_in_pieces():
+    many = [{**WANTED, "label": f"{index} " + "x" * (index % 150)} for index in range(3000)]
+    for indent in (None, 2):
+        assert [row.fields for row in read(json.dumps(many, indent=indent))] == many
+
+
+def test_an_empty_cell_is_a_field_left_out_and_a_yes_is_true():
+    (row,) = read(f"{HEADER},record,greeting\n{USER},12125551234,twilio,x,,,Yes,\n")
+    assert row.fields == {
+        "userId": USER, "phoneNumber": "12125551234", "integration": "twilio", "authToken": "x", "record": True,
+    }  # fmt: skip
+
+
+def test_what_a_file_leaves_out_is_filled_in():
+    text = f"userId,phoneNumber,integration,accSId\n{USER},12125551234,twilio,\n{USER},12125551235,twilio,AC2\n"
+    rows = read(text, defaults={"authToken": CANARY, "accSId": "AC1"})
+    assert [(row.fields["authToken"], row.fields["accSId"]) for row in rows] == [(CANARY, "AC1"), (CANARY, "AC2")]
+
+
+def test_unknown_columns_are_told_and_no_more():
+    rows = read_rows(io.BytesIO(f"{HEADER},price,{'x' * 99}\n{ROW},5,6\n".encode()))
+    assert next(rows).fields == WANTED
+    assert rows.unknown_columns == ["price", "x" * 40]
+
+
+def dangerous(name: str, content: bytes) -> bytes:
+    """An xlsx with one of its parts replaced."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(FILES["xlsx"])) as before,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after,
+    ):
+        for part in before.namelist():
+            after.writestr(part, content if part == name else before.read(part))
+    return file.getvalue()
+
+
+LAUGHS = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><worksheet>&b;</worksheet>'
+UNREADABLE: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "no rows"),
+    "blank lines": (b"\n \n", "no rows"),
+    "a header alone": (HEADER.encode(), "no rows"),
+    "an empty list": (b"[ ]", "no rows"),
+    "no header": (f"{ROW}\n{ROW}\n".encode(), "lacks userId, phoneNumber, integration, authToken"),
+    "a column missing": (CSV.replace("authToken", "token").encode(), "lacks authToken"),
+    "a column twice": (CSV.replace("label", "Account", 1).replace("Account", "userid").encode(), "same name"),
+    "Latin-1": (CSV.replace("Front", "Empfang für").encode("latin-1"), "not text in UTF-8"),
+    "Latin-1 on a late line": (CSV.encode() + f"{ROW}\n".encode() * 5000 + "ü".encode("latin-1"), "not text in UTF-8"),
+    "UTF-16 without a mark": (CSV.encode("utf-16-le"), "UTF-8"),
+    "an open quote": (f'{HEADER}\n{USER},"12125551234,twilio,{CANARY}\n'.encode(), "quotes"),
+    "an endless line": (HEADER.encode() + b"\n" + CANARY.encode() * 9000, "too long"),
+    "half a list": (json.dumps([WANTED, WANTED])[:-40].encode(), "item 2"),
+    "a list and more": (json.dumps([WANTED]).encode() + b"x", "more after the end"),
+    "a list with a key twice": (b'[{"userId": "a", "userId": "%b"}]' % CANARY.encode(), "item 1"),
+    "a deep list": (b"[" * 50_000, "cannot be read"),
+    "an old Excel file": (b"\xd0\xcf\x11\xe0" + b"x" * 99, "Save it as .xlsx"),
+    "half an xlsx": (FILES["xlsx"][:-900], "Save it anew"),
+    "an xlsx of something else": (dangerous("xl/workbook.xml", b"<a/>"), "Save it anew"),
+    "an xlsx that unpacks to 300 MB": (dangerous("xl/worksheets/sheet1.xml", b" " * 300_000_000), "too large"),
+    "an xlsx with entities": (dangerous("xl/worksheets/sheet1.xml", LAUGHS), "Save it anew"),
+    "an empty xlsx": (xlsx(), "no rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_an_unreadable_file_is_told_in_a_sentence_that_repeats_nothing_of_it(kind: str):
+    content, told = UNREADABLE[kind]
+    with pytest.raises(UnreadableFile) as caught:
+        read(content)
+    assert told in str(caught.value)
+    assert CANARY not in repr(caught.value) + str(caught.value.__context__) and USER not in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_refused_by_its_name():
+    with pytest.raises(UnreadableFile, match="kind"):
+        read(CSV, name="numbers.pdf")
+    assert read(CSV, name="numbers.CSV")
+
+
+BAD_ROWS: dict[str, tuple[bytes, str, str | None]] = {
+    "more cells than columns": (f"{HEADER}\n{ROW},x\n".encode(), "invalid_field", None),
+    "a line that is no JSON": (f'{json.dumps(WANTED)}\n{{"userId": "{CANARY}\n'.encode(), "invalid_json", None),
+    "a line with a key twice": (b'{"userId": "a", "userId": "b"}', "invalid_json", None),
+    "a list of texts": (json.dumps([WANTED, CANARY]).encode(), "invalid_json", None),
+    "a number that was rounded": (xlsx(list(WANTED), [USER, "12125551234", "telnyx", CANARY, 1400000000000000001]), "invalid_field", "accSId"),
+    "a broken number": (xlsx(list(WANTED), [USER, 12.5, "telnyx", CANARY]), "invalid_field", "phoneNumber"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_a_bad_row_spoils_no_other(kind: str):
+    content, code, field = BAD_ROWS[kind]
+    row = read(content)[-1]
+    assert row.problem and (row.problem.code, row.problem.field) == (code, field)
+    assert CANARY not in f"{row!r} {row.problem} {row.shown()}"
+
+
+def test_what_is_shown_of_a_row_looks_like_an_id_and_a_number():
+    assert FileRow(1, {"userId": USER, "phoneNumber": "+1 (212) 555-1234"}).shown() == (USER, "+1 (212) 555-1234")
+    assert FileRow(1, {"userId": CANARY, "phoneNumber": CANARY}).shown() == ("", "")
+    assert FileRow(1, {"userId": 5, "phoneNumber": None}).shown() == ("", "")
+
+
+def test_a_date_is_a_text_that_the_field_will_refuse():
+    (row,) = read(xlsx(list(WANTED), [USER, date(2026, 11, 23), "twilio", CANARY]))
+    assert row.fields["phoneNumber"] == "2026-11-23 00:00:00"
