@@ -161,7 +161,9 @@ class Trial:
         from django.utils import timezone
 
         from phones.models import Account, Line, PhoneNumber
+        from users.models import LimitCounter
 
+        LimitCounter.objects.update(held=0)
         past = timezone.now() - timedelta(hours=1)
         models: list[Any] = [PhoneNumber, Line, Account]
         return sum(model.objects.exclude(lease_until=None).update(lease_until=past) for model in models) > 0

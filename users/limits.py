@@ -35,6 +35,10 @@ class LimitReached(Refusal):
         )
 
 
+class LimitHeld(LimitReached):
+    """Not used up: others, or a process that died, hold what is left of it for the moment."""
+
+
 class Window:
     """The present window of one limit for one subject."""
 
@@ -200,7 +204,7 @@ def take_or_wait(window: Window) -> None:
         if store().is_used_up(window):
             raise LimitReached(window.retry_after_s)
         if time.monotonic() > give_up_at:
-            raise LimitReached(1)
+            raise LimitHeld(1)
         time.sleep(HOLD_POLL_S)
 
 

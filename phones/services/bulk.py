@@ -30,6 +30,7 @@ from phones.services.adding import Knowledge, add_phone, rehearse_add
 from phones.services.bulk_files import FileRow
 from phones.services.gates import AccountGate, Breaker
 from phones.services.inventory import Inventory
+from users.limits import LimitHeld
 from users.models import User
 from workspace.api import understood
 from workspace.errors import Refusal
@@ -382,7 +383,7 @@ class Run:
             if mine.filter(state=PhoneNumber.State.ACTIVE).exists():
                 return outcome_of(row, EXISTS, message=IN_WORKSPACE)[1]
             return self.later_or_failed(row, error)
-        except LineBusy as error:
+        except (LineBusy, LimitHeld) as error:
             return self.later_or_failed(row, error)
         except (Refusal, IntegrationError) as error:
             if error.code == CarrierUnavailable.code and desk.gate.is_closed:

@@ -43,6 +43,8 @@ class Inventory:
         self.credentials = credentials
         self._credit = CREDIT
         self._entries: dict[str, Entry] = {}
+        # What a sweep looks for; a number that is asked for by itself meanwhile is wanted no more.
+        self._missing: set[str] = set()
         self._cursor = ""
         self._lock = Lock()
 
@@ -57,6 +59,7 @@ class Inventory:
     def take(self, number: str) -> CarrierNumber | None:
         """What was read of a number a moment ago; each is given once."""
         with self._lock:
+            self._missing.discard(number)
             entry = self._entries.pop(number, None)
         return entry.number if entry and entry.is_fresh else None
 
@@ -72,23 +75,21 @@ class Inventory:
         credentials = self.credentials
         with self._lock:
             self._entries = {number: entry for number, entry in self._entries.items() if entry.is_fresh}
-            missing = set(wanted) - self._entries.keys()
+            self._missing = set(wanted) - self._entries.keys()
         provider = connect(
             credentials.integration, credentials.account_id, credentials.auth_token, Deadline(SETTLE_BUDGET_S)
         )
         application = our_application(provider, credentials)
         start, pages, found = self._cursor, 0, 0
-        while missing and pages < max(1, len(wanted) // NUMBERS_A_PAGE):
+        while self._missing and pages < max(1, len(wanted) // NUMBERS_A_PAGE):
             asked_at, cursor = time.monotonic(), self._cursor
             self._cursor = ""  # where to begin if this fails
             page, self._cursor = provider.list_numbers(cursor)
             pages += 1
             for one in page:
-                if one.number in missing:
-                    missing.discard(one.number)
+                if one.number in self._missing:
                     found += 1
-                    if one.voice and one.active:
-                        self._keep(one, provider, application, asked_at)
+                    self._keep(one, provider, application, asked_at)
             if self._cursor == start:
                 break
         self._credit += found - pages
@@ -98,6 +99,11 @@ class Inventory:
         if isinstance(provider, ApplicationProvider):
             route = provider.route_of(one.settings, application)
         with self._lock:
+            if one.number not in self._missing:
+                return
+            self._missing.discard(one.number)
+            if not (one.voice and one.active):
+                return
             self._entries[one.number] = Entry(CarrierNumber(one.id, one.settings, route, application), asked_at)
 
 
