@@ -72,8 +72,8 @@ def assert_ours(sandbox: Sandbox, good: Good, numbers: list[str]) -> None:
     """Every number is active, once, and its calls come to us; nothing is held."""
     active = PhoneNumber.objects.filter(integration=good.integration, state="active", operation_id="", lease_until=None)
     assert sorted(active.values_list("number", flat=True)) == sorted(numbers)
-    assert not Line.objects.exclude(lease_id="").exists() and not Account.objects.exclude(lease_id="").exists()
     account = Account.objects.get(integration=good.integration)
+    assert not account.lines.exclude(lease_id="").exists() and not account.lease_id
     there = sandbox.snapshot()[good.integration][good.acc_sid or seeds.TELNYX_ACCOUNT]["numbers"]
     for number in numbers:
         match good.integration:

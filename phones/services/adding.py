@@ -64,6 +64,8 @@ class Addition:
     refuse_conflict: bool
     deadline: Deadline
     knowledge: Knowledge = field(default_factory=Knowledge)
+    # What was found, if that came from the account's list and not from a look at the number itself.
+    listed: CarrierNumber | None = None
 
     @property
     def id(self) -> str:
@@ -223,6 +225,7 @@ def prove(addition: Addition, account: Account | None) -> tuple[Account | None, 
     )
     provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, addition.deadline)
     found, addition.knowledge.found = addition.knowledge.found, None  # a second look is at the carrier
+    addition.listed = found
     if found is None or (found.application.id if found.application else "") != application_id:
         found = provider.prove(
             addition.reservation.number,
@@ -242,9 +245,10 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
         line, line_is_new = hold_line(addition, account, found)
         if line and line_is_new and is_ours(account, found):
             remember(line, provider, found)
-        if line and begin(addition, account, line):
+        is_as_found = line and not (line_is_new and has_moved(addition, provider, found))
+        if line and is_as_found and begin(addition, account, line):
             return Prepared(account, is_new, line, found, provider)
-        # The account was released just now, and perhaps its application with it: look again.
+        # The account was released just now, and perhaps its application with it, or the list was not true any more.
         if line:
             line.delete()
         leases.pause(addition.deadline)
@@ -373,6 +377,16 @@ def is_ours(account: Account, found: CarrierNumber) -> bool:
         return True  # linked by the customer or by us
     made = MadeApplication.objects.filter(integration=account.integration, application_id=linked)
     return found.route is Route.OURS or (found.route is Route.ELSEWHERE and bool(linked) and made.exists())
+
+
+def has_moved(addition: Addition, provider: Provider, found: CarrierNumber) -> bool:
+    """Whether a route that the list showed a moment ago is not there any more, now that nobody else has the line.
+
+    What the list shows may be what an add of ours that was settled since then had left: never the customer's.
+    """
+    if found is not addition.listed or found.route is not Route.ELSEWHERE:
+        return False
+    return provider.read(found.id) != found.settings
 
 
 def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:
