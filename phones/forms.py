@@ -19,6 +19,7 @@ from phones.services.accounts import Credentials
 from phones.services.bulk_files import UnreadableFile
 from phones.services.changing import check_inbound
 from phones.services.imports import bring
+from phones.services.picking import write_cursor
 from users.models import User, Workspace
 from workspace.errors import Refusal
 from workspace.secrets import CannotOpen, Secret
@@ -180,15 +181,14 @@ class AddPhoneForm(InboundForm):
         self.following = ""
 
     def _post_clean(self) -> None:
-        if self.errors:
-            return
-        try:
-            if "_pick" in self.data:
-                self.pick()
-            else:
-                self.add()
-        except (Refusal, IntegrationError) as refusal:
-            self.refuse(refusal)
+        if not self.errors:
+            try:
+                if "_pick" in self.data:
+                    self.pick()
+                else:
+                    self.add()
+            except (Refusal, IntegrationError) as refusal:
+                self.refuse(refusal)
         if "auth_token" not in self.errors:
             self.keep_token()
 
@@ -212,22 +212,27 @@ class AddPhoneForm(InboundForm):
         if fields:
             cursor = fields.pop("cursor")
             workspace_id = self.cleaned_data["user"].workspace_id
-            self.page, self.following = available_phones(Credentials(**fields), workspace_id, cursor)
+            self.page, following = available_phones(Credentials(**fields), workspace_id, cursor)
+            self.following = write_cursor(following) if following else ""
 
     def credentials(self) -> dict[str, str]:
-        """As the API takes them. A token left empty is the one typed before."""
+        """As the API takes them."""
         typed = self.cleaned_data
         return {
             "integration": typed["integration"],
-            "authToken": typed["auth_token"] or self.token_kept(),
+            "authToken": self.token(),
             "accSId": typed["account_id"],
         }
+
+    def token(self) -> str:
+        """One left empty is the one typed before."""
+        return self.cleaned_data["auth_token"] or self.token_kept()
 
     # -- between two pages -------------------------------------------------------------------------------------------
 
     def keep_token(self) -> None:
         """Seal the token into the form, for this member of staff and a few minutes: nobody types it twice."""
-        token = self.credentials()["authToken"]
+        token = self.token()  # not credentials(): a field that was refused is not in cleaned_data any more
         if token:
             kept = json.dumps({"token": token, "staff": self.staff.pk, "until": time.time() + KEPT_FOR_S})
             self.data = {**self.data.dict(), "kept_token": Secret.seal(kept).sealed}  # type: ignore[attr-defined]
@@ -256,6 +261,8 @@ class RotateForm(RefusableForm):
         self.phone = phone
 
     def _post_clean(self) -> None:
+        if self.errors:
+            return
         fields = self.understand(ChangePhoneSerializer(data={"authToken": self.cleaned_data["auth_token"]}))
         if not fields:
             return
