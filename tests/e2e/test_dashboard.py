@@ -28,7 +28,7 @@ def test_the_dashboard_counts_numbers_calls_and_refusals(desk: Desk, page: Page)
         expect(chart.locator("table")).to_be_hidden()
     shoot(page, "dashboard")
     page.emulate_media(color_scheme="dark")
-    shoot(page, "dashboard-dark")
+    shoot(page, "dashboard-dark", phone=False)
     page.emulate_media(color_scheme="light")
 
     calls = page.locator("[aria-labelledby=d-calls]")

@@ -32,7 +32,7 @@ def test_what_differs_at_the_carrier_is_told_in_words_and_repaired(desk: Desk, p
     expect(page.locator(".settings tr.differs", has_text=seeds.TWILIO_TRUNK)).to_contain_text("A SIP trunk")
     shoot(page, "number")
     page.emulate_media(color_scheme="dark")
-    shoot(page, "number-dark")
+    shoot(page, "number-dark", phone=False)
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Check and repair").click()
     says(page, "Repaired")
@@ -130,7 +130,7 @@ def test_support_checks_and_repairs_but_neither_removes_nor_changes_tokens(desk:
     for name in ("Remove", "New auth token", "Tokens"):
         expect(support.get_by_role("link", name=name, exact=True)).to_have_count(0)
     expect(support.get_by_role("button", name="Save")).to_have_count(0)
-    shoot(support, "number-for-support")
+    shoot(support, "number-for-support", phone=False)
     for address in (path.replace("change", "delete"), path.replace("change", "token"), "users/apitoken/"):
         reply = support.goto(desk.url(address))
         assert reply and reply.status == 403
