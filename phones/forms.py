@@ -19,6 +19,7 @@ from phones.services.accounts import Credentials
 from phones.services.bulk_files import UnreadableFile
 from phones.services.changing import check_inbound
 from phones.services.imports import bring
+from phones.services.picking import write_cursor
 from users.models import User, Workspace
 from workspace.errors import Refusal
 from workspace.secrets import CannotOpen, Secret
@@ -184,7 +185,10 @@ class AddPhoneForm(InboundForm):
         token = self.cleaned_data.get("auth_token") or self.token_kept()
         if not self.errors:
             try:
-                self.pick(token) if "_pick" in self.data else self.add(token)
+                if "_pick" in self.data:
+                    self.pick(token)
+                else:
+                    self.add(token)
             except (Refusal, IntegrationError) as refusal:
                 self.refuse(refusal)
         if token and "auth_token" not in self.errors:
@@ -211,7 +215,8 @@ class AddPhoneForm(InboundForm):
         if fields:
             cursor = fields.pop("cursor")
             workspace_id = self.cleaned_data["user"].workspace_id
-            self.page, self.following = available_phones(Credentials(**fields), workspace_id, cursor)
+            self.page, following = available_phones(Credentials(**fields), workspace_id, cursor)
+            self.following = write_cursor(following) if following else ""
 
     def credentials(self, token: str) -> dict[str, str]:
         """As the API takes them."""
@@ -249,6 +254,8 @@ class RotateForm(RefusableForm):
         self.phone = phone
 
     def _post_clean(self) -> None:
+        if self.errors:
+            return
         fields = self.understand(ChangePhoneSerializer(data={"authToken": self.cleaned_data["auth_token"]}))
         if not fields:
             return
