@@ -199,11 +199,16 @@ class PhoneNumberAdmin(DeskAdmin):
         if not self.has_delete_permission(request, phone):
             raise PermissionDenied
         if request.method == "POST":
-            if remove_phone(phone):
-                told = (messages.SUCCESS, "was removed, and the carrier has again what it had before.")
-            else:
-                told = (messages.WARNING, "was removed here. The carrier did not answer: what it had before follows.")
-            self.message_user(request, f"{readable(phone.number)} {told[1]}", told[0])
+            try:
+                is_restored = remove_phone(phone)
+            except NoSuchPhone:
+                raise Http404 from None
+            level, text = (
+                (messages.SUCCESS, "was removed, and the carrier has again what it had before.")
+                if is_restored
+                else (messages.WARNING, "was removed here. The carrier did not answer: what it had before follows.")
+            )
+            self.message_user(request, f"{readable(phone.number)} {text}", level)
             return redirect("admin:phones_phonenumber_changelist")
         return self.show(
             request, "remove", f"Remove {readable(phone.number)}?", phone=phone, comes_back=desk.what_comes_back(phone)

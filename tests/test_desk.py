@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from integrations.base import Provider
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
+from phones.number_admin import PhoneNumberAdmin
 from phones.services import add_phone, change_phone
 from phones.services.searching import find_phones
 from tests.conftest import CARRIERS, PLIVO, TWILIO, Good, Tenant, new_staff, sign_in, whole_database
@@ -618,6 +621,57 @@ def test_what_is_typed_as_a_secret_is_found_nowhere(
     assert CANARY not in caplog.text
     assert not any(CANARY in table for table in whole_database())
     assert json.dumps(list(AuditEntry.objects.values_list("detail", flat=True))).count(CANARY) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_crash_tells_nothing_of_what_was_typed(
+    tenant: Tenant,
+    sandbox: Sandbox,
+    supervisor: User,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def crash(**fields: Any) -> None:
+        raise RuntimeError("something that nobody foresaw")
+
+    desk = sign_in(supervisor)
+    desk.raise_request_exception = False
+    monkeypatch.setattr("phones.forms.add_phone", crash)
+    page = desk.post(ADD, form(tenant, TWILIO, auth_token=CANARY))
+    assert page.status_code == 500
+    assert "something that nobody foresaw" in caplog.text
+    assert CANARY not in page.content.decode() + caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_a_carrier_is_asked(
+    tenant: Tenant, sandbox: Sandbox, supervisor: User, monkeypatch: pytest.MonkeyPatch
+):
+    desk, asked, ask = sign_in(supervisor), [], Provider.ask
+
+    def watch(self: Provider, *args: Any, **kwargs: Any) -> Any:
+        asked.append(connection.in_atomic_block)
+        return ask(self, *args, **kwargs)
+
+    monkeypatch.setattr(Provider, "ask", watch)
+    desk.post(ADD, form(tenant, TWILIO))
+    phone = PhoneNumber.objects.get()
+    sandbox.console("twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="")
+    desk.post(f"{LIST}{phone.pk}/check/", {"repair": ""})
+    desk.post(f"{LIST}{phone.pk}/token/", {"auth_token": TWILIO.auth_token})
+    desk.post(f"{LIST}{phone.pk}/delete/")
+    assert len(asked) > 8 and not any(asked)
+
+
+def test_a_number_that_somebody_else_removes_meanwhile_is_not_found(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    phone = added(tenant, TWILIO)
+    page = PhoneNumberAdmin.phone
+    monkeypatch.setattr(
+        PhoneNumberAdmin, "phone", lambda *args: (page(*args), PhoneNumber.objects.update(state="removing"))[0]
+    )
+    assert desk.post(f"{LIST}{phone.pk}/delete/").status_code == 404
 
 
 def test_every_carrier_has_its_names_on_the_form(desk: Client):

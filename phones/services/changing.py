@@ -9,7 +9,7 @@ from phones.services.accounts import Credentials, adopt_credentials
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
-from phones.services.searching import index_phone
+from phones.services.searching import reindex_phone
 from workspace.errors import Refusal
 
 
@@ -31,7 +31,7 @@ def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
     for name, value in changes.items():
         setattr(phone, name, value)
     if "label" in changes:
-        index_phone(phone)
+        reindex_phone(phone)
     note("phone.change", phone, detail=", ".join(sorted(changes)))
 
 

@@ -34,11 +34,20 @@ def from_each_word(text: str) -> set[str]:
 
 
 def index_phone(phone: PhoneNumber) -> None:
+    """Make a number findable that was not before."""
+    keep_terms(phone, terms_of(phone))
+
+
+def reindex_phone(phone: PhoneNumber) -> None:
     """Make a number findable by what it is now."""
     wanted = terms_of(phone)
     kept = dict(phone.search_terms.values_list("term", "pk"))
     SearchTerm.objects.filter(pk__in=[pk for term, pk in kept.items() if term not in wanted]).delete()
-    SearchTerm.objects.bulk_create(SearchTerm(phone_number=phone, term=term) for term in sorted(wanted - set(kept)))
+    keep_terms(phone, wanted - set(kept))
+
+
+def keep_terms(phone: PhoneNumber, terms: set[str]) -> None:
+    SearchTerm.objects.bulk_create(SearchTerm(phone_number=phone, term=term) for term in sorted(terms))
 
 
 def index_user(user: User) -> None:
@@ -47,7 +56,7 @@ def index_user(user: User) -> None:
         return
     for phone in user.phone_numbers.select_related("user").iterator(chunk_size=500):
         with transaction.atomic():  # one disk flush
-            index_phone(phone)
+            reindex_phone(phone)
 
 
 def find_phones(phones: QuerySet[PhoneNumber], typed: str) -> QuerySet[PhoneNumber]:
