@@ -22,10 +22,6 @@ def bring(page: Page, desk: Desk, file: Path) -> None:
     page.get_by_role("button", name=TRY).click()
 
 
-def row(page: Page, number: str):
-    return page.locator("tbody tr", has_text=number)
-
-
 def test_each_row_of_a_file_is_tried_and_then_added_whoever_watches(desk: Desk, page: Page, tmp_path: Path) -> None:
     _, there = desk.added()
     good = [desk.number() for _ in range(24)]

@@ -1,8 +1,10 @@
 """Picking one of an account's numbers instead of typing it."""
 
+from dataclasses import replace
+
 from playwright.sync_api import Page, expect
 
-from tests.conftest import TWILIO, Good
+from tests.conftest import PLIVO, TWILIO
 from tests.e2e.conftest import Desk, fill_in, says, shoot
 
 PICK = "Pick from the account's numbers"
@@ -11,8 +13,7 @@ PICK = "Pick from the account's numbers"
 def test_a_number_is_picked_from_those_of_the_account(desk: Desk, page: Page) -> None:
     _, added = desk.added("plivo")
     free = desk.number("plivo")
-    plivo = Good("plivo", "MASANDBOX00000000001", "plivo-sandbox-token", "", "", "", "")
-    fill_in(page, desk, plivo, label="Picked")
+    fill_in(page, desk, PLIVO, label="Picked")
     page.get_by_role("button", name=PICK).click()
 
     def row(number: str) -> str:
@@ -37,8 +38,7 @@ def test_a_large_account_is_looked_through_page_by_page(desk: Desk, page: Page) 
     desk.sandbox.add_account("twilio", sid, token)
     for last in range(105):
         desk.sandbox.add_number("twilio", sid, f"1646555{8000 + last}")
-    large = Good("twilio", sid, token, "", "", "", "")
-    fill_in(page, desk, large)
+    fill_in(page, desk, replace(TWILIO, acc_sid=sid, auth_token=token))
     page.get_by_role("button", name=PICK).click()
     expect(page.get_by_role("radio")).to_have_count(100)
     page.get_by_role("button", name="More numbers").click()
