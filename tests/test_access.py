@@ -384,7 +384,9 @@ def test_support_looks_and_adds_and_a_supervisor_also_removes():
         "view_auditentry",
         "view_phonenumber",
         "add_phonenumber",
-        "view_call",
+        "check_phonenumber",
+        "repair_phonenumber",
+        "hear_recording",
     } <= may("support")
     assert may("support") < may("supervisor")
     assert {"delete_phonenumber", "reset_totp", "add_apitoken", "change_apitoken", "view_apitoken"} <= may(
