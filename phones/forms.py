@@ -37,6 +37,18 @@ FIELDS = {
     "label": "label",
     "inbound": "action",
 }
+# The API's words in a refusal: those of the desk. The longer ones first.
+PLAIN_WORDS = {
+    " (authToken)": "",
+    " (accSId)": "",
+    "accSId: this": "This",
+    "Send onConflict: replace to take it over": "Choose “take it over” to have them come here",
+    "This phoneNumber": "This number",
+    "of phoneNumber": "of the number",
+    "own phoneNumber": "own the number",
+    "phoneNumber": "The number",
+    "userId: user": "User",
+}
 # What web pages and spreadsheets put between the digits, besides what the API takes.
 PASTED_SEPARATORS = re.compile(r"[\s./\u00a0\u2010-\u2015\u2212]+")
 KEPT_FOR_S = 15 * 60
@@ -61,11 +73,18 @@ class RefusableForm(forms.Form):
         return {}
 
     def refuse(self, refusal: Refusal | IntegrationError) -> None:
-        self.add_error(self.field_of(refusal.field), forms.ValidationError(str(refusal), refusal.code))
+        self.add_error(self.field_of(refusal.field), forms.ValidationError(in_plain_words(str(refusal)), refusal.code))
 
     def field_of(self, wire_name: str | None) -> str | None:
         name = FIELDS.get(wire_name or "")
         return name if name in self.fields else None
+
+
+def in_plain_words(text: str) -> str:
+    """A refusal without the names of the API's fields."""
+    for word, plain in PLAIN_WORDS.items():
+        text = text.replace(word, plain)
+    return text
 
 
 def capitalised(text: str) -> str:

@@ -31,8 +31,13 @@ def to_e164(text: str) -> str:
 
 
 def readable(number: str) -> str:
-    """E.164 digits as people write them: `+1 212-555-1234`."""
+    """E.164 digits as people write them, `+1 212-555-1234`. What are none, such as a SIP address, stay as they are."""
     import phonenumbers
 
-    parsed = phonenumbers.parse(f"+{number}")
+    if not number.isdecimal() or len(number) < MIN_DIGITS:
+        return number
+    try:
+        parsed = phonenumbers.parse(f"+{number}")
+    except phonenumbers.NumberParseException:
+        return number
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)

@@ -122,6 +122,15 @@ def test_a_refusal_stands_beside_its_field_and_what_was_typed_stays(
     assert sandbox.snapshot() == before
 
 
+def test_refusals_at_the_desk_do_not_speak_of_the_fields_of_the_api(desk: Client, tenant: Tenant, sandbox: Sandbox):
+    said = []
+    for changes, _, _ in REFUSED:
+        errors = desk.post(ADD, form(tenant, TWILIO, **changes)).context["form"].errors
+        said += [str(text) for texts in errors.values() for text in texts]
+    assert "This Twilio account does not own the number. Check the number and the account." in said
+    assert [text for text in said if re.search("phoneNumber|authToken|accSId|onConflict|userId", text)] == []
+
+
 def test_a_carrier_that_does_not_answer_is_said_at_the_top(desk: Client, tenant: Tenant, sandbox: Sandbox):
     sandbox.fault("reset", carrier="twilio", times=None)
     response = desk.post(ADD, form(tenant, TWILIO))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phones.numbers import to_e164
+from phones.numbers import readable, to_e164
 
 typed = st.text("+0123456789 ()-", max_size=25)
 
@@ -55,3 +55,12 @@ def test_what_people_type_is_understood(text: str, number: str):
 def test_what_is_no_number_is_refused(text: str):
     with pytest.raises(ValueError, match="country code"):
         to_e164(text)
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [("12125551234", "+1 212-555-1234"), ("442079460018", "+44 20 7946 0018"), ("sip:ann@example.com", "sip:ann@example.com"),
+     ("", ""), ("123", "123"), ("anonymous", "anonymous"), ("9" * 15, "9" * 15), ("000000000", "000000000")],
+)  # fmt: skip
+def test_a_number_is_shown_as_people_write_it_and_anything_else_as_it_is(number: str, written: str):
+    assert readable(number).removeprefix("+") == written.removeprefix("+")

@@ -207,12 +207,18 @@ class OutcomeFilter(admin.SimpleListFilter):
         return queryset.filter(outcome=self.value()) if self.value() else queryset
 
 
+class WhenFilter(admin.DateFieldListFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "when"
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(admin.ModelAdmin):
     """To read. Each question is one that an index answers, however long the trail is."""
 
     list_display = ["at", "actor_kind", "actor", "action", "outcome", "number", "address", "detail"]
-    list_filter = [ActionFilter, OutcomeFilter, "at"]
+    list_filter = [ActionFilter, OutcomeFilter, ("at", WhenFilter)]
     list_per_page = 50
     ordering = ["-at", "-id"]
     sortable_by = ["at"]
