@@ -40,6 +40,7 @@ bench: install
 	$(PYTHON) -m bench.add_phone --check
 	$(PYTHON) -m bench.webhook --check
 	$(PYTHON) -m bench.list --check
+	$(PYTHON) -m bench.desk --check
 	$(PYTHON) -m bench.bulk --check
 	$(PYTHON) -m bench.bulk_kills
 

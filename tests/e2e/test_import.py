@@ -5,6 +5,7 @@ from pathlib import Path
 import openpyxl
 from playwright.sync_api import Page, expect
 
+from phones.numbers import readable
 from tests.conftest import TWILIO
 from tests.e2e.conftest import Desk, choose, fill, says, shoot
 
@@ -38,7 +39,9 @@ def test_each_row_of_a_file_is_tried_and_then_added_whoever_watches(desk: Desk, 
         (good[0], "can be added"), (there, "there already"), ("12125550004", "cannot take voice calls"),
         ("12125559998", "does not own"), ("123", "not a phone number"),
     ]:  # fmt: skip
-        expect(page.locator("tbody tr").filter(has=page.get_by_text(number, exact=True))).to_contain_text(outcome)
+        expect(page.locator("tbody tr").filter(has=page.get_by_text(readable(number), exact=True))).to_contain_text(
+            outcome
+        )
     assert desk.listed(good[0]) == []
     shoot(page, "import-tried")
 
