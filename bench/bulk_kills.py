@@ -182,7 +182,7 @@ class Trial:
         assert settled.count() == len(wanted), list(PhoneNumber.objects.exclude(pk__in=settled).values())
         held = list(Line.objects.exclude(lease_id="", lease_until=None).values_list("number", "lease_id"))
         assert held == [], f"held: {held}"
-        # A dead run may have held an account whose application was ready: nobody needs that lease, whoever does takes it.
+        # A dead run may have held an account whose application was ready: nobody needs that lease any more.
         held = list(Account.objects.exclude(lease_is_over()).values_list("account_id", "lease_id"))
         assert held == [], f"held: {held}"
         assert Account.objects.count() == len(CARRIERS), list(Account.objects.values_list("account_id", "used_by"))
