@@ -167,10 +167,17 @@ def check_lines(lines: QuerySet[Line], *, repair: bool = False) -> Iterator[tupl
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="check") as pool:
+    context = copy_context()
+
+    def enter() -> None:
+        """In each thread as in the caller's: who acts, and in which request."""
+        for variable, value in context.items():
+            variable.set(value)
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="check", initializer=enter) as pool:
         waiting: deque[Future[tuple[Line, Check | None]]] = deque()
         for line in lines.select_related("account").iterator(chunk_size=CHUNK):
-            waiting.append(pool.submit(copy_context().run, work, line))
+            waiting.append(pool.submit(work, line))
             if len(waiting) >= CHUNK:
                 yield waiting.popleft().result()
         while waiting:
