@@ -18,11 +18,11 @@ from users.models import ApiToken, AuditEntry, StaffDevice, User, Workspace
 from users.tokens import issue_token, revoke_token
 from users.totp import reset_device
 from workspace.envelope import ERRORS
+from workspace.lookups import begins_with
 from workspace.paginator import BoundedPaginator
 from workspace.widgets import ObjectIdSelect
 
 MOST_FOUND = 100
-LAST_CHARACTER = "\U0010ffff"
 OUTCOMES = ["ok", "code_needed", "wrong_code", *ERRORS]
 
 
@@ -89,9 +89,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         typed = search_term.strip().lower()
         if typed:
             workspaces = list(Workspace.objects.filter(name__icontains=typed).values_list("pk", flat=True)[:MOST_FOUND])
-            # A range, as not every database uses its index for "starts with".
-            by_email = Q(email__gte=typed, email__lt=typed + LAST_CHARACTER)
-            queryset = queryset.filter(by_email | Q(workspace__in=workspaces))
+            queryset = queryset.filter(begins_with("email", typed) | Q(workspace__in=workspaces))
         return queryset.select_related("workspace"), False
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -241,7 +239,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
         if of_one_request.exists():
             return of_one_request, False
         # A range of the index; LIKE would read the whole table.
-        return queryset.filter(actor__gte=text, actor__lt=text + "\U0010ffff"), False
+        return queryset.filter(begins_with("actor", text)), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -11,14 +11,13 @@ from django.db.models import QuerySet
 
 from phones.models import PhoneNumber, SearchTerm
 from users.models import User
+from workspace.lookups import begins_with
 
 # Shorter ones are on half of all numbers.
 SHORTEST = 3
 MOST_FOUND = 5_000
 WORD = re.compile(r"[^\W_]+")
 NUMBER = re.compile(r"[+0-9 ().-]+")
-# The last code point: what begins with a text lies between it and it followed by this.
-LAST = "\U0010ffff"
 
 
 def terms_of(phone: PhoneNumber) -> set[str]:
@@ -66,7 +65,7 @@ def find_phones(phones: QuerySet[PhoneNumber], typed: str) -> QuerySet[PhoneNumb
         typed: words; digits may be grouped as people write them, `(212) 555-1234`.
     """
     for word in typed_words(typed):
-        rows = SearchTerm.objects.filter(term__gte=word, term__lt=word + LAST)
+        rows = SearchTerm.objects.filter(begins_with("term", word))
         phones = phones.filter(pk__in=list(rows.values_list("phone_number", flat=True)[:MOST_FOUND]))
     return phones
 
