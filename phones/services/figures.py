@@ -1,6 +1,5 @@
 """The figures of the dashboard: counted in the background (`reconcile`), so that no page counts a table."""
 
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any
@@ -19,15 +18,12 @@ Counts = dict[str, int]
 def count_figures() -> None:
     """Count today, and the days of the last two weeks that were not over when they were counted last."""
     today = timezone.now().date()
-    for day in (today - timedelta(days=back) for back in reversed(range(DAYS))):
-        if day == today or not is_final(day):
+    counted = dict(Figure.objects.filter(name="day").values_list("day", "counted_at"))
+    for day in last_days(today):
+        if day not in counted or counted[day] < end_of(day):
             count_day(day)
     keep(today, "numbers", numbers_by_health())
     Figure.objects.filter(day__lt=today - timedelta(days=2 * DAYS)).delete()
-
-
-def is_final(day: date) -> bool:
-    return Figure.objects.filter(day=day, name="day", counted_at__gte=end_of(day)).exists()
 
 
 def count_day(day: date) -> None:
@@ -51,10 +47,10 @@ def count_by(rows: QuerySet[Any], field: str) -> Counts:
 
 
 def keep(day: date, name: str, counts: Counts) -> None:
-    now = timezone.now()
     for key, count in counts.items():
-        Figure.objects.update_or_create(day=day, name=name, key=key[:64], defaults={"count": count, "counted_at": now})
-    Figure.objects.filter(day=day, name=name, counted_at__lt=now - timedelta(milliseconds=1)).delete()
+        counted = {"count": count, "counted_at": timezone.now()}
+        Figure.objects.update_or_create(day=day, name=name, key=key, defaults=counted)
+    Figure.objects.filter(day=day, name=name).exclude(key__in=counts).delete()
 
 
 def start_of(day: date) -> datetime:
@@ -67,15 +63,15 @@ def end_of(day: date) -> datetime:
 
 def figures_of(name: str) -> dict[date, Counts]:
     """What was counted on each of the last days, the oldest first; a day without figures is empty."""
-    today = timezone.now().date()
-    first = today - timedelta(days=DAYS - 1)
-    rows = Figure.objects.filter(name=name, day__gte=first).order_by("day")
+    days = last_days(timezone.now().date())
+    rows = Figure.objects.filter(name=name, day__gte=days[0]).order_by("day")
     counted = {day: {row.key: row.count for row in of_day} for day, of_day in groupby(rows, lambda row: row.day)}
-    return {day: counted.get(day, {}) for day in days_from(first)}
+    return {day: counted.get(day, {}) for day in days}
 
 
-def days_from(first: date) -> Iterable[date]:
-    return (first + timedelta(days=number) for number in range(DAYS))
+def last_days(today: date) -> list[date]:
+    """The days that the dashboard shows, the oldest first."""
+    return [today - timedelta(days=back) for back in reversed(range(DAYS))]
 
 
 def counted_at() -> datetime | None:
