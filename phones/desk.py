@@ -13,7 +13,7 @@ from phones.reasons import in_words, shown_setting
 from phones.services.call_log import newest_calls
 from phones.services.carriers import urls_for
 from phones.services.checking import open_reasons
-from phones.services.refused import RefusedWebhook, refused_webhooks
+from phones.services.restoring import is_needed_by_others
 from users.models import AuditEntry
 from workspace.secrets import CannotOpen
 
@@ -84,10 +84,6 @@ def recent_events(calls: list[Call]) -> QuerySet[CallEvent]:
     return events.order_by("-received_at")[:EVENTS]
 
 
-def recent_refusals(line: Line) -> list[RefusedWebhook]:
-    return refused_webhooks(line.account)
-
-
 def recent_entries(phone: PhoneNumber) -> QuerySet[AuditEntry]:
     """What was done to this number lately, by whomever."""
     return AuditEntry.objects.filter(number=phone.number).order_by("-at", "-id")[:ENTRIES]
@@ -98,7 +94,7 @@ def what_comes_back(phone: PhoneNumber) -> list[str]:
     line = phone.line
     if line is None:
         return []
-    if line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exclude(pk=phone.pk).exists():
+    if is_needed_by_others(line, phone):
         return ["Nothing changes at the carrier: another user here has this number too."]
     try:
         snapshot = json.loads(line.snapshot.open())

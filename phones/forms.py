@@ -49,6 +49,21 @@ PLAIN_WORDS = {
     "phoneNumber": "The number",
     "userId: user": "User",
 }
+# What each carrier calls its credentials, for the labels of the form.
+CARRIER_NAMES = {
+    "twilio": {
+        "account_id": "Account SID", "account_id_help": "Begins with AC. Console, Account Info.",
+        "auth_token": "Auth Token", "auth_token_help": "Console, Account Info. Not an API key.",
+    },
+    "plivo": {
+        "account_id": "Auth ID", "account_id_help": "Begins with MA. Console, Overview.",
+        "auth_token": "Auth Token", "auth_token_help": "Console, Overview.",
+    },
+    "telnyx": {
+        "account_id": "App ID", "account_id_help": "Leave it empty: the application is found or made for you.",
+        "auth_token": "API Key", "auth_token_help": "Begins with KEY. Portal, Keys & Credentials.",
+    },
+}  # fmt: skip
 # What web pages and spreadsheets put between the digits, besides what the API takes.
 PASTED_SEPARATORS = re.compile(r"[\s./\u00a0\u2010-\u2015\u2212]+")
 KEPT_FOR_S = 15 * 60
@@ -282,24 +297,6 @@ class RotateForm(RefusableForm):
             rotate_auth_token(self.phone, fields["auth_token"])
         except (Refusal, IntegrationError) as refusal:
             self.refuse(refusal)
-
-
-def carrier_names() -> dict[str, dict[str, str]]:
-    """What each carrier calls its credentials, for the labels of the form."""
-    return {
-        "twilio": {
-            "account_id": "Account SID", "account_id_help": "Begins with AC. Console, Account Info.",
-            "auth_token": "Auth Token", "auth_token_help": "Console, Account Info. Not an API key.",
-        },
-        "plivo": {
-            "account_id": "Auth ID", "account_id_help": "Begins with MA. Console, Overview.",
-            "auth_token": "Auth Token", "auth_token_help": "Console, Overview.",
-        },
-        "telnyx": {
-            "account_id": "App ID", "account_id_help": "Leave it empty: the application is found or made for you.",
-            "auth_token": "API Key", "auth_token_help": "Begins with KEY. Portal, Keys & Credentials.",
-        },
-    }  # fmt: skip
 
 
 class ImportForm(RefusableForm):

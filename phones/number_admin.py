@@ -20,7 +20,7 @@ from phones import desk
 from phones.audio import audio, wanted_range
 from phones.errors import NoSuchPhone
 from phones.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
-from phones.forms import AddPhoneForm, ChangePhoneForm, RotateForm, carrier_names
+from phones.forms import CARRIER_NAMES, AddPhoneForm, ChangePhoneForm, RotateForm
 from phones.models import Line, PhoneNumber, Recording
 from phones.numbers import readable
 from phones.pages import DeskAdmin
@@ -28,10 +28,10 @@ from phones.reasons import in_words
 from phones.services import check_line, remove_phone
 from phones.services.checking import Check, check_lines
 from phones.services.phone_list import with_details
+from phones.services.refused import refused_webhooks
 from phones.services.searching import find_phones
 from users import audit
 from users.models import User
-from workspace.fields import OBJECT_ID
 from workspace.secrets import CannotOpen
 
 SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token"))
@@ -51,7 +51,8 @@ class PhoneNumberAdmin(DeskAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
         # Said in this way, as an index on the state, of which nearly all have the same, would lure the databases.
-        return with_details(PhoneNumber.objects.exclude(state__in=PhoneNumber.UNFINISHED)).order_by(*self.ordering)
+        numbers = with_details(PhoneNumber.objects.exclude(state__in=PhoneNumber.UNFINISHED))
+        return numbers.select_related("user__workspace").order_by(*self.ordering)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[PhoneNumber], search_term: str
@@ -134,9 +135,7 @@ class PhoneNumberAdmin(DeskAdmin):
                 self.message_user(request, f"{number} was added; its calls come here now.", messages.SUCCESS)
                 return redirect("admin:phones_phonenumber_change", form.phone.pk)
             return self.show(request, "pick", "Pick a number", form=form, passed_on=passed_on(form))
-        return self.show(
-            request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=carrier_names()
-        )
+        return self.show(request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=CARRIER_NAMES)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -160,7 +159,7 @@ class PhoneNumberAdmin(DeskAdmin):
             settings=desk.settings_of(phone.line),
             calls=[{"row": call, "recordings": desk.playable(call)} for call in calls],
             events=desk.recent_events(calls),
-            refusals=desk.recent_refusals(phone.line),
+            refusals=refused_webhooks(phone.line.account),
             entries=desk.recent_entries(phone),
         )  # fmt: skip
 
@@ -192,7 +191,7 @@ class PhoneNumberAdmin(DeskAdmin):
                 messages.SUCCESS,
             )
             return redirect("admin:phones_phonenumber_change", phone.pk)
-        return self.show(request, "rotate", "New auth token", form=form, phone=phone, names=carrier_names())
+        return self.show(request, "rotate", "New auth token", form=form, phone=phone)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         phone = self.phone(request, object_id)
@@ -218,9 +217,9 @@ class PhoneNumberAdmin(DeskAdmin):
         if not request.user.has_perm("phones.hear_recording"):
             raise PermissionDenied
         rows = Recording.objects.select_related("account", "call__line")
-        recording = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
-        line = recording and recording.call.line
-        if not recording or not line or not line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exists():
+        recording: Recording = self.row(rows, id)
+        line = recording.call.line
+        if not line or not line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exists():
             raise Http404
         byte_range = wanted_range(request)
         try:

@@ -111,12 +111,17 @@ def with_any_token(account: Account, tokens: list[str], deadline: Deadline, act:
                 raise
 
 
+def is_needed_by_others(line: Line, row: PhoneNumber) -> bool:
+    """Whether another active number has the line, so that its calls must go on coming here."""
+    return line.phone_numbers.filter(state=State.ACTIVE).exclude(pk=row.pk).exists()
+
+
 def give_line_back(line: Line, row: PhoneNumber, tokens: list[str], deadline: Deadline) -> None:
     """Restore the number's settings at the carrier, unless another active number needs the line.
 
     Raises IntegrationError; NumberNotOwned when the number is gone.
     """
-    if line.phone_numbers.filter(state=State.ACTIVE).exclude(pk=row.pk).exists():
+    if is_needed_by_others(line, row):
         return
     account, snapshot = line.account, json.loads(line.snapshot.open())
 
