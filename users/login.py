@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from users.addresses import client_address
 
-COOL_OFF = timedelta(minutes=15)
+COOL_OFF: timedelta = settings.AXES_COOLOFF_TIME
 # A whole office may share an address.
 ACCOUNTS_PER_ADDRESS = 4
 

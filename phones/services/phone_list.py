@@ -17,7 +17,7 @@ def listed_numbers(workspace_id: str) -> QuerySet[PhoneNumber]:
 def with_details(numbers: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
     """Each with its line, its account, its user and `last_call_at`."""
     latest = Call.objects.filter(line=OuterRef("line")).order_by("-started_at").values("started_at")[:1]
-    return numbers.select_related("line__account", "user__workspace").annotate(last_call_at=Subquery(latest))
+    return numbers.select_related("line__account", "user").annotate(last_call_at=Subquery(latest))
 
 
 def newest_numbers(
