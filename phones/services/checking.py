@@ -33,8 +33,10 @@ log = logging.getLogger(__name__)
 Health = Line.Health
 # Not ours to put right.
 BEYOND_REPAIR = {"number_missing", "number_inactive", "credentials_refused", "carrier_unavailable"}
-# When many lines are checked: at the same time, of one account of them, and read ahead.
+# When many lines are checked: at the same time, of one account of them, and waiting for their turn.
 WORKERS, PER_ACCOUNT, CHUNK = 32, 4, 200
+# What a check does not look at.
+UNREAD = ("snapshot", "reasons", "account__refused_webhooks", "account__refused_at")
 NO_KEY = Difference("signature_key_missing", "the account's webhook public key", "")
 
 
@@ -176,7 +178,7 @@ def check_lines(lines: QuerySet[Line], *, repair: bool = False) -> Iterator[tupl
 
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="check", initializer=enter) as pool:
         waiting: deque[Future[tuple[Line, Check | None]]] = deque()
-        for line in lines.select_related("account").iterator(chunk_size=CHUNK):
+        for line in lines.select_related("account").defer(*UNREAD).iterator(chunk_size=WORKERS):
             waiting.append(pool.submit(work, line))
             if len(waiting) >= CHUNK:
                 yield waiting.popleft().result()
