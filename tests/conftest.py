@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,20 +10,39 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection
-from django.test import Client
+from django.test import Client, TransactionTestCase
 from django_otp.oath import totp
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
+from tests.environment import ON_MONGODB
 from users.models import ApiToken, User, Workspace
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A file, as in production: threads and other processes share it, with WAL and its locks."""
+    """On SQLite a file, as in production: threads and other processes share it, with WAL and its locks."""
     name = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    if ON_MONGODB:
+        name = f"test_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = name
+
+
+@pytest.fixture(scope="session", autouse=ON_MONGODB)
+def quick_flush() -> Iterator[None]:
+    """MongoDB has nothing to roll back, so every test ends with a flush. What migrations made may stay, as it does on
+    SQLite; to make all permissions anew takes longer than most tests."""
+    kept = {"django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "django_migrations"}
+
+    def flush(self: TransactionTestCase) -> None:
+        database: Any = connection.database  # type: ignore[attr-defined]
+        for name in set(database.list_collection_names()) - kept:
+            database[name].delete_many({})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", flush)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,16 @@
-"""The settings that the tests run under. Loaded as a pytest plugin, before Django reads its settings."""
+"""The settings that the tests run under. Loaded as a pytest plugin, before Django reads its settings.
 
+TEST_DATABASE=mongodb runs them on a replica set of their own.
+"""
+
+import atexit
 import base64
 import os
+import sys
+
+from tests.replica_set import ReplicaSet, mongod
+
+ON_MONGODB = os.environ.get("TEST_DATABASE") == "mongodb"
 
 os.environ.update(
     SECRET_KEY="a-key-for-tests-only-0123456789-abcdefghijklmnop",
@@ -23,3 +32,13 @@ for name in list(os.environ):
         "LOGIN_FAILURES",
     ):
         del os.environ[name]
+
+if ON_MONGODB and "PYTEST_XDIST_WORKER" not in os.environ:
+    if mongod() is None:
+        sys.exit("The tests on MongoDB are skipped: there is no mongod that runs on this machine.")
+    replica_set = ReplicaSet()
+    atexit.register(replica_set.__exit__)
+    replica_set.__enter__()
+    os.environ["TEST_DATABASE_URL"] = replica_set.url("tests")
+if ON_MONGODB:
+    os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]

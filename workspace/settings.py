@@ -12,6 +12,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from workspace.logs import RequestIdFilter, is_unexplained
+from workspace.mongodb import url as mongodb
 from workspace.rates import Rate, parse_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -70,8 +71,12 @@ def rate(name: str, default: str) -> Rate | None:
 
 def database(name: str, default: str) -> dict:
     url = env.str(name, default=default)
+    if url.startswith(mongodb.SCHEMES):
+        return mongodb.from_url(name, url)
     if not url.startswith("sqlite:"):
-        raise ImproperlyConfigured(f"{name} must be sqlite:///path/to/file.sqlite3. MongoDB is not supported yet.")
+        raise ImproperlyConfigured(
+            f"{name} must be sqlite:///path/to/file.sqlite3 or mongodb://host1,host2/database?replicaSet=name."
+        )
     config = env.db_url_config(url)
     if config["NAME"] != ":memory:" and not Path(config["NAME"]).resolve().parent.is_dir():
         raise ImproperlyConfigured(f"{name} names a file in a folder that does not exist.")

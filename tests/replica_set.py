@@ -1,0 +1,123 @@
+"""A MongoDB replica set of this machine's own, for tests and benches: real mongod processes on free ports of loopback."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+NAME = "tests"
+ELECTION_MS, HEARTBEAT_MS = 2000, 500
+
+
+def mongod() -> Path | None:
+    """The server's program, from the machine or from the wheel; None where there is none that runs."""
+    spec = find_spec("fiftyone")
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
+    wheel = [folder / "db" / "bin" / "mongod" for folder in folders]
+    found = shutil.which("mongod")
+    for program in [*([Path(found)] if found else []), *wheel]:
+        if program.is_file():
+            program.chmod(program.stat().st_mode | 0o111)
+            if subprocess.run([program, "--version"], capture_output=True, check=False).returncode == 0:
+                return program
+    return None
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class ReplicaSet:
+    """Members that can be stepped down, killed and started again. A context manager."""
+
+    def __init__(self, members: int = 1, *, cache_gb: float = 0.25) -> None:
+        self.cache_gb = cache_gb
+        self.folder = Path(tempfile.mkdtemp(prefix="mongod-"))
+        self.ports = free_ports(members)
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def url(self, database: str) -> str:
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        return f"mongodb://{hosts}/{database}?replicaSet={NAME}"
+
+    def __enter__(self) -> "ReplicaSet":
+        try:
+            for port in self.ports:
+                self.start(port)
+            members = [{"_id": place, "host": f"127.0.0.1:{port}"} for place, port in enumerate(self.ports)]
+            settings = {"electionTimeoutMillis": ELECTION_MS, "heartbeatIntervalMillis": HEARTBEAT_MS}
+            with self.member(self.ports[0]) as client:
+                client.admin.command("replSetInitiate", {"_id": NAME, "members": members, "settings": settings})
+            self.wait_for_primary()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self, port: int) -> None:
+        data = self.folder / str(port)
+        data.mkdir(exist_ok=True)
+        program = mongod()
+        assert program, "mongod is needed"
+        options = {
+            "dbpath": data, "port": port, "bind_ip": "127.0.0.1", "replSet": NAME, "oplogSize": 64,
+            "wiredTigerCacheSizeGB": self.cache_gb, "logpath": data / "log",
+            "setParameter": "diagnosticDataCollectionEnabled=false",
+        }  # fmt: skip
+        command = [
+            str(program),
+            "--nounixsocket",
+            *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+        ]
+        self.processes[port] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.member(port) as client:
+            client.admin.command("ping")
+
+    def member(self, port: int) -> "MongoClient[Any]":
+        return MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=20_000)
+
+    def wait_for_primary(self) -> int:
+        """The port of the member that takes writes."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for port, process in self.processes.items():
+                if process.poll() is None:
+                    try:
+                        with self.member(port) as client:
+                            if client.admin.command("hello")["isWritablePrimary"]:
+                                return port
+                    except PyMongoError:
+                        continue
+            time.sleep(0.05)
+        raise TimeoutError("the replica set has no primary")
+
+    def step_down(self) -> None:
+        with self.member(self.wait_for_primary()) as client:
+            client.admin.command("replSetStepDown", 5, force=True)
+
+    def kill_primary(self) -> int:
+        """Kill -9. Returns the port, at which it can be started again."""
+        port = self.wait_for_primary()
+        process = self.processes[port]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return port

@@ -1,0 +1,41 @@
+"""The connection: a replica set with majority writes, or none; integer keys for the models of other packages."""
+
+from typing import Any
+
+from bson import Int64
+from django.core.exceptions import ImproperlyConfigured
+from django_mongodb_backend import base, operations, validation
+
+NEEDS_SET = (
+    "DATABASE_URL names a MongoDB server that is no replica set: it cannot keep what it has acknowledged. "
+    "Start mongod with --replSet, run rs.initiate() once, and add ?replicaSet=NAME."
+)
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    compiler_module = "workspace.mongodb.compiler"
+    # 5.2.4 puts what is looked up into a regular expression as it is.
+    prep_for_iexact_query = operations.DatabaseOperations.prep_for_like_query
+
+    def validate_autopk_value(self, value: int) -> Int64:
+        # A key of another BSON type would not be in the unique indexes, which are for `long` only.
+        return Int64(value)
+
+
+class DatabaseValidation(validation.DatabaseValidation):
+    prohibited_fields = {"SmallAutoField"}
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    data_types = {**base.DatabaseWrapper.data_types, "AutoField": "long", "BigAutoField": "long"}
+    ops_class = DatabaseOperations
+    validation_class = DatabaseValidation
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        is_first = self.alias not in self._connection_pools
+        client = super().get_new_connection(conn_params)
+        if is_first:
+            hello = client.admin.command("hello")
+            if "setName" not in hello and hello.get("msg") != "isdbgrid":
+                raise ImproperlyConfigured(NEEDS_SET)
+        return client

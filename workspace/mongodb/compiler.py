@@ -1,0 +1,96 @@
+"""How Django's statements become MongoDB's, where the backend's own way is not enough."""
+
+from typing import Any
+
+from bson import Int64
+from django.core.exceptions import EmptyResultSet
+from django.db.models import AutoField
+from django.db.models.sql.query import Query
+from django_mongodb_backend import compiler
+from django_mongodb_backend.compiler import SQLAggregateCompiler, SQLCompiler
+from django_mongodb_backend.query import wrap_database_errors
+from pymongo import ReturnDocument
+
+__all__ = ["SQLAggregateCompiler", "SQLCompiler", "SQLDeleteCompiler", "SQLInsertCompiler", "SQLUpdateCompiler"]
+
+# The last integer key of each collection that has such keys.
+SEQUENCES = "django_sequences"
+
+
+def names_one(criteria: dict[str, Any], keys: set[str]) -> bool:
+    """Whether no more than one document can match, as one of these unique fields is given."""
+    for name, wanted in criteria.items():
+        if name == "$and" and any(names_one(part, keys) for part in wanted):
+            return True
+        if name in keys and (not isinstance(wanted, dict) or ("$in" in wanted and len(wanted["$in"]) == 1)):
+            return wanted is not None
+    return False
+
+
+class SingleDocument(compiler.SQLCompiler):
+    """Changes one document with the commands for one.
+
+    The driver sends these again when a primary steps down before it has answered, and the server does not do them
+    twice; `update_many` and `delete_many` would fail, and nobody would know whether they were done.
+    https://www.mongodb.com/docs/manual/core/retryable-writes/
+    """
+
+    def is_about_one(self, criteria: dict[str, Any]) -> bool:
+        return names_one(criteria, {field.column for field in self.query.get_meta().concrete_fields if field.unique})
+
+
+class SQLInsertCompiler(compiler.SQLInsertCompiler):
+    @wrap_database_errors
+    def insert(self, docs: list[dict[str, Any]], returning_fields: Any = None) -> list[Any]:
+        key = self.query.get_meta().pk
+        if not isinstance(key, AutoField):
+            return super().insert(docs, returning_fields)
+        name = f"{self.collection_name}.{key.column}"
+        sequence = self.connection.database[SEQUENCES]
+        given = [doc[key.column] for doc in docs if doc.get(key.column) is not None]
+        if given:
+            # What comes with its key (loaddata, a copy of a database) is not met by the sequence later.
+            sequence.update_one({"_id": name}, {"$max": {"last": Int64(max(given))}}, upsert=True)
+        missing = [doc for doc in docs if doc.get(key.column) is None]
+        if missing:
+            last = sequence.find_one_and_update(
+                {"_id": name},
+                {"$inc": {"last": Int64(len(missing))}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )["last"]
+            for place, doc in enumerate(missing, 1):
+                doc[key.column] = Int64(last - len(missing) + place)
+        super().insert(docs, returning_fields)
+        return [(doc[key.column],) for doc in docs] if returning_fields else []
+
+
+class SQLUpdateCompiler(SingleDocument, compiler.SQLUpdateCompiler):
+    @wrap_database_errors
+    def update(self, criteria: dict[str, Any], pipeline: list[dict[str, Any]]) -> int:
+        act = self.collection.update_one if self.is_about_one(criteria) else self.collection.update_many
+        return act(criteria, pipeline, session=self.connection.session).matched_count
+
+
+class SQLDeleteCompiler(SingleDocument, compiler.SQLDeleteCompiler):
+    @wrap_database_errors
+    def execute_sql(self, result_type: Any = None) -> int:
+        if not self.single_alias:
+            return self.delete_across()
+        try:
+            criteria = self.build_query().match_mql
+        except EmptyResultSet:
+            return 0
+        act = self.collection.delete_one if self.is_about_one(criteria) else self.collection.delete_many
+        return act(criteria, session=self.connection.session).deleted_count
+
+    def delete_across(self) -> int:
+        """Delete by a condition that spans collections: read the keys first, then delete by them."""
+        rows = self.query.clone()
+        rows.__class__ = Query
+        rows.clear_select_clause()
+        rows.clear_ordering(force=True)
+        meta = self.query.get_meta()
+        rows.select = (meta.pk.get_col(rows.get_initial_alias()),)
+        keys = [row[0] for row in rows.get_compiler(self.using).results_iter()]
+        return meta.model._base_manager.using(self.using).filter(pk__in=keys)._raw_delete(self.using) if keys else 0
