@@ -12,6 +12,7 @@ from django.utils.crypto import salted_hmac
 
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
+from workspace import clock
 from workspace.fields import MillisecondField, ObjectIdField, SecretField
 
 INTEGRATIONS = sorted(PROVIDERS.items())
@@ -344,4 +345,4 @@ class ImportRow(models.Model):
 
 def lease_is_over() -> Q:
     """Rows that no living operation holds."""
-    return Q(lease_until=None) | Q(lease_until__lt=timezone.now())
+    return Q(lease_until=None) | Q(lease_until__lt=clock.now())

@@ -186,8 +186,8 @@ def test_the_next_window_starts_from_nothing(tenant: Tenant, limit: Any, monkeyp
     assert add(tenant, {}).status_code == 400
     reply = add(tenant, {})
     assert_throttled(reply)
-    later = time.time() + int(reply.headers["Retry-After"])
-    monkeypatch.setattr(limits.time, "time", lambda: later)
+    later = timezone.now() + timedelta(seconds=int(reply.headers["Retry-After"]))
+    monkeypatch.setattr("workspace.clock.now", lambda: later)
     assert add(tenant, {}).status_code == 400
 
 

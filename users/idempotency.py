@@ -12,12 +12,12 @@ from datetime import timedelta
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
 from users.authentication import token_of
 from users.models import IdempotentReply
+from workspace import clock
 from workspace.errors import Refusal
 from workspace.fields import new_object_id
 
@@ -68,7 +68,7 @@ def keep(mine: QuerySet[IdempotentReply], response: HttpResponse | None) -> None
     """Keep the reply for whoever sends the request again, or give the key free."""
     try:
         if response is not None and response.status_code in REPLAYED:
-            expires_at = timezone.now() + KEPT_FOR
+            expires_at = clock.now() + KEPT_FOR
             mine.update(status=response.status_code, body=response.content.decode(), expires_at=expires_at)
         else:
             mine.delete()
@@ -84,7 +84,7 @@ def digest(*parts: str) -> str:
 
 def claim(key: str, body: str, owner: str) -> IdempotentReply | None:
     """Make the key ours, or return the finished reply that has it. Raises Refusal as `once` does."""
-    now = timezone.now()
+    now = clock.now()
     row = {"request_digest": body, "owner": owner, "status": None, "body": "", "expires_at": now + UNFINISHED_FOR}
     try:
         with transaction.atomic():
@@ -114,4 +114,4 @@ def replay(earlier: IdempotentReply) -> HttpResponse:
 
 def forget_expired() -> None:
     """Delete replies past their time (`reconcile`)."""
-    IdempotentReply.objects.filter(expires_at__lt=timezone.now()).delete()
+    IdempotentReply.objects.filter(expires_at__lt=clock.now()).delete()

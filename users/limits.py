@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from users.models import LimitCounter
+from workspace import clock
 from workspace.errors import Refusal
 from workspace.rates import Rate
 
@@ -43,7 +44,7 @@ class Window:
     """The present window of one limit for one subject."""
 
     def __init__(self, name: str, rate: Rate, subject: str) -> None:
-        now = time.time()
+        now = clock.now().timestamp()
         start = int(now // rate.window_s) * rate.window_s
         self.limit = rate.count
         self.key = f"{name}:{subject}:{start}"
@@ -72,7 +73,7 @@ class DatabaseStore:
         return transaction.atomic()  # one disk flush
 
     def take(self, window: Window, column: str) -> bool:
-        now = datetime.now(UTC)
+        now = clock.now()
         row = LimitCounter.objects.filter(key=window.key)
         free = row.filter(used__lt=window.limit - F("held"))
         until = {"held_until": now + timedelta(seconds=HOLD_LASTS_S)} if column == "held" else {}
@@ -137,7 +138,7 @@ class RedisStore:
 
     def take(self, window: Window, column: str) -> bool:
         # Kept a minute longer than the window, for a hold that is settled after its end.
-        times = [window.ends_at + HOLD_LASTS_S, int(time.time()), HOLD_LASTS_S]
+        times = [window.ends_at + HOLD_LASTS_S, int(clock.now().timestamp()), HOLD_LASTS_S]
         return bool(self.take_script(keys=[self.name(window)], args=[window.limit, column, *times]))
 
     def settle(self, window: Window, used: bool) -> None:
@@ -210,4 +211,4 @@ def take_or_wait(window: Window) -> None:
 
 def forget_past_windows() -> None:
     """Delete the counters of windows that are over (`reconcile`)."""
-    LimitCounter.objects.filter(expires_at__lt=datetime.now(UTC)).delete()
+    LimitCounter.objects.filter(expires_at__lt=clock.now()).delete()

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from integrations.base import CarrierNumber, Provider, Route, Settings
 from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
@@ -35,6 +34,7 @@ from phones.services.history import note, refusal_noted
 from phones.services.restoring import settle_line, settle_or_leave, take_over
 from phones.services.searching import index_phone
 from users.models import User
+from workspace import clock
 from workspace.fields import new_object_id
 from workspace.secrets import Secret
 
@@ -177,7 +177,7 @@ def rehearse_add(
 def reserve(row: PhoneNumber, credentials: Credentials, deadline: Deadline) -> PhoneNumber:
     """Insert the row; the unique index lets one add of a number win. What is unfinished is settled first."""
     for _ in range(2):
-        row.operation_id, row.lease_until = new_object_id(), timezone.now() + LEASE
+        row.operation_id, row.lease_until = new_object_id(), clock.now() + LEASE
         try:
             with transaction.atomic():
                 row.save(force_insert=True)
@@ -333,7 +333,7 @@ def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tup
             carrier_id=found.id,
             snapshot=seal(found.settings),
             lease_id=addition.id,
-            lease_until=timezone.now() + LEASE,
+            lease_until=clock.now() + LEASE,
         )
         try:
             with transaction.atomic():

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, QuerySet
-from django.utils import timezone
 
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
 from phones.models import LEASE, Account, Leased, lease_is_over
+from workspace import clock
 
 POLL_S = (0.03, 0.08)
 
@@ -20,7 +20,7 @@ POLL_S = (0.03, 0.08)
 def take(row: Leased, operation_id: str) -> bool:
     """Take the lease of a row if nobody living has it. Says whether it did; the row object is not changed."""
     free = type(row)._default_manager.filter(lease_is_over(), pk=row.pk)
-    return bool(free.update(lease_id=operation_id, lease_until=timezone.now() + LEASE))
+    return bool(free.update(lease_id=operation_id, lease_until=clock.now() + LEASE))
 
 
 def give_back(row: Leased, operation_id: str, **changes: object) -> None:

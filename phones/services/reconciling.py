@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from django.utils import timezone
-
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.errors import LineBusy
@@ -21,6 +19,7 @@ from phones.services.imports import forget_old_imports
 from phones.services.pulling import pull
 from phones.services.restoring import let_line_go, operation_token, settle_or_leave, take_over
 from users import idempotency, limits
+from workspace import clock
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
 
@@ -72,9 +71,9 @@ def settle_operations(outcome: Outcome) -> None:
                 f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}",
                 partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)),
             )
-    for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=timezone.now()):
+    for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
         settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
-    for line in Line.objects.filter(lease_until__lt=timezone.now()):
+    for line in Line.objects.filter(lease_until__lt=clock.now()):
         operation_id = new_object_id()
         if leases.take(line, operation_id):
             settle(outcome, f"line {line}", partial(release_line, line, operation_id))

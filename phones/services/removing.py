@@ -2,8 +2,6 @@
 
 import logging
 
-from django.utils import timezone
-
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
@@ -12,6 +10,7 @@ from phones.services import leases
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.history import note
 from phones.services.restoring import settle_or_leave
+from workspace import clock
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
 
@@ -31,7 +30,7 @@ def remove_phone(phone: PhoneNumber) -> bool:
     """
     deadline, operation_id = Deadline(ADD_BUDGET_S), new_object_id()
     active = PhoneNumber.objects.filter(pk=phone.pk, state=State.ACTIVE)
-    if not active.update(state=State.REMOVING, operation_id=operation_id, lease_until=timezone.now() + LEASE):
+    if not active.update(state=State.REMOVING, operation_id=operation_id, lease_until=clock.now() + LEASE):
         raise NoSuchPhone
     phone.refresh_from_db()
     try:

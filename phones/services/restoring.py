@@ -4,8 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.utils import timezone
-
 from integrations.base import Provider
 from integrations.errors import InvalidCredentials, NumberNotOwned
 from integrations.transport import Deadline
@@ -14,6 +12,7 @@ from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import release_account
 from phones.services.carriers import connect, urls_for
+from workspace import clock
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
 
@@ -26,10 +25,10 @@ def take_over(row: PhoneNumber) -> bool:
     """Make the unfinished operation of a dead process ours. Says whether it is; the row object is updated."""
     operation_id = new_object_id()
     dead = PhoneNumber.objects.filter(lease_is_over(), pk=row.pk, operation_id=row.operation_id)
-    if not dead.update(operation_id=operation_id, lease_until=timezone.now() + LEASE):
+    if not dead.update(operation_id=operation_id, lease_until=clock.now() + LEASE):
         return False
     Line.objects.filter(lease_is_over(), lease_id=row.operation_id).exclude(lease_id="").update(
-        lease_id=operation_id, lease_until=timezone.now() + LEASE
+        lease_id=operation_id, lease_until=clock.now() + LEASE
     )
     row.operation_id = operation_id
     return True
@@ -69,8 +68,8 @@ def settle_or_leave(row: PhoneNumber, deadline: Deadline, *, proved_token: str =
     try:
         settle(row, deadline, proved_token=proved_token, just_proved=just_proved)
     except BaseException:
-        PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).update(lease_until=timezone.now())
-        Line.objects.filter(lease_id=row.operation_id).update(lease_until=timezone.now())
+        PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).update(lease_until=clock.now())
+        Line.objects.filter(lease_id=row.operation_id).update(lease_until=clock.now())
         raise
 
 

@@ -6,6 +6,8 @@ from bson import Int64
 from django.core.exceptions import ImproperlyConfigured
 from django_mongodb_backend import base, operations, validation
 
+from workspace.mongodb.clock import ServerClock
+
 NEEDS_SET = (
     "DATABASE_URL names a MongoDB server that is no replica set: it cannot keep what it has acknowledged. "
     "Start mongod with --replSet, run rs.initiate() once, and add ?replicaSet=NAME."
@@ -30,6 +32,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
     data_types = {**base.DatabaseWrapper.data_types, "AutoField": "long", "BigAutoField": "long"}
     ops_class = DatabaseOperations
     validation_class = DatabaseValidation
+    _clocks: dict[str, ServerClock] = {}
+
+    @property
+    def clock(self) -> ServerClock:
+        """The primary's clock (workspace/clock.py)."""
+        return self._clocks.setdefault(self.alias, ServerClock(self.hello))
+
+    def hello(self) -> dict[str, Any]:
+        self.ensure_connection()
+        return self.connection.admin.command("hello")
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         is_first = self.alias not in self._connection_pools

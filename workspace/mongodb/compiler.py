@@ -45,13 +45,14 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
         key = self.query.get_meta().pk
         if not isinstance(key, AutoField):
             return super().insert(docs, returning_fields)
-        name = f"{self.collection_name}.{key.column}"
+        column = str(key.column)
+        name = f"{self.collection_name}.{column}"
         sequence = self.connection.database[SEQUENCES]
-        given = [doc[key.column] for doc in docs if doc.get(key.column) is not None]
+        given = [doc[column] for doc in docs if doc.get(column) is not None]
         if given:
             # What comes with its key (loaddata, a copy of a database) is not met by the sequence later.
             sequence.update_one({"_id": name}, {"$max": {"last": Int64(max(given))}}, upsert=True)
-        missing = [doc for doc in docs if doc.get(key.column) is None]
+        missing = [doc for doc in docs if doc.get(column) is None]
         if missing:
             last = sequence.find_one_and_update(
                 {"_id": name},
@@ -60,9 +61,9 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
                 return_document=ReturnDocument.AFTER,
             )["last"]
             for place, doc in enumerate(missing, 1):
-                doc[key.column] = Int64(last - len(missing) + place)
+                doc[column] = Int64(last - len(missing) + place)
         super().insert(docs, returning_fields)
-        return [(doc[key.column],) for doc in docs] if returning_fields else []
+        return [(doc[column],) for doc in docs] if returning_fields else []
 
 
 class SQLUpdateCompiler(SingleDocument, compiler.SQLUpdateCompiler):
