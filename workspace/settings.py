@@ -11,8 +11,8 @@ from urllib.parse import quote
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from workspace import databases
 from workspace.logs import RequestIdFilter, is_unexplained
-from workspace.mongodb import url as mongodb
 from workspace.rates import Rate, parse_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -67,29 +67,6 @@ def rate(name: str, default: str) -> Rate | None:
         return parse_rate(env.str(name, default=default))
     except ValueError as error:
         raise ImproperlyConfigured(f"{name}: {error}") from None
-
-
-def database(name: str, default: str) -> dict:
-    url = env.str(name, default=default)
-    if url.startswith(mongodb.SCHEMES):
-        return mongodb.from_url(name, url)
-    if not url.startswith("sqlite:"):
-        raise ImproperlyConfigured(
-            f"{name} must be sqlite:///path/to/file.sqlite3 or mongodb://host1,host2/database?replicaSet=name."
-        )
-    config = env.db_url_config(url)
-    if config["NAME"] != ":memory:" and not Path(config["NAME"]).resolve().parent.is_dir():
-        raise ImproperlyConfigured(f"{name} names a file in a folder that does not exist.")
-    return {
-        **config,
-        "CONN_MAX_AGE": 600,
-        "OPTIONS": {
-            # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-        },
-    }
 
 
 # -- who we are ---------------------------------------------------------------------------------------------------
@@ -203,7 +180,11 @@ TEMPLATES = [
         },
     },
 ]
-DATABASES = {"default": database("DATABASE_URL", f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}")}
+DATABASES = {
+    "default": databases.from_url(
+        "DATABASE_URL", env.str("DATABASE_URL", default=f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}")
+    )
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "users.User"
 AUTH_PASSWORD_VALIDATORS = [

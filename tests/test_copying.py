@@ -1,0 +1,165 @@
+"""copy_database: everything arrives, the same, wherever it goes; again and again."""
+
+import io
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
+
+from phones.models import Account, Call, CallEvent, Line, PhoneNumber
+from tests.conftest import TELNYX, Tenant, add
+from tests.environment import ON_MONGODB
+from users.models import AuditEntry, User, Workspace
+from workspace import copying
+from workspace.copying import SOURCE, TARGET
+from workspace.secrets import Secret
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=["sqlite", "mongodb"] if ON_MONGODB else ["sqlite"])
+def elsewhere(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The variable that holds the address of an empty database."""
+    url = f"sqlite:///{tmp_path / 'copy.sqlite3'}"
+    if request.param == "mongodb":
+        url = os.environ["DATABASE_URL"].replace("/tests?", f"/copy_{os.getpid()}?")
+    monkeypatch.setenv("COPY_URL", url)
+    # Django's tests may reach no database but those of the settings.
+    forbid = BaseDatabaseWrapper.ensure_connection
+
+    def ensure_connection(self: BaseDatabaseWrapper) -> None:
+        if self.alias not in (SOURCE, TARGET):
+            forbid(self)
+        elif self.connection is None:
+            self.connect()
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", ensure_connection)
+    yield "COPY_URL"
+    if request.param == "mongodb":
+        connections[TARGET].ensure_connection()
+        connections[TARGET].connection.drop_database(connections[TARGET].settings_dict["NAME"])
+        connections[TARGET].close_pool()  # type: ignore[attr-defined]
+    for alias in (SOURCE, TARGET):
+        connections[alias].close()
+        del connections[alias], connections.settings[alias]
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("copy_database", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def full(tenant: Tenant, staff: User, sandbox: Any) -> PhoneNumber:
+    """A database with something of each kind."""
+    assert add(tenant, TELNYX.body(tenant.user)).status_code == 201
+    phone = PhoneNumber.objects.get()
+    line = phone.line
+    assert line
+    line.account.previous_auth_token = Secret.seal("the one before")
+    line.account.save()
+    now = timezone.now()
+    Call.objects.bulk_create(
+        Call(account=line.account, line=line, carrier_id=f"C{index}", started_at=now - timedelta(seconds=index),
+             caller="Zoë \U0001f600", cost=Decimal("0.0125") if index % 2 else None, duration_s=index or None)
+        for index in range(1200)
+    )  # fmt: skip
+    CallEvent.objects.create(account=line.account, dedupe_key="k", kind="call", payload='{"a": [1, null]}')
+    AccessAttempt.objects.create(username="x", ip_address="127.0.0.1", failures_since_start=1)
+    return phone
+
+
+def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str):
+    assert run("--to", elsewhere).endswith("Both databases hold the same.\n")
+    assert Call.objects.using(TARGET).count() == 1200
+    for model in (Workspace, User, Account, Line, PhoneNumber, Call, CallEvent, AuditEntry, AccessAttempt):
+        here, there = (list(map(copying.told, copying.rows(model, alias))) for alias in ("default", TARGET))
+        assert here, model
+        assert here == there
+    account = Account.objects.using(TARGET).get()
+    assert account.previous_auth_token.open() == "the one before"
+    copied = User.objects.using(TARGET).get(email="support@example.com")
+    assert [group.name for group in copied.groups.all()] == ["support"]
+
+
+def test_only_what_differs_is_written_again(full: PhoneNumber, elsewhere: str):
+    run("--to", elsewhere)
+    Call.objects.filter(carrier_id="C7").update(hangup_cause="busy")
+    Call.objects.filter(carrier_id="C8").delete()
+    with pytest.raises(CommandError) as refusal:
+        run("--to", elsewhere, "--check")
+    assert refusal.value.returncode == 3
+    assert run("--to", elsewhere).startswith("1 rows copied, 2 removed.\n")
+    assert run("--to", elsewhere).startswith("0 rows copied, 0 removed.\n")
+
+
+def test_an_interrupted_copy_goes_on(full: PhoneNumber, elsewhere: str, monkeypatch: pytest.MonkeyPatch):
+    written = 0
+
+    def cut(model: Any, count: Any) -> None:
+        def stop(rows: int) -> None:
+            nonlocal written
+            written += rows
+            if model is Call:
+                raise KeyboardInterrupt
+            count(rows)
+
+        fill(model, stop)
+
+    fill = copying.fill
+    monkeypatch.setattr(copying, "fill", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run("--to", elsewhere)
+    monkeypatch.setattr(copying, "fill", fill)
+    assert 0 < Call.objects.using(TARGET).count() < 1200
+    total = sum(copying.contents(model, "default").rows for model in copying.models())
+    copied = int(run("--to", elsewhere).split(" ", 1)[0])
+    assert 0 < copied <= total - written
+
+
+def test_rows_that_swapped_what_is_unique_arrive(tenant: Tenant, elsewhere: str):
+    one, two = (User.objects.create_user(f"{name}@example.com", workspace=tenant.workspace) for name in "ab")
+    run("--to", elsewhere)
+    for user, email in ((one, "c@example.com"), (two, "a@example.com"), (one, "b@example.com")):
+        User.objects.filter(pk=user.pk).update(email=email)
+    run("--to", elsewhere)
+    assert User.objects.using(TARGET).get(email="a@example.com").pk == two.pk
+
+
+def test_the_wrong_way_round_deletes_nothing(tenant: Tenant, elsewhere: str):
+    run("--to", elsewhere)
+    Workspace.objects.using(TARGET).create(name="only there")
+    with pytest.raises(CommandError, match="the right way round") as refusal:
+        run("--to", elsewhere)
+    assert refusal.value.returncode == 2
+    assert Workspace.objects.using(TARGET).count() == 2
+    run("--to", elsewhere, "--replace")
+    assert Workspace.objects.using(TARGET).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--to", "NO_SUCH_VARIABLE"], "--to: there is no variable NO_SUCH_VARIABLE"),
+        (["--to", "mongodb://user:hunter2@host/db"], "others can read an argument"),
+        (["--to", "mongodb://host1/"], "names no database"),
+        (["--to", "postgres://host/db"], "--to must be sqlite"),
+        (["--to", "DATABASE_URL"], "the same database"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused(arguments: list[str], told: str):
+    with pytest.raises(CommandError) as refusal:
+        run(*arguments)
+    assert told in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+    assert refusal.value.returncode == 2

@@ -1,0 +1,39 @@
+"""`DATABASE_URL` as Django's settings want it, for each engine."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from environ import Env
+
+from workspace.mongodb import url as mongodb
+
+
+def from_url(variable: str, url: str) -> dict[str, Any]:
+    """Read the address of a database.
+
+    Args:
+        variable: its name, for messages, in which nothing of the address is told.
+        url: sqlite:///path/to/file.sqlite3, or what `workspace.mongodb.url` takes.
+
+    Raises ImproperlyConfigured.
+    """
+    if url.startswith(mongodb.SCHEMES):
+        return mongodb.from_url(variable, url)
+    if not url.startswith("sqlite:"):
+        raise ImproperlyConfigured(
+            f"{variable} must be sqlite:///path/to/file.sqlite3 or mongodb://host1,host2/database?replicaSet=name."
+        )
+    config = Env.db_url_config(url)
+    if config["NAME"] != ":memory:" and not Path(config["NAME"]).resolve().parent.is_dir():
+        raise ImproperlyConfigured(f"{variable} names a file in a folder that does not exist.")
+    return {
+        **config,
+        "CONN_MAX_AGE": 600,
+        "OPTIONS": {
+            # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
+    }

@@ -1,0 +1,115 @@
+import os
+import re
+import sys
+from collections import Counter
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from users.models import Workspace
+from workspace import copying, databases
+from workspace.copying import SOURCE, TARGET
+
+USAGE, DIFFERENT = 2, 3
+
+
+class Command(BaseCommand):
+    help = (
+        "Copy everything from one database to another, for example from SQLite to MongoDB. Run it while the server "
+        "runs, stop the server, run it again for the rest, then set DATABASE_URL and start. Safe to interrupt and to "
+        "run again. Exit status: 0 both hold the same, 3 they differ, 2 an address is wrong, 1 a database failed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        what = "an address as in DATABASE_URL, or the name of a variable that holds it"
+        parser.add_argument("--from", dest="source", default="DATABASE_URL", help=f"{what} (default: DATABASE_URL)")
+        parser.add_argument("--to", dest="target", required=True, help=what)
+        parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+        parser.add_argument(
+            "--replace", action="store_true", help="even if the target has workspaces that the source does not have"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.connect(SOURCE, "--from", options["source"])
+        self.connect(TARGET, "--to", options["target"])
+        if place(SOURCE) == place(TARGET):
+            raise CommandError("--from and --to are the same database.", returncode=USAGE)
+        try:
+            self.require_migrated(SOURCE, "--from")
+            if options["check"]:
+                self.require_migrated(TARGET, "--to")
+            else:
+                self.copy(may_replace=options["replace"])
+            self.compare()
+        except DatabaseError as error:
+            raise CommandError(
+                f"A database failed ({type(error).__name__}). Nothing is lost: the source is only read. Run it again."
+            ) from error
+
+    def connect(self, alias: str, option: str, given: str) -> None:
+        """Add the database to those that Django knows."""
+        if given == "DATABASE_URL":
+            connections.settings[alias] = connections["default"].settings_dict.copy()
+            return
+        url = given if ":" in given else os.environ.get(given, "")
+        if not url:
+            raise CommandError(f"{option}: there is no variable {given}, or it is empty.", returncode=USAGE)
+        if url is given and re.search(r"//[^/@]*:[^/@]*@", url):
+            raise CommandError(
+                f"{option}: others can read an argument. Put an address with a password into a variable and name it: "
+                f"{option} TARGET_URL",
+                returncode=USAGE,
+            )
+        try:
+            config = databases.from_url(option, url)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error), returncode=USAGE) from None
+        connections.settings[alias] = connections.configure_settings({"default": config})["default"]
+
+    def require_migrated(self, alias: str, option: str) -> None:
+        executor = MigrationExecutor(connections[alias])
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError(f"{option}: the database is not migrated. Run: manage.py migrate", returncode=USAGE)
+
+    def copy(self, *, may_replace: bool) -> None:
+        call_command("migrate", database=TARGET, verbosity=0)
+        ours, theirs = (set(Workspace.objects.using(alias).values_list("pk", flat=True)) for alias in (SOURCE, TARGET))
+        if theirs - ours and not may_replace:
+            raise CommandError(
+                f"Nothing was written: the target has {len(theirs - ours)} workspaces that the source does not have. "
+                "Are --from and --to the right way round? --replace deletes them.",
+                returncode=USAGE,
+            )
+        done: Counter[str] = Counter()
+
+        def count(what: str, rows: int) -> None:
+            done[what] += rows
+            if sys.stderr.isatty() and rows:
+                self.stderr.write(f"\r{done['copied']} rows copied", ending="")
+
+        copying.copy(count)
+        self.stdout.write(f"{done['copied']} rows copied, {done['removed']} removed.")
+
+    def compare(self) -> None:
+        different = []
+        for model in copying.models():
+            source, target = (copying.contents(model, alias) for alias in (SOURCE, TARGET))
+            verdict = "same" if source == target else f"DIFFERENT, {target.rows} in the target"
+            if source.rows or target.rows:
+                self.stdout.write(f"{model._meta.db_table:<32} {source.rows:>9} rows  {source.digest[:12]}  {verdict}")
+            if source != target:
+                different.append(model._meta.db_table)
+        if different:
+            raise CommandError(
+                "The databases differ. If the server was running, stop it and run this again.", returncode=DIFFERENT
+            )
+        self.stdout.write("Both databases hold the same.")
+
+
+def place(alias: str) -> tuple[Any, ...]:
+    config = connections.settings[alias]
+    return config["ENGINE"], config["HOST"], config["NAME"]
