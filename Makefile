@@ -6,7 +6,7 @@ PYTHON  := .venv/bin/python
 STAMP   := .venv/installed
 WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum) $(shell $(PYTHON3) -VV 2>&1 | cksum)
 
-.PHONY: install demo test e2e lint lock bench
+.PHONY: install demo test e2e test-mongodb lint lock bench
 
 install:
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -24,11 +24,15 @@ demo: install
 
 # On every core; ARGS="-n 0 -k name" for one test under a debugger.
 test: install
-	@$(PYTHON) -m pytest -n auto --ignore=tests/e2e $(ARGS)
+	@$(PYTHON) -m pytest -n auto --ignore=tests/e2e --ignore=tests/failover $(ARGS)
 
 # The support desk in a real browser, one after the other; what it looks like is in build/screenshots/ afterwards.
 e2e: install
 	@$(PYTHON) -m pytest tests/e2e $(ARGS)
+
+# Three mongod and two servers: a primary that steps down and dies under load.
+test-mongodb: install
+	@$(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
 
 lint: install
 	$(PYTHON) -m ruff check .

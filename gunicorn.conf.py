@@ -49,8 +49,11 @@ def on_starting(server):
         call_command("check")
     except CommandError as error:
         sys.exit(str(error))
-    for problem in find_problems():
-        server.log.error(problem)
+    try:
+        for problem in find_problems():
+            server.log.error(problem)
+    except ImproperlyConfigured as error:
+        sys.exit(f"Not configured: {error}")
     connections.close_all()
 
 

@@ -17,6 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from tests.environment import ON_MONGODB
+from users.groups import GROUPS
 from users.models import ApiToken, User, Workspace
 
 
@@ -33,12 +34,16 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 def quick_flush() -> Iterator[None]:
     """MongoDB has nothing to roll back, so every test ends with a flush. What migrations made may stay, as it does on
     SQLite; to make all permissions anew takes longer than most tests."""
-    kept = {"django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "django_migrations"}
+    kept = {
+        "django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "django_migrations",
+        "django_sequences",
+    }  # fmt: skip
 
     def flush(self: TransactionTestCase) -> None:
         database: Any = connection.database  # type: ignore[attr-defined]
         for name in set(database.list_collection_names()) - kept:
             database[name].delete_many({})
+        database["auth_group"].delete_many({"name": {"$nin": list(GROUPS)}})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush)

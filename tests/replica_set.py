@@ -81,12 +81,14 @@ class ReplicaSet:
         options = {
             "dbpath": data, "port": port, "bind_ip": "127.0.0.1", "replSet": NAME, "oplogSize": 64,
             "wiredTigerCacheSizeGB": self.cache_gb, "logpath": data / "log",
-            "setParameter": "diagnosticDataCollectionEnabled=false",
         }  # fmt: skip
+        # The second one lets a test make commands fail.
+        parameters = ["diagnosticDataCollectionEnabled=false", "enableTestCommands=1"]
         command = [
             str(program),
             "--nounixsocket",
             *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+            *(word for parameter in parameters for word in ("--setParameter", parameter)),
         ]
         self.processes[port] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with self.member(port) as client:

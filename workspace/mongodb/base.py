@@ -19,6 +19,12 @@ class DatabaseOperations(operations.DatabaseOperations):
     # 5.2.4 puts what is looked up into a regular expression as it is.
     prep_for_iexact_query = operations.DatabaseOperations.prep_for_like_query
 
+    def get_db_converters(self, expression: Any) -> list[Any]:
+        converters = super().get_db_converters(expression)
+        if expression.output_field.get_internal_type() in ("AutoField", "BigAutoField"):
+            converters.append(self.convert_integerfield_value)
+        return converters
+
     def validate_autopk_value(self, value: int) -> Int64:
         # A key of another BSON type would not be in the unique indexes, which are for `long` only.
         return Int64(value)
@@ -30,6 +36,17 @@ class DatabaseValidation(validation.DatabaseValidation):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     data_types = {**base.DatabaseWrapper.data_types, "AutoField": "long", "BigAutoField": "long"}
+    # 5.2.4 ends these with "$", which matches before a last line break as well.
+    mongo_operators = {
+        **base.DatabaseWrapper.mongo_operators,
+        "iexact": lambda field, text: {field: {"$regex": rf"^{text}\z", "$options": "i"}},
+    }
+    mongo_expr_operators = {
+        **base.DatabaseWrapper.mongo_expr_operators,
+        "iexact": lambda value, text: {
+            "$regexMatch": {"input": value, "regex": {"$concat": ("^", text, r"\z")}, "options": "i"}
+        },
+    }
     ops_class = DatabaseOperations
     validation_class = DatabaseValidation
     _clocks: dict[str, ServerClock] = {}

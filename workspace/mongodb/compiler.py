@@ -1,18 +1,23 @@
 """How Django's statements become MongoDB's, where the backend's own way is not enough."""
 
+import time
 from typing import Any
 
+import pymongo
 from bson import Int64
 from django.core.exceptions import EmptyResultSet
+from django.db import DatabaseError
 from django.db.models import AutoField
-from django.db.models.sql.query import Query
+from django.db.models.sql import query as sql
 from django_mongodb_backend import compiler
-from django_mongodb_backend.compiler import SQLAggregateCompiler, SQLCompiler
-from django_mongodb_backend.query import wrap_database_errors
+from django_mongodb_backend.query import MongoQuery, wrap_database_errors
 from pymongo import ReturnDocument
+from pymongo.errors import AutoReconnect
 
 __all__ = ["SQLAggregateCompiler", "SQLCompiler", "SQLDeleteCompiler", "SQLInsertCompiler", "SQLUpdateCompiler"]
 
+# As long as an election takes, and some more.
+RETRY_FOR_S, RETRY_PAUSE_S = 15.0, 0.2
 # The last integer key of each collection that has such keys.
 SEQUENCES = "django_sequences"
 
@@ -27,12 +32,33 @@ def names_one(criteria: dict[str, Any], keys: set[str]) -> bool:
     return False
 
 
+class Query(MongoQuery):
+    def get_cursor(self) -> Any:
+        give_up_at = time.monotonic() + RETRY_FOR_S
+        while True:
+            try:
+                return super().get_cursor()
+            except DatabaseError as error:
+                if not isinstance(error.__cause__, AutoReconnect) or time.monotonic() > give_up_at:
+                    raise
+                time.sleep(RETRY_PAUSE_S)
+
+
+class SQLCompiler(compiler.SQLCompiler):
+    query_class = Query
+
+
+class SQLAggregateCompiler(compiler.SQLAggregateCompiler):
+    query_class = Query
+
+
 class SingleDocument(compiler.SQLCompiler):
     """Changes one document with the commands for one.
 
     The driver sends these again when a primary steps down before it has answered, and the server does not do them
-    twice; `update_many` and `delete_many` would fail, and nobody would know whether they were done.
-    https://www.mongodb.com/docs/manual/core/retryable-writes/
+    twice; `update_many` and `delete_many` would fail, and nobody would know whether they were done. Within a timeout it
+    sends them more than once again.
+    https://www.mongodb.com/docs/manual/core/retryable-writes/ (read 2026-11-23)
     """
 
     def is_about_one(self, criteria: dict[str, Any]) -> bool:
@@ -42,10 +68,13 @@ class SingleDocument(compiler.SQLCompiler):
 class SQLInsertCompiler(compiler.SQLInsertCompiler):
     @wrap_database_errors
     def insert(self, docs: list[dict[str, Any]], returning_fields: Any = None) -> list[Any]:
-        key = self.query.get_meta().pk
-        if not isinstance(key, AutoField):
+        with pymongo.timeout(RETRY_FOR_S):
+            key = self.query.get_meta().pk
+            if isinstance(key, AutoField):
+                return self.insert_with_keys(docs, str(key.column), returning_fields)
             return super().insert(docs, returning_fields)
-        column = str(key.column)
+
+    def insert_with_keys(self, docs: list[dict[str, Any]], column: str, returning_fields: Any) -> list[Any]:
         name = f"{self.collection_name}.{column}"
         sequence = self.connection.database[SEQUENCES]
         given = [doc[column] for doc in docs if doc.get(column) is not None]
@@ -63,14 +92,16 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
             for place, doc in enumerate(missing, 1):
                 doc[column] = Int64(last - len(missing) + place)
         super().insert(docs, returning_fields)
-        return [(doc[column],) for doc in docs] if returning_fields else []
+        return [(int(doc[column]),) for doc in docs] if returning_fields else []
 
 
 class SQLUpdateCompiler(SingleDocument, compiler.SQLUpdateCompiler):
     @wrap_database_errors
     def update(self, criteria: dict[str, Any], pipeline: list[dict[str, Any]]) -> int:
-        act = self.collection.update_one if self.is_about_one(criteria) else self.collection.update_many
-        return act(criteria, pipeline, session=self.connection.session).matched_count
+        if not self.is_about_one(criteria):
+            return super().update(criteria, pipeline)
+        with pymongo.timeout(RETRY_FOR_S):
+            return self.collection.update_one(criteria, pipeline, session=self.connection.session).matched_count
 
 
 class SQLDeleteCompiler(SingleDocument, compiler.SQLDeleteCompiler):
@@ -79,16 +110,18 @@ class SQLDeleteCompiler(SingleDocument, compiler.SQLDeleteCompiler):
         if not self.single_alias:
             return self.delete_across()
         try:
-            criteria = self.build_query().match_mql
+            query = self.build_query()
         except EmptyResultSet:
             return 0
-        act = self.collection.delete_one if self.is_about_one(criteria) else self.collection.delete_many
-        return act(criteria, session=self.connection.session).deleted_count
+        if not self.is_about_one(query.match_mql):
+            return query.delete()
+        with pymongo.timeout(RETRY_FOR_S):
+            return self.collection.delete_one(query.match_mql, session=self.connection.session).deleted_count
 
     def delete_across(self) -> int:
         """Delete by a condition that spans collections: read the keys first, then delete by them."""
         rows = self.query.clone()
-        rows.__class__ = Query
+        rows.__class__ = sql.Query
         rows.clear_select_clause()
         rows.clear_ordering(force=True)
         meta = self.query.get_meta()

@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 SCHEMES = ("mongodb://", "mongodb+srv://", "djongo://")
 # What the promises rest on. The address may repeat them and not change them.
 REQUIRED = {"w": "majority", "journal": True, "retrywrites": True, "readpreference": "primary"}
+# Unless the address says otherwise. An election takes some seconds; who waits longer for a primary is told so.
+DEFAULTS = {"serverselectiontimeoutms": 15_000, "connecttimeoutms": 5_000, "appname": "workspace-phones"}
 
 
 def from_url(variable: str, url: str) -> dict[str, Any]:
@@ -46,5 +48,5 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
         "ENGINE": "workspace.mongodb",
         "NAME": parsed["database"],
         "HOST": url,
-        "OPTIONS": {**REQUIRED, "appname": options.get("appname", "workspace-phones")},
+        "OPTIONS": REQUIRED | {name: value for name, value in DEFAULTS.items() if name not in options},
     }
