@@ -4,7 +4,8 @@ from typing import Any
 
 from bson import Int64
 from django.core.exceptions import ImproperlyConfigured
-from django_mongodb_backend import base, operations, validation
+from django_mongodb_backend import base, introspection, operations, validation
+from django_mongodb_backend.query import wrap_database_errors
 
 NEEDS_SET = (
     "DATABASE_URL names a MongoDB server that is no replica set: it cannot keep what it has acknowledged. "
@@ -22,12 +23,18 @@ class DatabaseOperations(operations.DatabaseOperations):
         return Int64(value)
 
 
+class DatabaseIntrospection(introspection.DatabaseIntrospection):
+    # 5.2.4 lets the driver's own errors out, and `/readyz` waits for Django's.
+    table_names = wrap_database_errors(introspection.DatabaseIntrospection.table_names)
+
+
 class DatabaseValidation(validation.DatabaseValidation):
     prohibited_fields = {"SmallAutoField"}
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     data_types = {**base.DatabaseWrapper.data_types, "AutoField": "long", "BigAutoField": "long"}
+    introspection_class = DatabaseIntrospection
     ops_class = DatabaseOperations
     validation_class = DatabaseValidation
 
