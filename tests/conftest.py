@@ -9,16 +9,41 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
-from django.db import connection
 from django.test import Client, TransactionTestCase
 from django_otp.oath import totp
 from pytest_django.live_server_helper import LiveServer
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
+from tests.database import mongodb
 from tests.environment import ON_MONGODB
-from users.groups import GROUPS
 from users.models import ApiToken, User, Workspace
+
+# Who has one of these, or the mark django_db, asks a database.
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "django_db_blocker", "desk"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sqlite_only(reason): about what only SQLite has")
+    config.addinivalue_line("markers", "own_server: starts a server or a command on a database of its own")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On MongoDB only what asks a database runs: nothing else can come out otherwise than on SQLite."""
+    if not ON_MONGODB:
+        return
+    others = [item for item in items if not asks_a_database(item)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if asks_a_database(item)]
+    for item in items:
+        if about_sqlite := item.get_closest_marker("sqlite_only"):
+            item.add_marker(pytest.mark.skip(reason=about_sqlite.kwargs["reason"]))
+
+
+def asks_a_database(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    has_mark = item.get_closest_marker("django_db") or item.get_closest_marker("own_server")
+    return bool(has_mark or fixtures & DATABASE_FIXTURES)
 
 
 @pytest.fixture(scope="session")
@@ -31,19 +56,21 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 
 @pytest.fixture(scope="session", autouse=ON_MONGODB)
-def quick_flush() -> Iterator[None]:
-    """MongoDB has nothing to roll back, so every test ends with a flush. What migrations made may stay, as it does on
-    SQLite; to make all permissions anew takes longer than most tests."""
-    kept = {
-        "django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "django_migrations",
-        "django_sequences",
-    }  # fmt: skip
+def quick_flush(request: pytest.FixtureRequest) -> Iterator[None]:
+    """MongoDB has nothing to roll back, so every test ends with a flush. What migrations made stays as it was; to make
+    all permissions anew takes longer than most tests."""
+    kept = ["django_content_type", "auth_permission", "auth_group", "auth_group_permissions", "django_migrations"]
+    request.getfixturevalue("django_db_setup")
+    with request.getfixturevalue("django_db_blocker").unblock():
+        as_migrated = {name: list(mongodb()[name].find().sort("_id")) for name in kept}
 
     def flush(self: TransactionTestCase) -> None:
-        database: Any = connection.database  # type: ignore[attr-defined]
-        for name in set(database.list_collection_names()) - kept:
-            database[name].delete_many({})
-        database["auth_group"].delete_many({"name": {"$nin": list(GROUPS)}})
+        for name in set(mongodb().list_collection_names()) - {*kept, "django_sequences", "system.views"}:
+            mongodb()[name].delete_many({})
+        for name, rows in as_migrated.items():
+            if list(mongodb()[name].find().sort("_id")) != rows:
+                mongodb()[name].delete_many({})
+                mongodb()[name].insert_many(rows)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush)
@@ -137,13 +164,6 @@ def sign_in(user: User) -> Client:
     done = client.post("/admin/totp/", {"code": code_of(shown_key(client.get("/admin/totp/")))})
     assert (done.status_code, done["Location"]) == (302, "/admin/")
     return client
-
-
-def whole_database() -> list[str]:
-    """All that is in it, to look for what must not be."""
-    with connection.cursor() as cursor:
-        tables = connection.introspection.table_names(cursor)
-        return [str(cursor.execute(f'SELECT * FROM "{table}"').fetchall()) for table in tables]  # noqa: S608
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import django
@@ -67,12 +68,13 @@ def put_everywhere(cut: Cut) -> None:
     from django.db import connection
     from requests.adapters import HTTPAdapter
 
-    def statement(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        changes = sql.split(None, 1)[0].upper() in ("INSERT", "UPDATE", "DELETE")
-        return (cut.around(execute) if changes else execute)(sql, params, many, context)
+    from tests.database import Statement, around_statements
+
+    def around(run: Callable[[], Any], statement: Statement) -> Any:
+        return (cut.around(run) if statement.is_write else run)()
 
     connection.ensure_connection()
-    connection.execute_wrappers.append(statement)
+    ExitStack().enter_context(around_statements(around))  # for good
     connection._commit = cut.around(connection._commit)  # type: ignore[method-assign]
     for owner, name in ((HTTPAdapter, "send"), (httpx.HTTPTransport, "handle_request")):
         setattr(owner, name, cut.around(getattr(owner, name)))

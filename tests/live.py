@@ -1,4 +1,4 @@
-"""A server as in production: gunicorn with the project's own settings file, a database file, a free port."""
+"""A server as in production: gunicorn with the project's own settings file, a database of its own, a free port."""
 
 import contextlib
 import json
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integrations.sandbox import Sandbox
+from tests.database import Apart
 
 PROJECT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 30
@@ -23,7 +24,7 @@ class Live:
     """Where a running server is, and what it knows."""
 
     port: int
-    database: Path
+    database: Apart
     user: str
     token: str
     env: dict[str, str]
@@ -64,12 +65,12 @@ def serve(folder: Path, sandbox: Sandbox, *, is_public: bool = True, **variables
         is_public: has the PUBLIC_URL of the tests; if not, its own address, so that carriers and a browser reach it.
         variables: more of the environment.
     """
-    database = folder / "live.sqlite3"
+    database = Apart(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     env = os.environ | {
-        "DATABASE_URL": f"sqlite:///{database}",
+        "DATABASE_URL": database.url,
         "BIND": f"127.0.0.1:{port}",
         "TWILIO_API_URL": sandbox.twilio_url,
         "PLIVO_API_URL": sandbox.plivo_url,
@@ -93,6 +94,7 @@ def serve(folder: Path, sandbox: Sandbox, *, is_public: bool = True, **variables
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+            database.drop()
 
 
 def wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:

@@ -12,12 +12,11 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.models import Session
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from tests.conftest import Tenant, code_of, new_staff, shown_key, sign_in, whole_database
+from tests.conftest import Tenant, code_of, new_staff, shown_key, sign_in
+from tests.database import seen, whole_database
 from tests.live import run_manage
 from users.login import COOL_OFF
 from users.models import AuditEntry, StaffDevice, User
@@ -491,7 +490,7 @@ def test_create_staff_prints_a_password_that_works_once_for_all():
 
 
 def test_the_api_and_webhooks_pay_nothing_for_it(tenant: Tenant):
-    with CaptureQueriesContext(connection) as captured:
+    with seen() as captured:
         reply = Client().post(f"/api/webhooks/twilio/{'x' * 40}/answer", {})
     assert reply.status_code == 403 and len(captured) == 1
     assert not {"Content-Security-Policy", "Permissions-Policy", "Set-Cookie"} & set(reply.headers)

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection
 from django.utils import timezone
 
 from bench.bulk_kills import Trial
@@ -31,6 +30,7 @@ from phones.services.bulk import RowOutcome, add_rows
 from phones.services.bulk_files import FileRow, read_rows
 from phones.services.gates import AccountGate, Breaker
 from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from tests.database import shared_url, table_away
 from users.models import LimitCounter, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -402,7 +402,7 @@ def test_a_file_whose_runs_are_killed_ends_as_if_none_had_been(
 
 def environment(sandbox: Sandbox) -> dict[str, str]:
     return {
-        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "DATABASE_URL": shared_url(),
         "TWILIO_API_URL": sandbox.twilio_url,
         "PLIVO_API_URL": sandbox.plivo_url,
         "TELNYX_API_URL": sandbox.telnyx_url,
@@ -485,13 +485,8 @@ def test_exit_statuses(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
     ):  # fmt: skip
         assert command(*arguments)[0] == 2, arguments
     assert not sandbox.ledger
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE users_user RENAME TO users_user_away")
-    try:
+    with table_away(User):
         assert command(str(file))[0] == 1
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE users_user_away RENAME TO users_user")
 
 
 def test_lines_of_json_and_a_limit(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import connections
 
 from integrations import base
 from integrations.sandbox import Exchange, Sandbox, resources
@@ -27,6 +27,7 @@ from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import carriers, checking
 from tests.carrier_contract import violations
 from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from tests.database import shared_url
 from tests.live import PROJECT, run_manage
 from tests.test_numbers_api import check, data_of, reasons, send
 from tests.test_races import jitter, repeated, together
@@ -1082,7 +1083,7 @@ def test_one_line_that_fails_does_not_stop_the_others(
 def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]):
     """A process of its own: what it prints, how it exits, and that it leaves the same in the database."""
     env = os.environ | {
-        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "DATABASE_URL": shared_url(),
         "TWILIO_API_URL": sandbox.twilio_url,
         "PLIVO_API_URL": sandbox.plivo_url,
         "TELNYX_API_URL": sandbox.telnyx_url,
@@ -1195,7 +1196,7 @@ def test_the_memory_of_a_check_of_all_does_not_grow_with_their_number(sandbox: S
     for count, owner in owners.items():
         many_lines(sandbox, tenant, owner, count, first=10_000 * count)
     env = os.environ | {
-        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "DATABASE_URL": shared_url(),
         "TWILIO_API_URL": sandbox.twilio_url,
     }
 

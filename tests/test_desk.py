@@ -21,7 +21,8 @@ from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneN
 from phones.number_admin import PhoneNumberAdmin
 from phones.services import add_phone, change_phone
 from phones.services.searching import find_phones
-from tests.conftest import CARRIERS, PLIVO, TWILIO, Good, Tenant, new_staff, sign_in, whole_database
+from tests.conftest import CARRIERS, PLIVO, TWILIO, Good, Tenant, new_staff, sign_in
+from tests.database import whole_database
 from users.models import AuditEntry, User
 
 ADD = "/admin/phones/phonenumber/add/"

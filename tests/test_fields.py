@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.core import serializers
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
 from phones.models import Account
+from tests.database import stored
 from users.models import Workspace
 from workspace.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
 from workspace.secrets import CannotOpen, Secret, is_key
@@ -25,12 +26,6 @@ def new_key() -> str:
 def new_account(**fields: Any) -> Account:
     given = {"integration": "twilio", "account_id": "AC1", "auth_token": Secret.seal("the token"), "token_digest": "x"}
     return Account.objects.create(**(given | fields))
-
-
-def stored(column: str) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {column} FROM phones_account")  # noqa: S608
-        return cursor.fetchone()[0]
 
 
 # -- Secret -----------------------------------------------------------------------------------------------------------
@@ -93,7 +88,8 @@ def test_a_key_is_url_safe_base64_of_32_bytes(text: str, good: bool):
 @pytest.mark.django_db
 def test_the_database_holds_only_the_sealed_form():
     account = new_account()
-    assert "the token" not in stored("auth_token")
+    (sealed,) = stored(Account, "auth_token")
+    assert "the token" not in sealed
     assert Account.objects.get(pk=account.pk).auth_token.open() == "the token"
 
 
@@ -112,14 +108,14 @@ def test_plain_text_cannot_be_saved_by_mistake(plain: Any):
 @pytest.mark.django_db
 def test_a_row_whose_key_is_gone_can_be_listed_and_saved_without_loss(settings: Any):
     account = new_account()
-    sealed, keys = stored("auth_token"), settings.CREDENTIAL_KEYS
+    sealed, keys = stored(Account, "auth_token"), settings.CREDENTIAL_KEYS
     settings.CREDENTIAL_KEYS = [new_key()]
     (listed,) = Account.objects.all()
     with pytest.raises(CannotOpen):
         listed.auth_token.open()
     listed.public_key = "changed"
     listed.save()
-    assert stored("auth_token") == sealed
+    assert stored(Account, "auth_token") == sealed
     settings.CREDENTIAL_KEYS = keys
     assert Account.objects.get(pk=account.pk).auth_token.open() == "the token"
 

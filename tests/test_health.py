@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from phones.models import Account
+from tests.database import unreachable
 from workspace.secrets import Secret
 
 
@@ -20,14 +20,8 @@ def ready() -> tuple[int, list[str]]:
 
 @pytest.fixture
 def database_away(settings: Any, tmp_path: Any, django_db_blocker: Any) -> Iterator[None]:
-    """The connection leads to a file that cannot be opened."""
-    with django_db_blocker.unblock():
-        connection.close()
-        name = connection.settings_dict["NAME"]
-        connection.settings_dict["NAME"] = str(tmp_path / "no folder" / "no file")
+    with django_db_blocker.unblock(), unreachable(tmp_path):
         yield
-        connection.close()
-        connection.settings_dict["NAME"] = name
 
 
 @pytest.mark.django_db

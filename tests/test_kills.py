@@ -1,6 +1,6 @@
 """All or nothing when the process dies: an add is killed with SIGKILL at each of its steps, then the rest is settled.
 
-The add runs in a process of its own (tests/kill_one_add.py) on the same database file and the same sandbox carriers.
+The add runs in a process of its own (tests/kill_one_add.py) on the same database and the same sandbox carriers.
 """
 
 import json
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import reconcile
 from tests.conftest import Tenant, add
+from tests.database import shared_url
 from tests.kill_one_add import EVERY_STEP, REFUSED, SUCCEEDED
 from tests.test_faults import (
     SUBJECTS,
@@ -51,7 +51,7 @@ class Killer:
     def __init__(self, sandbox: Sandbox) -> None:
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "workspace.settings",
-            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "DATABASE_URL": shared_url(),
             "TWILIO_API_URL": sandbox.twilio_url,
             "PLIVO_API_URL": sandbox.plivo_url,
             "TELNYX_API_URL": sandbox.telnyx_url,

@@ -1,6 +1,6 @@
 """A removal that is killed with SIGKILL at each of its steps is finished by whoever comes next.
 
-The removal runs in a process of its own (tests/kill_one_removal.py) on the same database file and the same sandbox
+The removal runs in a process of its own (tests/kill_one_removal.py) on the same database and the same sandbox
 carriers. Who comes next is `reconcile`, the same user who adds the number again, or another user who adds it.
 """
 

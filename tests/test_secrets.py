@@ -3,14 +3,12 @@
 import base64
 import json
 import logging
-import sqlite3
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
@@ -19,6 +17,7 @@ from phones.numbers import to_e164
 from phones.services import add_phone, reconcile
 from phones.services.accounts import Credentials
 from tests.conftest import CARRIERS, TWILIO, Good, Tenant, add
+from tests.database import last_write, written
 from tests.live import serve
 from workspace.secrets import Secret
 
@@ -58,10 +57,11 @@ def every_log_line(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], st
         logging.getLogger(name).setLevel(level)
 
 
-def database_bytes() -> str:
-    """The database's file and its write-ahead log, as they lie on the disk."""
-    name = Path(connection.settings_dict["NAME"])
-    return "".join(file.read_bytes().decode("latin-1") for file in name.parent.glob(f"{name.name}*"))
+@pytest.fixture
+def all_written(transactional_db: None) -> Callable[[], str]:
+    """What the test has written, as it lies on the disk."""
+    since = last_write()
+    return lambda: written(since)
 
 
 def canary_account(sandbox: Sandbox, carrier: Good) -> Good:
@@ -93,7 +93,9 @@ FAULTS: dict[str, Callable[[Sandbox], Any]] = {
 }
 
 
-def test_the_search_finds_what_was_planted(sandbox: Sandbox, every_log_line: Callable[[], str], tenant: Tenant):
+def test_the_search_finds_what_was_planted(
+    sandbox: Sandbox, every_log_line: Callable[[], str], tenant: Tenant, all_written: Callable[[], str]
+):
     logging.getLogger("urllib3.connectionpool").debug("Authorization: %s", CANARY)
     basic = base64.b64encode(f"AC1:{CANARY}".encode()).decode()
     assert found([CANARY], every_log_line())
@@ -105,12 +107,17 @@ def test_the_search_finds_what_was_planted(sandbox: Sandbox, every_log_line: Cal
         assert found([CANARY], "".join(traceback.format_exception(error)))
     tenant.workspace.name = CANARY
     tenant.workspace.save()
-    assert found([CANARY], database_bytes())
+    assert found([CANARY], all_written())
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_secret_is_told_logged_or_stored(
-    sandbox: Sandbox, tenant: Tenant, carrier: Good, every_log_line: Callable[[], str], fault: str
+    sandbox: Sandbox,
+    tenant: Tenant,
+    carrier: Good,
+    every_log_line: Callable[[], str],
+    all_written: Callable[[], str],
+    fault: str,
 ):
     good = canary_account(sandbox, carrier)
     secrets = [CANARY, tenant.token, seeds.TWILIO_ACCOUNT_AUTH_TOKEN, f"{good.acc_sid}:{CANARY}"]
@@ -125,7 +132,7 @@ def test_no_secret_is_told_logged_or_stored(
     log = every_log_line()
     assert log, "nothing was logged at all: the search would prove nothing"
     assert not found(secrets, log)
-    assert not found(secrets, database_bytes())
+    assert not found(secrets, all_written())
 
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("none", "write-lost")])
@@ -179,9 +186,8 @@ def test_a_server_tells_and_stores_no_secret_either(sandbox: Sandbox, tmp_path: 
             head = f"POST /api/call/add-phone HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
             answers += live.send(f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data)
         assert answers.startswith(b"HTTP/1.1 201")
-        wal = live.database.with_name(live.database.name + "-wal")
-        assert wal.exists(), "the write-ahead log is part of the search"
         everything = b"".join(file.read_bytes() for file in tmp_path.iterdir()) + answers
-        assert not found([CANARY, live.token], everything.decode("latin-1"))
-        with sqlite3.connect(live.database) as database:
-            assert database.execute("SELECT count(*) FROM phones_account").fetchone() == (1,)
+        stored = live.database.written()
+        assert live.user in stored, "the search would find nothing"
+        assert not found([CANARY, live.token], everything.decode("latin-1") + stored)
+        assert len(live.database.rows("phones_account", "_id")) == 1

@@ -10,7 +10,8 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from tests.conftest import Tenant, add, sign_in, whole_database
+from tests.conftest import Tenant, add, sign_in
+from tests.database import whole_database
 from users.models import ApiToken, AuditEntry, User
 
 pytestmark = pytest.mark.django_db

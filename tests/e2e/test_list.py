@@ -1,9 +1,5 @@
 """The list of numbers, and pages that are not there."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -71,20 +67,9 @@ def test_a_page_that_is_not_there_says_so(desk: Desk, page: Page) -> None:
     expect(page.get_by_role("heading", name="Support desk")).to_be_visible()
 
 
-@contextmanager
-def table_is_gone(desk: Desk, table: str) -> Iterator[None]:
-    def rename(before: str, after: str) -> None:
-        with closing(sqlite3.connect(desk.live.database, timeout=10)) as connection:
-            connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
-
-    rename(table, "away")
-    yield
-    rename("away", table)
-
-
 @pytest.mark.expects("status of 500")
 def test_a_fault_of_ours_has_a_page_that_needs_no_database(desk: Desk, page: Page) -> None:
-    with table_is_gone(desk, "phones_import"):
+    with desk.live.database.table_away("phones_import"):
         page.goto(desk.url("phones/import/"))
     expect(page.get_by_role("heading", name="Something went wrong here")).to_be_visible()
     shoot(page, "went-wrong")

@@ -4,7 +4,8 @@ from typing import Any
 
 from bson import Int64
 from django.core.exceptions import ImproperlyConfigured
-from django_mongodb_backend import base, operations, validation
+from django_mongodb_backend import base, introspection, operations, validation
+from django_mongodb_backend.query import wrap_database_errors
 
 from workspace.mongodb.clock import ServerClock
 
@@ -30,6 +31,11 @@ class DatabaseOperations(operations.DatabaseOperations):
         return Int64(value)
 
 
+class DatabaseIntrospection(introspection.DatabaseIntrospection):
+    # 5.2.4 lets the driver's own errors out, and `/readyz` waits for Django's.
+    table_names = wrap_database_errors(introspection.DatabaseIntrospection.table_names)
+
+
 class DatabaseValidation(validation.DatabaseValidation):
     prohibited_fields = {"SmallAutoField"}
 
@@ -47,6 +53,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             "$regexMatch": {"input": value, "regex": {"$concat": ("^", text, r"\z")}, "options": "i"}
         },
     }
+    introspection_class = DatabaseIntrospection
     ops_class = DatabaseOperations
     validation_class = DatabaseValidation
     _clocks: dict[str, ServerClock] = {}
