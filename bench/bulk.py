@@ -28,7 +28,7 @@ from integrations.sandbox import state as seeds
 DELAY_S = 0.5
 WORKERS, SAMPLE, NUMBERS = 32, 50, 2000
 ADMITTED, CROWD = 10, 600
-MIN_SWEEP = 12
+MIN_LISTED = 12
 DJANGO = [sys.executable, "manage.py"]
 COLUMNS = "userId,phoneNumber,integration,authToken,accSId"
 
@@ -156,7 +156,7 @@ def run(
     from phones.services.bulk_files import read_rows
 
     carriers.asked()
-    bulk.MIN_SWEEP = MIN_SWEEP if lists else len(rows) + 1
+    bulk.MIN_LISTED = MIN_LISTED if lists else len(rows) + 1
     cpu, start = time.process_time(), time.perf_counter()
     outcomes = list(add_rows(read_rows(BytesIO(csv_file(rows))), workers=workers, per_account=per_account))
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu

@@ -173,7 +173,7 @@ class Twilio(Provider):
         try:
             page, account_status = in_parallel(
                 lambda: self.ask(lambda timeouts: self._listed(timeouts, cursor)),
-                lambda: self.ask(self._account_status),
+                lambda: "" if cursor else self.ask(self._account_status),  # the first page has told
             )
         except RequestFailed as failure:
             self.cannot_read(failure, refusals=(401, 403, 404))

@@ -22,10 +22,12 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from bench.bulk_kills import Trial
+from integrations.errors import InvalidCredentials
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.services import bulk, inventory, remove_phone
+from phones.services.accounts import Credentials
 from phones.services.bulk import RowOutcome, add_rows
 from phones.services.bulk_files import FileRow, read_rows
 from phones.services.gates import AccountGate, Breaker
@@ -183,21 +185,53 @@ def test_the_numbers_of_an_account_are_read_in_pages_and_its_application_is_made
     assert_ours(sandbox, carrier, numbers)
 
 
+def test_a_file_in_another_order_than_the_list_is_read_from_the_list_too(sandbox: Sandbox, tenant: Tenant):
+    numbers = some(sandbox, PLIVO, 200)
+    assert counted(done(rows_of(tenant, PLIVO, numbers[::-1]), workers=4)) == {"added": 200}
+    # Ten pages; each number's link is read back. One by one it would be 600.
+    assert sum(one.method == "GET" for one in sandbox.ledger) < 300
+    assert_ours(sandbox, PLIVO, numbers)
+
+
+def test_a_list_without_the_wanted_numbers_is_soon_left_alone(sandbox: Sandbox, tenant: Tenant):
+    some(sandbox, PLIVO, 2000)
+    numbers = [f"1415588{index:04}" for index in range(40)]
+    for number in numbers:
+        sandbox.add_number("plivo", PLIVO.acc_sid, number)
+    assert counted(done(rows_of(tenant, PLIVO, numbers), workers=4)) == {"added": 40}
+    pages = [one for one in sandbox.ledger if one.method == "GET" and one.path.endswith("/Number/")]
+    assert 1 <= len(pages) <= 10
+
+
+def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandbox: Sandbox, tenant: Tenant):
+    some(sandbox, TWILIO, 300)
+    credentials = Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token)
+    with pytest.raises(InvalidCredentials):
+        sandbox.state.account("twilio", TWILIO.acc_sid).status = "suspended"
+        inventory.Inventory(credentials).read_on([])
+    sandbox.state.account("twilio", TWILIO.acc_sid).status = "active"
+    sandbox.clear_ledger()
+    wanted = inventory.Inventory(credentials)
+    for _ in range(3):
+        wanted.read_on([])
+    assert len(sandbox.ledger) == 4
+
+
 def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ):
     """Each number is changed at the carrier right after the list was read."""
     numbers = some(sandbox, TWILIO, 30)
-    sweep = inventory.Inventory.sweep
+    read_on = inventory.Inventory.read_on
 
-    def sweep_then_change(self: inventory.Inventory, wanted: Any) -> None:
-        sweep(self, wanted)
+    def read_then_change(self: inventory.Inventory, wanted: Any) -> None:
+        read_on(self, wanted)
         for number in wanted:
             sandbox.console("twilio", TWILIO.acc_sid, number=number, voice_url=f"https://new.example/{number}")
         time.sleep(0.05)
 
     monkeypatch.setattr(inventory, "FRESH_S", 0.05)
-    monkeypatch.setattr(inventory.Inventory, "sweep", sweep_then_change)
+    monkeypatch.setattr(inventory.Inventory, "read_on", read_then_change)
     assert counted(done(rows_of(tenant, TWILIO, numbers), workers=1)) == {"added": 30}
     before = {line.number: json.loads(line.snapshot.open())["voice_url"] for line in Line.objects.all()}
     assert sum(url == f"https://new.example/{number}" for number, url in before.items()) >= 11
@@ -332,7 +366,7 @@ def test_how_long_to_wait_is_read_from_every_carriers_reply(
     assert waits and set(waits) == {wait_s}
 
 
-def test_no_more_requests_and_rows_of_an_account_are_under_way_than_were_asked_for(sandbox: Sandbox, tenant: Tenant):
+def test_no_more_requests_of_an_account_are_under_way_than_were_asked_for(sandbox: Sandbox, tenant: Tenant):
     numbers = some(sandbox, TELNYX, 40)
     sandbox.delay_s = 0.02
     done(rows_of(tenant, TELNYX, numbers), workers=16, per_account=3)

@@ -29,6 +29,7 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{variable} names a file in a folder that does not exist.")
     return {
         **config,
+        "ENGINE": "workspace.sqlite",
         "CONN_MAX_AGE": 600,
         "OPTIONS": {
             # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.

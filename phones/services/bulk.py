@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any
@@ -46,8 +45,10 @@ GULP = 40
 MAX_ACCOUNTS = 1000
 # One row may wait for other rows of its account at the gate; with the 5 s to undo it stays below a lease.
 ROW_BUDGET_S = 40.0
-# A list is read for so many waiting rows of an account; for fewer than MIN_SWEEP each is asked for itself.
-SWEEP, MIN_SWEEP = 100, 12
+# An account's list is read for the rows that wait; for fewer than this each is asked for itself.
+MIN_LISTED = 12
+# Rows of an account beyond those that its gate lets through: it is not idle while a row is written down here.
+AT_THE_GATE = 4
 # How long a row waits in all for what a dead process holds, and how often it looks.
 PATIENCE_S, LOOK_AGAIN_S = 2.5 * LEASE.total_seconds(), 1.0
 
@@ -103,26 +104,39 @@ class Desk:
     rows: deque[BulkRow] = field(default_factory=deque)
     in_flight: int = 0
     is_proved: bool = False
-    is_sweeping: bool = False
-    # Rows to begin before the list is read again, whether or not what it said is used in time.
-    until_sweep: int = 0
+    is_reading: bool = False
     refusal: Refusal | None = None
 
     @property
-    def may_start(self) -> bool:
-        """Until its credentials are proved one row goes ahead, so that no others are spent on a wrong token."""
-        most = self.gate.limit if self.is_proved else 1
-        return bool(self.rows) and self.in_flight < most and not self.gate.is_closed
+    def most(self) -> int:
+        """How much may be under way. Until its credentials are proved one row goes ahead, so that no others are spent
+        on a wrong token. A row that the list has not shown takes two requests at a time: half as many of them leave
+        room at the gate for the page that spares the others theirs."""
+        if not self.is_proved:
+            return 1
+        if self.is_reading and not self.inventory.listed():
+            return 1 + min(self.gate.limit, PER_ACCOUNT) // 2
+        return self.gate.limit + AT_THE_GATE
 
     @property
-    def wants_sweep(self) -> bool:
+    def may_start(self) -> bool:
+        return bool(self.rows) and self.in_flight < self.most and not self.gate.is_closed
+
+    @property
+    def wants_page(self) -> bool:
+        """Whether to read on in the account's list, as what it has shown is soon used up."""
         return (
             self.is_proved
-            and not self.is_sweeping
-            and self.inventory.is_worth_it
-            and self.until_sweep <= 0
-            and len(self.rows) >= MIN_SWEEP
+            and not self.is_reading
+            and len(self.rows) >= MIN_LISTED
+            and self.inventory.is_worth_it(len(self.rows))
+            and len(self.inventory.listed()) < 2 * self.gate.limit
         )
+
+    def put_listed_first(self) -> None:
+        """So that what the list has shown is used while it is fresh, though the file has another order."""
+        listed = self.inventory.listed()
+        self.rows = deque(sorted(self.rows, key=lambda row: row.number not in listed))
 
     @property
     def urgency(self) -> tuple[bool, float]:
@@ -147,7 +161,7 @@ def add_rows(
         workspace_id: users of other workspaces count as unknown; None: any workspace.
         dry_run: ask the carriers and write nothing.
         workers: how many rows are under way at a time.
-        per_account: how many rows, and requests, of one carrier account are.
+        per_account: how many requests of one carrier account are, and four more rows.
         fail_fast: begin no other row once one has failed.
         stop: when set, no other row is begun; those under way are finished.
 
@@ -276,10 +290,9 @@ class Run:
             desk = max((one for one in self.desks.values() if one.may_start), key=lambda one: one.urgency, default=None)
             if desk is None:
                 return
-            if desk.wants_sweep:
-                numbers = [row.number for row in islice(desk.rows, SWEEP)]
-                desk.is_sweeping, desk.until_sweep = True, len(numbers) // 2
-                self.hand_out(desk, numbers)
+            if desk.wants_page:
+                desk.is_reading = True
+                self.hand_out(desk, [row.number for row in desk.rows])
                 continue
             row = desk.rows.popleft()
             if hash(row.key) in self.rehearsed:
@@ -287,7 +300,6 @@ class Run:
             elif not self.breakers[desk.integration].allows():
                 yield self.done(outcome_of(row, FAILED, spared_carrier(desk.integration)))
             else:
-                desk.until_sweep -= 1
                 self.hand_out(desk, row)
 
     def hand_out(self, desk: Desk, task: Task) -> None:
@@ -303,7 +315,8 @@ class Run:
                 self.in_flight -= 1
                 desk.in_flight -= 1
                 if isinstance(task, list):
-                    desk.is_sweeping = False
+                    desk.is_reading = False
+                    desk.put_listed_first()
                 elif isinstance(result, RowOutcome):
                     self.learn(desk, result)
                     yield self.done((task, result))
@@ -353,14 +366,14 @@ class Run:
             while job := self.jobs.get():
                 desk, task = job
                 with through(desk.gate):
-                    act = self.sweep if isinstance(task, list) else self.perform
+                    act = self.read_list if isinstance(task, list) else self.perform
                     self.results.put((desk, task, act(desk, task)))  # type: ignore[arg-type]
         finally:
             connections.close_all()
 
-    def sweep(self, desk: Desk, numbers: list[str]) -> float:
+    def read_list(self, desk: Desk, numbers: list[str]) -> float:
         try:
-            desk.inventory.sweep(numbers)
+            desk.inventory.read_on(numbers)
         except IntegrationError as error:
             desk.is_proved = False  # the next row finds out what is wrong
             log.info("The numbers of an account could not be listed: %s (%s)", error, error.detail)
@@ -372,15 +385,18 @@ class Run:
     def perform(self, desk: Desk, row: BulkRow) -> RowOutcome | float:
         """Do one row. Returns what became of it, or when to try again, on the monotonic clock."""
         row.tried_at = row.tried_at or time.monotonic()
-        mine = PhoneNumber.objects.filter(user_id=row.user_id, number=row.number)
+        mine = PhoneNumber.objects.filter(user_id=row.user_id, number=row.number, state=PhoneNumber.State.ACTIVE)
         try:
+            user = self.users().filter(pk=row.user_id).first()
+            if user is None:
+                raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
             # Most rows of a file that is run again are there: no need to try an insert for them.
-            if mine.filter(state=PhoneNumber.State.ACTIVE, user__in=self.users()).exists():
+            if mine.exists():
                 raise PhoneExists
-            self.add(desk, row)
+            self.add(desk, row, user)
             return outcome_of(row, WOULD_ADD if self.dry_run else ADDED)[1]
         except PhoneExists as error:
-            if mine.filter(state=PhoneNumber.State.ACTIVE).exists():
+            if mine.exists():
                 return outcome_of(row, EXISTS, message=IN_WORKSPACE)[1]
             return self.later_or_failed(row, error)
         except (LineBusy, LimitHeld) as error:
@@ -393,10 +409,7 @@ class Run:
             log.error("Row %s could not be added", row.line, exc_info=error)
             return outcome_of(row, FAILED, Refusal(CRASHED))[1]
 
-    def add(self, desk: Desk, row: BulkRow) -> None:
-        user = self.users().filter(pk=row.user_id).first()
-        if user is None:
-            raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
+    def add(self, desk: Desk, row: BulkRow, user: User) -> None:
         one: dict[str, Any] = {
             **asdict(row.credentials),
             "user": user,

@@ -9,15 +9,13 @@ from integrations.applications import ApplicationProvider
 from integrations.base import Application, CarrierNumber, ListedNumber, Provider
 from integrations.transport import Deadline
 from phones.services.accounts import Credentials, known_account
-from phones.services.carriers import SETTLE_BUDGET_S, connect
+from phones.services.carriers import ADD_BUDGET_S, SETTLE_BUDGET_S, connect
 
 # What a number's calls did before us is remembered from the list. An older entry is not believed: somebody may have
-# changed the number at the carrier since.
-FRESH_S = 10.0
-# A page must be worth its two requests: at the most one page is read for so many numbers that are wanted.
-NUMBERS_A_PAGE = 4
-# Pages that may be read in vain before the list of an account counts as too long for what is wanted of it.
-CREDIT = 50
+# changed the number at the carrier since. An add by itself may take as long between its look and its write.
+FRESH_S = ADD_BUDGET_S
+# Pages that may be read in vain: one for so many numbers that are wanted, and in all no more than MAX_IN_VAIN.
+NUMBERS_A_PAGE, MAX_IN_VAIN = 4, 50
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,26 @@ class Inventory:
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
-        self._credit = CREDIT
+        # Pages that had none of the wanted numbers, less the numbers that others had.
+        self._in_vain = 0
         self._entries: dict[str, Entry] = {}
-        # What a sweep looks for; a number that is asked for by itself meanwhile is wanted no more.
+        # What a page is read for; a number that is asked for by itself meanwhile is wanted no more.
         self._missing: set[str] = set()
         self._cursor = ""
         self._lock = Lock()
 
-    @property
-    def is_worth_it(self) -> bool:
-        return self._credit > 0
+    def is_worth_it(self, wanted: int) -> bool:
+        """Whether another page may be read for so many numbers."""
+        return self._in_vain < min(MAX_IN_VAIN, wanted // NUMBERS_A_PAGE)
 
     def give_up(self) -> None:
         """The list cannot be read."""
-        self._credit = 0
+        self._in_vain = MAX_IN_VAIN
+
+    def listed(self) -> set[str]:
+        """The numbers that `take` would give."""
+        with self._lock:
+            return {number for number, entry in self._entries.items() if entry.is_fresh}
 
     def take(self, number: str) -> CarrierNumber | None:
         """What was read of a number a moment ago; each is given once."""
@@ -67,10 +71,10 @@ class Inventory:
         with self._lock:
             self._entries.clear()
 
-    def sweep(self, wanted: Collection[str]) -> None:
-        """Read on in the list until the wanted numbers are found, it comes back to its start, or it costs too much.
+    def read_on(self, wanted: Collection[str]) -> None:
+        """Read the next page of the list, after its last the first, and keep what it shows of the wanted numbers.
 
-        Raises IntegrationError. Everything that was known before is forgotten if it is not fresh.
+        Raises IntegrationError. What was known before is forgotten if it is not fresh.
         """
         credentials = self.credentials
         with self._lock:
@@ -80,19 +84,13 @@ class Inventory:
             credentials.integration, credentials.account_id, credentials.auth_token, Deadline(SETTLE_BUDGET_S)
         )
         application = our_application(provider, credentials)
-        start, pages, found = self._cursor, 0, 0
-        while self._missing and pages < max(1, len(wanted) // NUMBERS_A_PAGE):
-            asked_at, cursor = time.monotonic(), self._cursor
-            self._cursor = ""  # where to begin if this fails
-            page, self._cursor = provider.list_numbers(cursor)
-            pages += 1
-            for one in page:
-                if one.number in self._missing:
-                    found += 1
-                    self._keep(one, provider, application, asked_at)
-            if self._cursor == start:
-                break
-        self._credit += found - pages
+        asked_at, cursor = time.monotonic(), self._cursor
+        self._cursor = ""  # where to begin if this fails
+        page, self._cursor = provider.list_numbers(cursor)
+        found = [one for one in page if one.number in self._missing]
+        for one in found:
+            self._keep(one, provider, application, asked_at)
+        self._in_vain = max(0, self._in_vain + 1 - len(found))
 
     def _keep(self, one: ListedNumber, provider: Provider, application: Application | None, asked_at: float) -> None:
         route = one.route

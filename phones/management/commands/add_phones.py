@@ -57,7 +57,11 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="ask the carriers and write nothing")
         parser.add_argument("--workers", type=between(1, 64), default=WORKERS, metavar="N", help="rows at a time")
         parser.add_argument(
-            "--per-account", type=between(1, 64), default=PER_ACCOUNT, metavar="N", help="rows of one account at a time"
+            "--per-account",
+            type=between(1, 64),
+            default=PER_ACCOUNT,
+            metavar="N",
+            help="requests of one account at a time",
         )
         parser.add_argument("--fail-fast", action="store_true", help="begin no other row once one has failed")
         parser.add_argument("--limit", type=between(1, 10**9), metavar="N", help="only the first N rows")

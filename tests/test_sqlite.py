@@ -1,0 +1,59 @@
+"""SQLite's engine: who has the turn to write."""
+
+import threading
+
+import pytest
+from django.db import DatabaseError, connection, connections, transaction
+
+from users.models import Workspace
+from workspace.sqlite.base import TURN
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite alone has one writer"),
+]
+
+
+def test_the_turn_ends_with_the_transaction_however_that_ends():
+    with transaction.atomic():
+        assert TURN.locked()
+        with transaction.atomic():
+            Workspace.objects.create(name="kept")
+        assert TURN.locked(), "a savepoint is no end"
+    assert not TURN.locked()
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        raise ZeroDivisionError
+    assert not TURN.locked()
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("nonsense")
+    assert not TURN.locked()
+    assert Workspace.objects.filter(name="kept").exists()
+
+
+def test_a_connection_that_is_closed_in_a_transaction_gives_its_turn_back():
+    def leave() -> None:
+        transaction.set_autocommit(False, using="default")
+        connections["default"].ensure_connection()
+        connections["default"]._start_transaction_under_autocommit()
+        connections.close_all()
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
+    assert not TURN.locked()
+
+
+def test_threads_that_write_at_the_same_time_all_do():
+    def write() -> None:
+        for _ in range(20):
+            with transaction.atomic():
+                Workspace.objects.create(name="many")
+        connections.close_all()
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Workspace.objects.filter(name="many").count() == 160
+    assert not TURN.locked()

@@ -1,0 +1,1 @@
+"""Django's engine for SQLite, with one addition."""
