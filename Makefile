@@ -6,7 +6,7 @@ PYTHON  := .venv/bin/python
 STAMP   := .venv/installed
 WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum) $(shell $(PYTHON3) -VV 2>&1 | cksum)
 
-.PHONY: install demo test e2e lint lock bench
+.PHONY: install demo test e2e lint lock bench djongo-evidence
 
 install:
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,6 +43,10 @@ bench: install
 	$(PYTHON) -m bench.desk --check
 	$(PYTHON) -m bench.bulk --check
 	$(PYTHON) -m bench.bulk_kills
+
+# What djongo does, shown with the real one. ARGS="--dump tests/djongo/dump.json" makes the fixture anew.
+djongo-evidence: install
+	@PYTHONPATH=. $(PYTHON) docs/djongo-evidence/reproduce.py $(ARGS)
 
 # Resolve requirements*.in anew, for every Python from 3.11 on.
 lock:
