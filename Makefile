@@ -6,7 +6,7 @@ PYTHON  := .venv/bin/python
 STAMP   := .venv/installed
 WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum) $(shell $(PYTHON3) -VV 2>&1 | cksum)
 
-.PHONY: install demo test e2e test-mongodb lint lock bench
+.PHONY: install demo test soak e2e test-mongodb lint lock bench djongo-evidence
 
 install:
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -22,9 +22,16 @@ install:
 demo: install
 	@$(PYTHON) -m workspace.demo $(ARGS)
 
-# On every core; ARGS="-n 0 -k name" for one test under a debugger.
+# On every core, on SQLite and then what asks a database on MongoDB. Of tests with very many cases some: all in `soak`.
+# ARGS="-n 0 -k name" for one test under a debugger.
+TESTS := $(PYTHON) -m pytest -n auto --ignore=tests/e2e --ignore=tests/failover
 test: install
-	@$(PYTHON) -m pytest -n auto --ignore=tests/e2e --ignore=tests/failover $(ARGS)
+	@$(TESTS) $(ARGS)
+	@TEST_DATABASE=mongodb $(TESTS) $(ARGS)
+
+soak: install
+	@SOAK=1 $(TESTS) $(ARGS)
+	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(ARGS)
 
 # The support desk in a real browser, one after the other; what it looks like is in build/screenshots/ afterwards.
 e2e: install
@@ -47,6 +54,10 @@ bench: install
 	$(PYTHON) -m bench.desk --check
 	$(PYTHON) -m bench.bulk --check
 	$(PYTHON) -m bench.bulk_kills
+
+# What djongo does, shown with the real one. ARGS="--dump tests/djongo/dump.json" makes the fixture anew.
+djongo-evidence: install
+	@PYTHONPATH=. $(PYTHON) docs/djongo-evidence/reproduce.py $(ARGS)
 
 # Resolve requirements*.in anew, for every Python from 3.11 on.
 lock:

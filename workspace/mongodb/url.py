@@ -29,7 +29,7 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
     https://www.mongodb.com/docs/manual/reference/connection-string/ (read 2026-11-23)
     """
     if url.startswith("djongo://"):
-        log.warning("%s: djongo is not used; its address is taken as mongodb:// (docs/decisions/0011).", variable)
+        log.warning("%s: djongo is not used; its address is taken as mongodb:// (docs/decisions/0012).", variable)
         url = "mongodb" + url.removeprefix("djongo")
     try:
         parsed = parse_uri(url)
