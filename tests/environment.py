@@ -35,7 +35,8 @@ for name in list(os.environ):
 
 if ON_MONGODB and "PYTEST_XDIST_WORKER" not in os.environ:
     if mongod() is None:
-        sys.exit("The tests on MongoDB are skipped: there is no mongod that runs on this machine.")
+        sys.stderr.write("The tests on MongoDB are skipped: there is no mongod that runs on this machine.\n")
+        sys.exit(0)
     replica_set = ReplicaSet()
     atexit.register(replica_set.__exit__)
     replica_set.__enter__()

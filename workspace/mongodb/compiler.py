@@ -47,6 +47,12 @@ class Query(MongoQuery):
 class SQLCompiler(compiler.SQLCompiler):
     query_class = Query
 
+    def build_query(self, columns: Any = None) -> Query:
+        query = super().build_query(columns)
+        # 5.2.4 sets each field that rows are sorted by to itself, after which no index gives the order.
+        query.extra_fields = {name: by for name, by in (query.extra_fields or {}).items() if by != f"${name}"}
+        return query
+
 
 class SQLAggregateCompiler(compiler.SQLAggregateCompiler):
     query_class = Query

@@ -22,26 +22,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # After as long as SQLite itself would wait, SQLite says that it is locked.
         self.has_turn = TURN.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", 5))
         try:
-            super()._start_transaction_under_autocommit()
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
             self.end_turn()
             raise
 
     def _commit(self) -> Any:
         # A commit that fails leaves the transaction open: it is rolled back, which ends the turn.
-        done = super()._commit()
+        done = super()._commit()  # type: ignore[misc]
         self.end_turn()
         return done
 
     def _rollback(self) -> Any:
         try:
-            return super()._rollback()
+            return super()._rollback()  # type: ignore[misc]
         finally:
             self.end_turn()
 
     def _close(self) -> Any:
         try:
-            return super()._close()
+            return super()._close()  # type: ignore[misc]
         finally:
             self.end_turn()
 
