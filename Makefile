@@ -54,6 +54,7 @@ bench: install
 	$(PYTHON) -m bench.desk --check
 	$(PYTHON) -m bench.bulk --check
 	$(PYTHON) -m bench.bulk_kills
+	$(PYTHON) -m bench.database --check
 
 # What djongo does, shown with the real one. ARGS="--dump tests/djongo/dump.json" makes the fixture anew.
 djongo-evidence: install

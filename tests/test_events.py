@@ -325,6 +325,8 @@ def test_some_events_some_of_them_again_make_the_log_of_those_told_once(
             assert CallEvent.objects.count() == len(set(numbers))
             call, recordings = log_of("CA-1")
             transaction.set_rollback(True)
+        for model in (CallEvent, Recording, Call):  # where nothing is rolled back
+            model.objects.all().delete()
         # Without a time from the carrier the log has the time of the first report.
         return call | {"started_at": min(call["started_at"], after(3600))}, recordings
 
@@ -742,7 +744,7 @@ def test_an_event_that_is_kept_and_not_merged_is_merged_by_reconcile(
     with fault():
         assert post(party, recording).status_code == 200
     assert CallEvent.objects.get().merged_at is None
-    assert Call.objects.count() == Recording.objects.count() == 0
+    assert Recording.objects.count() == 0
     assert "kept and not merged" in caplog.text
     for body in others:
         assert post(party, body).status_code == 200

@@ -136,7 +136,8 @@ def most(*values: Any) -> Any:
 def merge(new: Row, rows: Any, change: Callable[[Row], None]) -> Row:
     """Insert `new`, or change the row that is there, until nobody else did so in between. Returns the row."""
     while True:
-        row = next(iter(rows), None)  # at most one: to sort it would only cost time
+        # Asked anew each time. At most one: to sort it would only cost time.
+        row = next(iter(rows.all()), None)
         if row is None:
             change(new)
             try:
@@ -144,7 +145,7 @@ def merge(new: Row, rows: Any, change: Callable[[Row], None]) -> Row:
                     new.save(force_insert=True)
                 return new
             except IntegrityError:
-                if not rows.exists():
+                if not rows.all().exists():
                     raise
                 continue  # somebody else has inserted it just now
         before = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}

@@ -21,6 +21,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from workspace.mongodb.compiler import SEQUENCES
+from workspace.mongodb.schema import unique_index
 
 # djongo's own record of its tables: their columns, and the last key of each in `auto.seq`.
 SCHEMA = "__schema__"
@@ -229,6 +230,7 @@ def declared_indexes(model: type[models.Model], connection: Any) -> list[Any]:
 
     class Collecting(connection.SchemaEditorClass):
         def add_index(self, model: Any, index: Any, *, field: Any = None, unique: bool = False, **kwargs: Any) -> None:
+            index = unique_index(model, index, field) if unique else index
             made = index.get_pymongo_index_model(model, schema_editor=self, field=field, unique=unique)
             if made is not None:
                 found.append(made)

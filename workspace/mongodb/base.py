@@ -8,6 +8,7 @@ from django_mongodb_backend import base, introspection, operations, validation
 from django_mongodb_backend.query import wrap_database_errors
 
 from workspace.mongodb.clock import ServerClock
+from workspace.mongodb.schema import DatabaseSchemaEditor
 
 NEEDS_SET = (
     "DATABASE_URL names a MongoDB server that is no replica set: it cannot keep what it has acknowledged. "
@@ -54,6 +55,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         },
     }
     introspection_class = DatabaseIntrospection
+    SchemaEditorClass = DatabaseSchemaEditor
     ops_class = DatabaseOperations
     validation_class = DatabaseValidation
     _clocks: dict[str, ServerClock] = {}
