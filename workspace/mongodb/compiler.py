@@ -6,7 +6,6 @@ from typing import Any
 import pymongo
 from bson import Int64
 from django.core.exceptions import EmptyResultSet
-from django.db import DatabaseError
 from django.db.models import AutoField
 from django.db.models.sql import query as sql
 from django_mongodb_backend import compiler
@@ -18,6 +17,8 @@ __all__ = ["SQLAggregateCompiler", "SQLCompiler", "SQLDeleteCompiler", "SQLInser
 
 # As long as an election takes, and some more.
 RETRY_FOR_S, RETRY_PAUSE_S = 15.0, 0.2
+# Documents that are read at a time. MongoDB would send up to 16 MB, so that a walk through many rows held them all.
+BATCH = 200
 # The last integer key of each collection that has such keys.
 SEQUENCES = "django_sequences"
 
@@ -33,13 +34,16 @@ def names_one(criteria: dict[str, Any], keys: set[str]) -> bool:
 
 
 class Query(MongoQuery):
+    @wrap_database_errors
     def get_cursor(self) -> Any:
         give_up_at = time.monotonic() + RETRY_FOR_S
         while True:
             try:
-                return super().get_cursor()
-            except DatabaseError as error:
-                if not isinstance(error.__cause__, AutoReconnect) or time.monotonic() > give_up_at:
+                return self.compiler.collection.aggregate(
+                    self.get_pipeline(), session=self.compiler.connection.session, batchSize=BATCH
+                )
+            except AutoReconnect:
+                if time.monotonic() > give_up_at:
                     raise
                 time.sleep(RETRY_PAUSE_S)
 
