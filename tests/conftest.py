@@ -22,7 +22,7 @@ from tests.environment import ON_MONGODB
 from users.models import ApiToken, User, Workspace
 
 # Cases of one test that run without SOAK=1.
-MOST_CASES = 2 if ON_MONGODB else 20
+MOST_CASES = 1 if ON_MONGODB else 10
 # Who has one of these, or the mark django_db, asks a database.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "django_db_blocker", "desk"}
 

@@ -59,6 +59,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     ops_class = DatabaseOperations
     validation_class = DatabaseValidation
     _clocks: dict[str, ServerClock] = {}
+    # Aliases whose server is a replica set.
+    _accepted: set[str] = set()
 
     @property
     def clock(self) -> ServerClock:
@@ -69,11 +71,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.ensure_connection()
         return self.connection.admin.command("hello")
 
+    @wrap_database_errors
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        is_first = self.alias not in self._connection_pools
         client = super().get_new_connection(conn_params)
-        if is_first:
+        if self.alias not in self._accepted:
             hello = client.admin.command("hello")
             if "setName" not in hello and hello.get("msg") != "isdbgrid":
                 raise ImproperlyConfigured(NEEDS_SET)
+            self._accepted.add(self.alias)
         return client
