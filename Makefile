@@ -22,7 +22,7 @@ install:
 demo: install
 	@$(PYTHON) -m workspace.demo $(ARGS)
 
-# On every core, on SQLite and then what asks a database on MongoDB. Of tests with very many cases some: all in `soak`.
+# On SQLite, and then what asks a database on MongoDB. Of tests with very many cases some: all in `soak`.
 # ARGS="-n 0 -k name" for one test under a debugger.
 # Databases lie in memory where there is such a place: no test is about a power cut. Tests wait more than they compute.
 TESTS := $(if $(wildcard /dev/shm),TMPDIR=/dev/shm) $(PYTHON) -m pytest -n 3 --ignore=tests/e2e --ignore=tests/failover

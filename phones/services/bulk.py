@@ -105,6 +105,8 @@ class Desk:
     in_flight: int = 0
     is_proved: bool = False
     is_reading: bool = False
+    # A row was begun since the last page: a list that is old before it is used does not keep the rows from their turn.
+    has_begun_row: bool = True
     refusal: Refusal | None = None
 
     @property
@@ -128,6 +130,7 @@ class Desk:
         return (
             self.is_proved
             and not self.is_reading
+            and self.has_begun_row
             and len(self.rows) >= MIN_LISTED
             and self.inventory.is_worth_it(len(self.rows))
             and len(self.inventory.listed()) < 2 * self.gate.limit
@@ -291,7 +294,7 @@ class Run:
             if desk is None:
                 return
             if desk.wants_page:
-                desk.is_reading = True
+                desk.is_reading, desk.has_begun_row = True, False
                 self.hand_out(desk, [row.number for row in desk.rows])
                 continue
             row = desk.rows.popleft()
@@ -300,6 +303,7 @@ class Run:
             elif not self.breakers[desk.integration].allows():
                 yield self.done(outcome_of(row, FAILED, spared_carrier(desk.integration)))
             else:
+                desk.has_begun_row = True
                 self.hand_out(desk, row)
 
     def hand_out(self, desk: Desk, task: Task) -> None:
