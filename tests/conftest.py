@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -21,6 +22,9 @@ from tests.database import mongodb
 from tests.environment import ON_MONGODB
 from users.models import ApiToken, User, Workspace
 
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 # Cases of one test that run without SOAK=1.
 MOST_CASES = 1 if ON_MONGODB else 10
 # Who has one of these, or the mark django_db, asks a database.

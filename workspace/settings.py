@@ -289,6 +289,8 @@ LOGGING = {
         # They print URLs and headers of every request at INFO or DEBUG.
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        # It prints whole commands, with what is looked up and written.
+        "pymongo": {"level": "WARNING"},
         "telnyx": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
     },
