@@ -33,7 +33,6 @@ DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "django_db_blocker
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sqlite_only(reason): about what only SQLite has")
-    config.addinivalue_line("markers", "own_server: starts a server or a command on a database of its own")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,7 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = [item for item in items if asks_a_database(item)] if ON_MONGODB else list(items)
     if "SOAK" not in os.environ and not config.option.keyword:
         chosen = sampled(chosen)
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen
     for item in items:
         about_sqlite = item.get_closest_marker("sqlite_only")
@@ -65,8 +65,7 @@ def sampled(items: list[pytest.Item]) -> list[pytest.Item]:
 
 def asks_a_database(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
-    has_mark = item.get_closest_marker("django_db") or item.get_closest_marker("own_server")
-    return bool(has_mark or fixtures & DATABASE_FIXTURES)
+    return bool(item.get_closest_marker("django_db") or fixtures & DATABASE_FIXTURES)
 
 
 @pytest.fixture(scope="session")

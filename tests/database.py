@@ -249,11 +249,10 @@ def renamed(database: Any, table: str) -> Iterator[None]:
         database[f"{table}_away"].rename(table)
 
 
+# -- how it looks things up -------------------------------------------------------------------------------------------
+
 # A few that a plan looks at in vain.
 SLACK = 20
-
-
-# -- how it looks things up -------------------------------------------------------------------------------------------
 
 
 def plan_of(statement: Statement) -> str:
@@ -262,8 +261,13 @@ def plan_of(statement: Statement) -> str:
         with connection.cursor() as cursor:
             rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.params).fetchall()
         return " ".join(row[3] for row in rows)
+    return str(explained(statement))
+
+
+def explained(statement: Statement) -> dict[str, Any]:
+    """MongoDB's own account of a read, with what it looked at."""
     sent = {name: statement.command[name] for name in ("aggregate", "pipeline")} | {"cursor": {}}
-    return str(mongodb().command("explain", sent, verbosity="executionStats"))
+    return mongodb().command("explain", sent, verbosity="executionStats")
 
 
 def walks(statement: Statement) -> bool:
@@ -271,13 +275,12 @@ def walks(statement: Statement) -> bool:
     if not ON_MONGODB:
         plan = plan_of(statement)
         return "INDEX" not in plan or (f"SCAN {statement.table}" in plan and "LIMIT" not in statement.sql)
-    sent = {name: statement.command[name] for name in ("aggregate", "pipeline")} | {"cursor": {}}
-    told = mongodb().command("explain", sent, verbosity="executionStats")
+    told = explained(statement)
     stages = told.get("stages", [])
     done = (stages[0]["$cursor"] if stages else told)["executionStats"]
     looked_at = max(done["totalKeysExamined"], done["totalDocsExamined"])
     sorts = any("$sort" in stage for stage in stages) or "'stage': 'SORT'" in str(done)
-    skipped = sum(stage.get("$skip", 0) for stage in sent["pipeline"])
+    skipped = sum(stage.get("$skip", 0) for stage in statement.command["pipeline"])
     return looked_at > done["nReturned"] + skipped + SLACK or (sorts and looked_at > SLACK)
 
 

@@ -2,6 +2,7 @@
 
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
@@ -25,8 +26,7 @@ def find_problems() -> list[str]:
     """What keeps this installation from working, each with the variable or command that mends it."""
     problems = [str(message.msg) for message in run_checks(tags=[WORKSPACE])]
     try:
-        executor = MigrationExecutor(connection)
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        if not is_migrated(connection):
             return [*problems, "The database is not migrated. Run: manage.py migrate"]
         newest = Account.objects.order_by("-created_at").first()
     except DatabaseError:
@@ -37,3 +37,9 @@ def find_problems() -> list[str]:
     except CannotOpen:
         problems.append("CREDENTIAL_KEYS lacks the key under which stored credentials were encrypted. Add it back.")
     return problems
+
+
+def is_migrated(database: BaseDatabaseWrapper) -> bool:
+    """Whether no migration is left to run. Raises DatabaseError."""
+    executor = MigrationExecutor(database)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())

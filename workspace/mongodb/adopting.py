@@ -118,7 +118,7 @@ def unusable_indexes(database: "Database[Any]") -> Iterator[Step]:
 
 
 def short_integers(model: type[models.Model], connection: Any) -> Iterator[Step]:
-    """Integers of 32 bits where our engine keeps 64: our unique indexes are for one type, and would not see them."""
+    """Integers of 32 bits where our engine keeps 64: a unique index that allows nulls is for one type only."""
     collection = connection.database[model._meta.db_table]
     for column, (_, kind) in columns_of(model, connection).items():
         short = {column: {"$type": "int"}}

@@ -28,7 +28,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         return converters
 
     def validate_autopk_value(self, value: int) -> Int64:
-        # A key of another BSON type would not be in the unique indexes, which are for `long` only.
+        # As the columns that refer to it. A unique index that allows nulls is for one BSON type only (schema.py).
         return Int64(value)
 
 

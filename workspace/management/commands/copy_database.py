@@ -8,11 +8,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
-from django.db.migrations.executor import MigrationExecutor
 
 from users.models import Workspace
 from workspace import copying, databases
 from workspace.copying import SOURCE, TARGET
+from workspace.health import is_migrated
 
 USAGE, DIFFERENT = 2, 3
 
@@ -71,8 +71,7 @@ class Command(BaseCommand):
         connections.settings[alias] = connections.configure_settings({"default": config})["default"]
 
     def require_migrated(self, alias: str, option: str) -> None:
-        executor = MigrationExecutor(connections[alias])
-        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        if not is_migrated(connections[alias]):
             raise CommandError(f"{option}: the database is not migrated. Run: manage.py migrate", returncode=USAGE)
 
     def copy(self, *, may_replace: bool) -> None:
