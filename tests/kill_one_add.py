@@ -34,6 +34,7 @@ class Cut:
 
     def __init__(self, *, when: str, call: int) -> None:
         self.when, self.call, self.calls = when, call, 0
+        self.statements = ExitStack()  # held: a context manager that is dropped ends
 
     def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
         def cut(*args: Any, **kwargs: Any) -> Any:
@@ -74,7 +75,7 @@ def put_everywhere(cut: Cut) -> None:
         return (cut.around(run) if statement.is_write else run)()
 
     connection.ensure_connection()
-    ExitStack().enter_context(around_statements(around))  # for good
+    cut.statements.enter_context(around_statements(around))
     connection._commit = cut.around(connection._commit)  # type: ignore[method-assign]
     for owner, name in ((HTTPAdapter, "send"), (httpx.HTTPTransport, "handle_request")):
         setattr(owner, name, cut.around(getattr(owner, name)))
