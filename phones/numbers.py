@@ -13,7 +13,7 @@ def to_e164(text: str) -> str:
     """E.164 digits without the plus, `12125551234`, from a number typed with its country code.
 
     The number must be possible in its country's numbering plan; whether it is assigned only its carrier knows. A trunk
-    prefix as in +44 (0)20 is left out, so that a number has one spelling. Raises ValueError with a sentence.
+    prefix as in +44 (0)20 is left out, once, so that a number has one spelling. Raises ValueError with a sentence.
     """
     import phonenumbers  # 45 ms that only those who read a number need wait for
 
@@ -25,7 +25,9 @@ def to_e164(text: str) -> str:
     # Other than is_possible_number(), which also takes a number without its area code.
     possible = phonenumbers.is_possible_number_with_reason(parsed) == phonenumbers.ValidationResult.IS_POSSIBLE
     number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
-    if not possible or not MIN_DIGITS <= len(number) <= MAX_DIGITS:
+    # After a trunk prefix typed twice, what is left would be read as yet another number.
+    one_spelling = phonenumbers.parse(f"+{number}") == parsed
+    if not possible or not one_spelling or not MIN_DIGITS <= len(number) <= MAX_DIGITS:
         raise ValueError(NO_NUMBER)
     return number
 

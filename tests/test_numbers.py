@@ -13,6 +13,7 @@ typed = st.text("+0123456789 ()-", max_size=25)
 @example("15551234")
 @example("49" + "1" * 15)
 @example("494012")
+@example("200000000000")
 @example("+" * 40)
 def test_a_number_is_seven_to_fifteen_ascii_digits_or_refused(text: str):
     try:
