@@ -25,9 +25,10 @@ def to_e164(text: str) -> str:
     # Other than is_possible_number(), which also takes a number without its area code.
     possible = phonenumbers.is_possible_number_with_reason(parsed) == phonenumbers.ValidationResult.IS_POSSIBLE
     number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+    if not possible or not MIN_DIGITS <= len(number) <= MAX_DIGITS:
+        raise ValueError(NO_NUMBER)
     # After a trunk prefix typed twice, what is left would be read as yet another number.
-    one_spelling = phonenumbers.parse(f"+{number}") == parsed
-    if not possible or not one_spelling or not MIN_DIGITS <= len(number) <= MAX_DIGITS:
+    if phonenumbers.parse(f"+{number}") != parsed:
         raise ValueError(NO_NUMBER)
     return number
 
