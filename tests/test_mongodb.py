@@ -155,11 +155,16 @@ def test_what_names_one_document(criteria: dict[str, Any], is_one: bool):
 
 @contextmanager
 def first_reply_lost(command: str) -> Iterator[None]:
-    """The server does the next such command, and the connection breaks before it can say so."""
+    """The server does the next such command about workspaces, and the connection breaks before it can say so.
+
+    Other tests share the server: what they send at this moment must not be the one that fails.
+    """
     client = connection.connection  # type: ignore[attr-defined]
+    lost = {"code": 91, "errmsg": "shut down", "errorLabels": ["RetryableWriteError"]}
+    table = f"{connection.settings_dict['NAME']}.{Workspace._meta.db_table}"
     client.admin.command(
         "configureFailPoint", "failCommand", mode={"times": 1},
-        data={"failCommands": [command], "writeConcernError": {"code": 91, "errmsg": "shut down", "errorLabels": ["RetryableWriteError"]}},
+        data={"failCommands": [command], "namespace": table, "writeConcernError": lost},
     )  # fmt: skip
     try:
         yield
