@@ -58,7 +58,9 @@ def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
 
 
 @contextlib.contextmanager
-def serve(folder: Path, sandbox: Sandbox, *, is_public: bool = True, **variables: str) -> Iterator[Live]:
+def serve(
+    folder: Path, sandbox: Sandbox, *, is_public: bool = True, workers: int = 1, **variables: str
+) -> Iterator[Live]:
     """Migrate a database, make a workspace in it and run gunicorn.
 
     Args:
@@ -82,7 +84,7 @@ def serve(folder: Path, sandbox: Sandbox, *, is_public: bool = True, **variables
     assert migrated.returncode == 0, migrated.stderr
     made = json.loads(run_manage("create_workspace", "Live", "--email", "user@live.example.com", env=env).stdout)
     with (folder / "gunicorn.log").open("wb") as log:
-        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", "1"]
+        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", str(workers)]
         server = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
         try:
             wait_until_ready(port, server)
