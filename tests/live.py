@@ -28,6 +28,7 @@ class Live:
     user: str
     token: str
     env: dict[str, str]
+    server: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
@@ -88,7 +89,7 @@ def serve(
         server = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
         try:
             wait_until_ready(port, server)
-            yield Live(port, database, made["userId"], made["token"], env)
+            yield Live(port, database, made["userId"], made["token"], env, server)
         finally:
             server.terminate()
             try:
