@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,3 +128,17 @@ def test_two_of_them_do_no_harm(sandbox: Sandbox, tenant: Tenant, tmp_path: Path
 def test_nonsense_is_refused(every: str) -> None:
     done = run_manage("reconcile", "--every", every, env=os.environ | {"DATABASE_URL": shared_url()})
     assert done.returncode == 2 and "--every" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
+def test_the_units_of_systemd_are_valid(tmp_path: Path) -> None:
+    units = sorted((PROJECT / "deploy/systemd").iterdir())
+    for unit in units:
+        here = unit.read_text().replace("/srv/phones/.venv/bin", str(Path(sys.executable).parent))
+        (tmp_path / unit.name).write_text(here)
+    names = [unit.name for unit in units]
+    command = ["systemd-analyze", "verify", *names]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    commands = [part for unit in units for part in re.findall(r"manage.py (.*)", unit.read_text())]
+    assert commands == ["purge", "reconcile --every 60"]
