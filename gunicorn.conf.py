@@ -1,8 +1,11 @@
 """How gunicorn serves `workspace.wsgi`. https://docs.gunicorn.org/en/stable/settings.html (read 2026-11-23)"""
 
+import atexit
 import gc
 import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
 
@@ -13,12 +16,23 @@ GARBAGE_EVERY_S = 1.0
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
 try:
-    django.setup()
     from django.conf import settings
 
     bind = settings.BIND
+    # Where the workers count together for /metrics, from zero; prometheus_client looks for it when it is imported.
+    # https://prometheus.github.io/client_python/multiprocess/ (read 2026-11-24)
+    counters, counters_of = tempfile.mkdtemp(prefix="phones-metrics-"), os.getpid()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters
+    django.setup()
 except ImproperlyConfigured as error:
     sys.exit(f"Not configured: {error}")
+
+
+@atexit.register
+def drop_counters():
+    if os.getpid() == counters_of:  # workers come here, too
+        shutil.rmtree(counters, ignore_errors=True)
+
 
 wsgi_app = "workspace.wsgi"
 # An add waits for a carrier most of its time: threads wait cheaply, processes use the cores.
@@ -28,9 +42,9 @@ threads = 48
 # Loaded once, before the fork, so that the workers share the memory.
 preload_app = True
 control_socket_disable = True
-# An add takes up to 25 s.
+# An add takes up to 25 s, and 5 s more to be undone.
 timeout = 60
-graceful_timeout = 30
+graceful_timeout = 35
 keepalive = 30
 backlog = 512
 limit_request_line = 4094

@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, ClassVar, NoReturn, TypeVar
 
+from prometheus_client import Histogram
+
 from integrations.errors import (
     CarrierUnavailable,
     IntegrationError,
@@ -35,6 +37,12 @@ Settings = dict[str, str]
 # Of a list of calls: more than any account has in the hours that are asked for.
 MAX_PAGES = 10_000
 RETRY_PAUSE_S = (0.05, 0.25)
+
+REQUESTS = Histogram(
+    "phones_carrier_request_seconds",
+    "Requests to carriers: answered, refused (4xx), rate_limited, or unanswered (silence, 5xx, nonsense).",
+    ["carrier", "outcome"],
+)
 
 
 class Route(Enum):
@@ -290,19 +298,26 @@ class Provider(ABC):
         barrier = gate.get()
         while True:
             with barrier.admitted(self.deadline) as began:
+                timeouts, sent_at = self.deadline.limit(self.site.timeouts), time.monotonic()
                 try:
-                    return send(self.deadline.limit(self.site.timeouts))
+                    answer = send(timeouts)
+                    self.measure("answered", sent_at)
+                    return answer
                 except RequestFailed:
                     raise
                 except Exception as error:
                     # SDKs leak whatever they trip over: requests' and httpx' errors, JSONDecodeError, AttributeError.
                     failure = self.describe(error)
+                    self.measure(failure.outcome, sent_at)
             if isinstance(failure, RateLimited) and barrier.slow_down(began, failure.retry_after_s, self.deadline):
                 continue
             attempts -= 1
             if isinstance(failure, Refused) or not attempts:
                 raise failure
             time.sleep(min(random.uniform(*RETRY_PAUSE_S), self.deadline.remaining_s()))
+
+    def measure(self, outcome: str, sent_at: float) -> None:
+        REQUESTS.labels(self.label.lower(), outcome).observe(time.monotonic() - sent_at)
 
     def describe(self, error: Exception) -> Refused | Unanswered:
         """Name the failure by its type and status alone: an SDK's text may hold the request."""

@@ -73,7 +73,12 @@ class BadSignature(Exception):
 
 
 class RequestFailed(Exception):
-    """One request to a carrier came to nothing. Stays inside this package: providers turn it into one of the above."""
+    """One request to a carrier came to nothing. Stays inside this package: providers turn it into one of the above.
+
+    `outcome` is its word in the metrics.
+    """
+
+    outcome: str
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -83,6 +88,8 @@ class RequestFailed(Exception):
 class Refused(RequestFailed):
     """The carrier understood and said no: it did not do it."""
 
+    outcome = "refused"
+
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         self.status = status
@@ -91,9 +98,13 @@ class Refused(RequestFailed):
 class Unanswered(RequestFailed):
     """No answer, an error of the carrier's own, or nonsense: it may or may not have done it."""
 
+    outcome = "unanswered"
+
 
 class RateLimited(Unanswered):
     """One request too many; it was not carried out. `retry_after_s` is what the carrier says, if it says so."""
+
+    outcome = "rate_limited"
 
     def __init__(self, detail: str, retry_after_s: float | None) -> None:
         super().__init__(detail)

@@ -274,7 +274,10 @@ class CallEvent(models.Model):
     kind = models.CharField(max_length=32)
     payload = models.TextField()
     received_at = MillisecondField(default=timezone.now)
-    merged_at = MillisecondField(null=True, db_index=True)
+    merged_at = MillisecondField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["merged_at", "received_at"], name="event_by_merging")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.received_at:%Y-%m-%d %H:%M:%S}"

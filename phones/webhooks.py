@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from integrations import PROVIDERS, provider_class
 from integrations.errors import BadSignature
 from integrations.webhooks import KINDS, Webhook, digest
+from phones.metrics import count_webhook
 from phones.models import Account
 from phones.services.answering import answer_call, hang_up
 from phones.services.calls import record_event
@@ -39,11 +40,15 @@ def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
     if request.method != "POST":
         return HttpResponse(status=405, headers={"Allow": "POST"})
     try:
-        return receive(request, integration, token, kind)
+        response = receive(request, integration, token, kind)
+        count_webhook(integration, "kept")
+        return response
     except BadSignature as refusal:
+        count_webhook(integration, "refused")
         log.warning("Webhook refused: %s %s: %s", integration, kind, refusal)
         return HttpResponse(status=403)
     except Exception as error:  # the database, a lost key; the address has a secret, so Django shall not log it
+        count_webhook(integration, "failed")
         log.error("Webhook not kept: %s %s", integration, kind, exc_info=error)
         return HttpResponse(status=503)
 

@@ -28,6 +28,7 @@ for name in list(os.environ):
         "REDIS_URL",
         "TRUSTED_PROXY_COUNT",
         "BIND",
+        "METRICS_TOKEN",
         "STAFF_TOTP",
         "LOGIN_FAILURES",
     ):

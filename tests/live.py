@@ -28,6 +28,7 @@ class Live:
     user: str
     token: str
     env: dict[str, str]
+    server: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
@@ -58,7 +59,9 @@ def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
 
 
 @contextlib.contextmanager
-def serve(folder: Path, sandbox: Sandbox, *, is_public: bool = True, **variables: str) -> Iterator[Live]:
+def serve(
+    folder: Path, sandbox: Sandbox, *, is_public: bool = True, workers: int = 1, **variables: str
+) -> Iterator[Live]:
     """Migrate a database, make a workspace in it and run gunicorn.
 
     Args:
@@ -82,11 +85,11 @@ def serve(folder: Path, sandbox: Sandbox, *, is_public: bool = True, **variables
     assert migrated.returncode == 0, migrated.stderr
     made = json.loads(run_manage("create_workspace", "Live", "--email", "user@live.example.com", env=env).stdout)
     with (folder / "gunicorn.log").open("wb") as log:
-        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", "1"]
+        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", str(workers)]
         server = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
         try:
             wait_until_ready(port, server)
-            yield Live(port, database, made["userId"], made["token"], env)
+            yield Live(port, database, made["userId"], made["token"], env, server)
         finally:
             server.terminate()
             try:

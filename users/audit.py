@@ -1,14 +1,17 @@
-"""The audit trail: who did what, when, from where, and what came of it. Rows are added and never changed."""
+"""The audit trail: who did what, when, from where, and what came of it. Rows are added and never changed; those past
+their time leave by `forget` and by nothing else."""
 
+from datetime import datetime
 from typing import cast
 
-from django.db.models import CharField
+from django.db.models import CharField, QuerySet
 
 from users.acting import acting, present_actor
 from users.models import AuditEntry
 from workspace.logs import request_id
+from workspace.retention import delete_in_batches
 
-__all__ = ["ACTIONS", "acting", "record"]
+__all__ = ["ACTIONS", "acting", "forget", "record"]
 
 # What the admin offers to filter by.
 ACTIONS = [
@@ -36,6 +39,7 @@ ACTIONS = [
     "totp.enrolled",
     "totp.failed",
     "totp.reset",
+    "audit.purge",
 ]
 
 
@@ -78,6 +82,19 @@ def record(
         request_id=fit(request_id.get(), "request_id"),
         detail=fit(detail, "detail"),
     )
+
+
+def forget(before: datetime) -> int:
+    """Delete the entries from before a moment. That it was done is an entry of its own, written first, so that none
+    leaves untold.
+
+    Returns how many there were.
+    """
+    entries: QuerySet[AuditEntry] = QuerySet(AuditEntry).filter(at__lt=before)  # AuditEntry.objects deletes nothing
+    if not entries.exists():
+        return 0
+    record("audit.purge", detail=f"before {before:%Y-%m-%d %H:%M:%S} UTC")
+    return delete_in_batches(entries, oldest_by="at")
 
 
 def fit(text: str, field: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from prometheus_client import Counter
 
 from workspace import envelope
 from workspace.logs import request_id
@@ -16,6 +17,7 @@ from workspace.logs import request_id
 MAX_BODY_BYTES = 16 * 1024
 MAX_WEBHOOK_BYTES = 64 * 1024
 LENGTH = re.compile(r"[0-9]{1,20}")
+RESPONSES = Counter("phones_http_responses", "Replies by the class of their status.", ["status"])
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -34,6 +36,7 @@ class ApiMiddleware:
             else:
                 response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id.get()
+            RESPONSES.labels(f"{response.status_code // 100}xx").inc()
             return response
         finally:
             request_id.reset(mark)

@@ -80,6 +80,10 @@ ALLOWED_HOSTS = [
 PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carriers reach this server.").rstrip("/")
 BIND = env.str("BIND", default="127.0.0.1:8000")
 TRUSTED_PROXY_COUNT = whole_number("TRUSTED_PROXY_COUNT", 0)
+# Whoever has it may read /metrics. Without it there is no such page.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
+if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more: openssl rand -hex 32")
 
 # -- carriers -----------------------------------------------------------------------------------------------------
 

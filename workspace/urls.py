@@ -4,6 +4,7 @@ from django.urls import include, path
 from phones.webhooks import webhook
 from workspace import documentation
 from workspace.health import healthz, readyz
+from workspace.metrics import metrics
 
 urlpatterns = [
     path("api/call/", include("phones.urls")),
@@ -12,5 +13,6 @@ urlpatterns = [
     path("api/docs", documentation.docs, name="docs"),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", metrics),
     path("admin/", admin.site.urls),
 ]

@@ -16,6 +16,7 @@ from integrations.base import CarrierNumber, Provider, Route, Settings
 from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.errors import PhoneExists, RoutedElsewhere
+from phones.metrics import add_counted
 from phones.models import LEASE, Account, Line, MadeApplication, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import (
@@ -127,7 +128,7 @@ def add_phone(
     """
     credentials, deadline = Credentials(integration, account_id, auth_token, public_key), Deadline(budget_s)
     wanted = PhoneNumber(user=user, number=number, integration=integration, **(settings or {}))
-    with refusal_noted("phone.add", wanted, detail=integration):
+    with add_counted(integration), refusal_noted("phone.add", wanted, detail=integration):
         addition = Addition(
             reservation=reserve(wanted, credentials, deadline),
             credentials=credentials,

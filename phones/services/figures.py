@@ -69,6 +69,11 @@ def figures_of(name: str) -> dict[date, Counts]:
     return {day: counted.get(day, {}) for day in days}
 
 
+def newest_figures(name: str) -> Counts:
+    """What was counted of today; before the first count of a day empty, like what was never counted."""
+    return list(figures_of(name).values())[-1]
+
+
 def last_days(today: date) -> list[date]:
     """The days that the dashboard shows, the oldest first."""
     return [today - timedelta(days=back) for back in reversed(range(DAYS))]

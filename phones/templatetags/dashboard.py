@@ -12,7 +12,7 @@ from phones.models import Line, PhoneNumber
 from phones.numbers import readable
 from phones.reasons import in_words
 from phones.services.checking import open_reasons
-from phones.services.figures import counted_at, figures_of
+from phones.services.figures import counted_at, figures_of, newest_figures
 from workspace.envelope import ERRORS
 
 register = template.Library()
@@ -44,7 +44,7 @@ def dashboard(context: dict[str, Any]) -> dict[str, Any]:
 
 def health_table() -> list[dict[str, Any]]:
     """A row for each carrier: its numbers, and how they are."""
-    counts = list(figures_of("numbers").values())[-1]
+    counts = newest_figures("numbers")
     rows = []
     for name, label in sorted(PROVIDERS.items()):
         cells = {health: counts.get(f"{name} {health}", 0) for health in Line.Health.values}

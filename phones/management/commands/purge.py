@@ -1,0 +1,35 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from phones.services.purging import Retention, old_rows
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete what has been kept for long enough: old events, imports and audit entries, and what has expired. Safe "
+        "while the server runs, to interrupt and to run again. Run it every day, from cron for example."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        kept = Retention()
+        for what, days in (
+            ("events", kept.events_days),
+            ("imports", kept.imports_days),
+            ("audit", kept.audit_days),
+            ("calls", kept.calls_days),
+        ):
+            told = f"keep them for N days (default: {days or 'for good'})"
+            parser.add_argument(f"--{what}-days", type=int, default=days, metavar="N", help=told)
+        parser.add_argument("--dry-run", action="store_true", help="count what would be deleted")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        days = {name: options[name] for name in ("events_days", "imports_days", "audit_days", "calls_days")}
+        for name, count in days.items():
+            if count is not None and not 1 <= count <= 36500:
+                raise CommandError(f"--{name.replace('_', '-')} must be between 1 and 36500.", returncode=2)
+        for old in old_rows(Retention(**days)):
+            if options["dry_run"]:
+                self.stdout.write(f"would delete {old.rows.count()} {old.name}")
+            else:
+                self.stdout.write(f"deleted {old.delete()} {old.name}")
