@@ -52,6 +52,7 @@ bench: install
 	$(PYTHON) -m bench.startup --check
 	$(PYTHON) -m bench.add_phone --check
 	$(PYTHON) -m bench.webhook --check
+	$(PYTHON) -m bench.starving --check
 	$(PYTHON) -m bench.list --check
 	$(PYTHON) -m bench.desk --check
 	$(PYTHON) -m bench.bulk --check

@@ -13,6 +13,8 @@ import django
 from django.core.exceptions import ImproperlyConfigured
 
 GARBAGE_EVERY_S = 1.0
+# For webhooks, lists, pages: whatever asks no carrier.
+OTHER_THREADS = 32
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
 try:
@@ -36,9 +38,11 @@ def drop_counters():
 
 wsgi_app = "workspace.wsgi"
 # An add waits for a carrier most of its time: threads wait cheaply, processes use the cores.
-worker_class = "gthread"
+worker_class = "workspace.worker.Worker"
 workers = 2
-threads = 48
+threads = settings.CARRIER_SLOTS + OTHER_THREADS
+# Those beyond wait in the kernel's queue (backlog) until one of these is closed.
+worker_connections = 1000
 # Loaded once, before the fork, so that the workers share the memory.
 preload_app = True
 control_socket_disable = True

@@ -621,7 +621,7 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
     try:
         wait_until_ready(server, f"http://{environment['BIND']}", directory / "server.log")
         start = time.perf_counter()
-        replies = post_all(environment["BIND"], requests)
+        statuses = [status for status, _ in post_all(environment["BIND"], requests, CONNECTIONS)]
         print(f"through gunicorn: {len(requests) / (time.perf_counter() - start):.0f} events a second")
         errors = Counter(re.findall(r"^\S+Error: .*", (directory / "server.log").read_text(), re.MULTILINE))
         for error, times in errors.most_common(5):
@@ -636,7 +636,7 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
 
     completed, rows = "status = 'completed'", count("phones_call") + count("phones_recording")
     lines = [
-        Line("replies with 200 / events sent", replies.count(200) / len(requests), 1, exact=True),
+        Line("replies with 200 / events sent", statuses.count(200) / len(requests), 1, exact=True),
         Line("events kept / sent", count("phones_callevent") / len(requests), 1, exact=True),
         Line("events not merged", count("phones_callevent WHERE merged_at IS NULL"), 0, exact=True),
         Line("calls completed / made", count(f"phones_call WHERE {completed}") / CALLS_OVER_HTTP, 1, exact=True),
@@ -647,9 +647,12 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
     return lines
 
 
-def post_all(address: str, requests: list[Request]) -> list[int]:
-    """Send them over connections that stay open, as fast as they go. Returns the statuses; 0 is no reply."""
-    waiting, statuses = list(requests), []
+def post_all(address: str, requests: list[Request], connections: int) -> list[tuple[int, float]]:
+    """Send them over connections that stay open, as fast as they go, the last first.
+
+    Returns the status of each reply, 0 if there was none, and the seconds until it came.
+    """
+    waiting, replies = list(requests), []
 
     def post() -> None:
         connection = http.client.HTTPConnection(address, timeout=60)
@@ -658,22 +661,23 @@ def post_all(address: str, requests: list[Request]) -> list[int]:
                 request = waiting.pop()
             except IndexError:
                 break
+            start, status = time.perf_counter(), 0
             try:
                 connection.request("POST", request.path, request.body, request.headers)
                 reply = connection.getresponse()
                 reply.read()
-                statuses.append(reply.status)
+                status = reply.status
             except (OSError, http.client.HTTPException):
                 connection.close()
-                statuses.append(0)
+            replies.append((status, time.perf_counter() - start))
         connection.close()
 
-    threads = [threading.Thread(target=post) for _ in range(CONNECTIONS)]
+    threads = [threading.Thread(target=post) for _ in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return statuses
+    return replies
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import urljoin, urlsplit
 
@@ -27,12 +28,14 @@ AUDIO_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
 
 @dataclass
 class Media:
-    """Audio on its way: `status` is 200, or 206 for a part; `headers` are to be passed on."""
+    """Audio on its way: `status` is 200, or 206 for a part; `headers` are to be passed on; what else has to end with it
+    is in `closed_with`."""
 
     status: int
     content_type: str
     headers: dict[str, str]
     response: requests.Response
+    closed_with: ExitStack = field(default_factory=ExitStack)
 
     def __iter__(self) -> Iterator[bytes]:
         deadline = Deadline(MAX_STREAM_S)
@@ -42,7 +45,8 @@ class Media:
             yield chunk
 
     def close(self) -> None:
-        self.response.close()
+        with self.closed_with:
+            self.response.close()
 
 
 def open_media(provider: Provider, recording_id: str, known_url: str, byte_range: str, *, may_be_new: bool) -> Media:

@@ -1,11 +1,13 @@
 """A recording's audio as a reply, for the API and the admin."""
 
 import re
+from contextlib import ExitStack
 
 from django.http import HttpRequest, StreamingHttpResponse
 
 from phones.models import Recording
 from phones.services.media import recording_media
+from phones.slots import carrier_slot
 
 RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
 
@@ -18,11 +20,18 @@ def wanted_range(request: HttpRequest) -> str:
 
 
 def audio(recording: Recording, byte_range: str) -> StreamingHttpResponse:
-    """Stream the audio from the carrier. Raises as `recording_media` does."""
-    media = recording_media(recording, byte_range)
-    suffix = "mp3" if media.content_type == "audio/mpeg" else "wav"
-    headers = media.headers | {
-        "Content-Disposition": f'inline; filename="recording-{recording.pk}.{suffix}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    return StreamingHttpResponse(media, status=media.status, content_type=media.content_type, headers=headers)
+    """Stream the audio from the carrier; until the reply is closed it has a carrier slot.
+
+    Raises LimitReached when none is free, and what `recording_media` raises.
+    """
+    with ExitStack() as slot:
+        slot.enter_context(carrier_slot())
+        media = recording_media(recording, byte_range)
+        suffix = "mp3" if media.content_type == "audio/mpeg" else "wav"
+        headers = media.headers | {
+            "Content-Disposition": f'inline; filename="recording-{recording.pk}.{suffix}"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        reply = StreamingHttpResponse(media, status=media.status, content_type=media.content_type, headers=headers)
+        media.closed_with = slot.pop_all()
+        return reply

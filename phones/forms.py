@@ -20,6 +20,7 @@ from phones.services.bulk_files import UnreadableFile
 from phones.services.changing import check_inbound
 from phones.services.imports import bring
 from phones.services.picking import write_cursor
+from phones.slots import carrier_slot
 from users.models import User, Workspace
 from workspace.errors import Refusal
 from workspace.secrets import CannotOpen, Secret
@@ -241,7 +242,8 @@ class AddPhoneForm(InboundForm):
         changes = self.read_changes(PhoneNumber())
         if not self.errors:
             fields.pop("user_id")
-            self.phone = add_phone(user=typed["user"], **fields, settings=changes)
+            with carrier_slot():
+                self.phone = add_phone(user=typed["user"], **fields, settings=changes)
 
     def pick(self, token: str) -> None:
         wanted = self.credentials(token) | {"cursor": self.cleaned_data["cursor"]}
@@ -249,7 +251,8 @@ class AddPhoneForm(InboundForm):
         if fields:
             cursor = fields.pop("cursor")
             workspace_id = self.cleaned_data["user"].workspace_id
-            self.page, following = available_phones(Credentials(**fields), workspace_id, cursor)
+            with carrier_slot():
+                self.page, following = available_phones(Credentials(**fields), workspace_id, cursor)
             self.following = write_cursor(following) if following else ""
 
     def credentials(self, token: str) -> dict[str, str]:
@@ -294,7 +297,8 @@ class RotateForm(RefusableForm):
         if not fields:
             return
         try:
-            rotate_auth_token(self.phone, fields["auth_token"])
+            with carrier_slot():
+                rotate_auth_token(self.phone, fields["auth_token"])
         except (Refusal, IntegrationError) as refusal:
             self.refuse(refusal)
 

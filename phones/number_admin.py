@@ -30,6 +30,7 @@ from phones.services.checking import Check, check_lines
 from phones.services.phone_list import with_details
 from phones.services.refused import refused_webhooks
 from phones.services.searching import find_phones
+from phones.slots import carrier_slot
 from users import audit
 from users.models import User
 from workspace.secrets import CannotOpen
@@ -112,9 +113,10 @@ class PhoneNumberAdmin(DeskAdmin):
 
     def check_all(self, request: HttpRequest, phones: QuerySet[PhoneNumber], *, repair: bool) -> None:
         lines = Line.objects.filter(pk__in=list(phones.values_list("line", flat=True)))
-        for line, check in check_lines(lines, repair=repair):
-            level, text = told(check) if check else (messages.ERROR, "could not be checked; the log tells why")
-            self.message_user(request, f"{readable(line.number)}: {text}", level)
+        with carrier_slot():
+            for line, check in check_lines(lines, repair=repair):
+                level, text = told(check) if check else (messages.ERROR, "could not be checked; the log tells why")
+                self.message_user(request, f"{readable(line.number)}: {text}", level)
 
     def has_check_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("phones.check_phonenumber")
@@ -170,7 +172,8 @@ class PhoneNumberAdmin(DeskAdmin):
             raise PermissionDenied
         assert phone.line is not None  # noqa: S101
         try:
-            level, text = told(check_line(phone.line, repair=repair))
+            with carrier_slot():
+                level, text = told(check_line(phone.line, repair=repair))
         except NoSuchPhone:
             raise Http404 from None
         except CannotOpen as error:
@@ -199,7 +202,8 @@ class PhoneNumberAdmin(DeskAdmin):
             raise PermissionDenied
         if request.method == "POST":
             try:
-                is_restored = remove_phone(phone)
+                with carrier_slot():
+                    is_restored = remove_phone(phone)
             except NoSuchPhone:
                 raise Http404 from None
             level, text = (

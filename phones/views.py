@@ -28,6 +28,7 @@ from phones.services.accounts import Credentials
 from phones.services.changing import check_inbound
 from phones.services.phone_list import listed_numbers, newest_numbers
 from phones.services.picking import write_cursor
+from phones.slots import carrier_slot
 from users import idempotency, limits
 from users.authentication import token_of
 from users.models import User
@@ -52,7 +53,8 @@ class AddPhoneView(ApiView):
     def add(self, request: Request) -> HttpResponse:
         fields = self.read(request, AddPhoneSerializer)
         user = workspace_user(request, fields.pop("user_id"))
-        phone = add_phone(user=user, **fields)
+        with carrier_slot():
+            phone = add_phone(user=user, **fields)
         return envelope.success(added_phone(phone), message="Phone number added successfully", status=201)
 
 
@@ -85,13 +87,15 @@ class PhoneView(ApiView):
         changes = {**fields.pop("inbound", {}), **fields}
         check_inbound(phone, changes)
         if auth_token:
-            rotate_auth_token(phone, auth_token)
+            with carrier_slot():
+                rotate_auth_token(phone, auth_token)
         change_phone(phone, changes)
         return envelope.success(shown_phone(self.phone(request, id)), message="Phone number changed successfully")
 
     def delete(self, request: Request, id: str) -> HttpResponse:
         phone = self.phone(request, id)
-        data = {"_id": phone.pk, "restored": remove_phone(phone)}
+        with carrier_slot():
+            data = {"_id": phone.pk, "restored": remove_phone(phone)}
         return envelope.success(data, message="Phone number removed successfully")
 
     def phone(self, request: Request, id: str) -> PhoneNumber:
@@ -105,7 +109,8 @@ class CheckPhoneView(ApiView):
         phone = found(listed_numbers(token_of(request).workspace_id), id)
         repair = self.read(request, CheckPhoneSerializer)["repair"] if request.body else False
         assert phone.line is not None  # noqa: S101  every active number has one
-        check = check_line(phone.line, repair=repair)
+        with carrier_slot():
+            check = check_line(phone.line, repair=repair)
         data = {
             "_id": phone.pk,
             "health": check.health,
@@ -124,7 +129,8 @@ class AvailablePhonesView(ApiView):
     def post(self, request: Request) -> HttpResponse:
         fields = self.read(request, AvailablePhonesSerializer)
         cursor = fields.pop("cursor")
-        page, following = available_phones(Credentials(**fields), token_of(request).workspace_id, cursor)
+        with carrier_slot():
+            page, following = available_phones(Credentials(**fields), token_of(request).workspace_id, cursor)
         data = wire_page([shown_available(one) for one in page], following and write_cursor(following))
         return envelope.success(data, message="Available phone numbers listed successfully")
 

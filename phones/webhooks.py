@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
@@ -43,7 +43,7 @@ def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
         response = receive(request, integration, token, kind)
         count_webhook(integration, "kept")
         return response
-    except BadSignature as refusal:
+    except (BadSignature, UnreadablePostError) as refusal:
         count_webhook(integration, "refused")
         log.warning("Webhook refused: %s %s: %s", integration, kind, refusal)
         return HttpResponse(status=403)

@@ -2,6 +2,8 @@ import base64
 import json
 import os
 import re
+import shutil
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from tests.database import mongodb
 from tests.environment import ON_MONGODB
+from tests.live import free_port
 from users.models import ApiToken, User, Workspace
 
 # How long an example takes says more of the machine than of the code.
@@ -244,3 +247,19 @@ def live_server(django_db_setup: None) -> Iterator[LiveServer]:
     server = LiveServer("127.0.0.1")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("there is no redis-server on PATH")
+    port, folder = free_port(), str(tmp_path_factory.mktemp("redis"))
+    server = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder], stdout=subprocess.DEVNULL
+    )
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(10)

@@ -58,6 +58,12 @@ def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @contextlib.contextmanager
 def serve(
     folder: Path, sandbox: Sandbox, *, is_public: bool = True, workers: int = 1, **variables: str
@@ -69,9 +75,7 @@ def serve(
         variables: more of the environment.
     """
     database = Apart(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = os.environ | {
         "DATABASE_URL": database.url,
         "BIND": f"127.0.0.1:{port}",

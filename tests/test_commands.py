@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 from django.utils import timezone
 
 from tests.conftest import Tenant, add
 from tests.live import run_manage
 from users.models import ApiToken, User, Workspace
+from workspace.checks import check_debug
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -123,7 +125,8 @@ def test_a_prefix_that_names_no_token_or_several_revokes_none(tenant: Tenant):
 # -- settings ---------------------------------------------------------------------------------------------------------
 
 BAD_SETTINGS = [
-    ("SECRET_KEY", None), ("SECRET_KEY", ""), ("SECRET_KEY", "  "), ("PUBLIC_URL", None), ("PUBLIC_URL", ""),
+    ("SECRET_KEY", "x7Kq" * 8), ("SECRET_KEY", "x7Kqw9Zt2Lm5"), ("SECRET_KEY", "changeme" * 5),
+    ("SECRET_KEY", f"django-insecure-{'0123456789abcdef' * 3}"), ("SECRET_KEY", None), ("SECRET_KEY", ""), ("SECRET_KEY", "  "), ("PUBLIC_URL", None), ("PUBLIC_URL", ""),
     ("PUBLIC_URL", "phones.example.com"), ("PUBLIC_URL", "http://phones.example.com"), ("PUBLIC_URL", "ftp://phones.example.com"),
     ("PUBLIC_URL", "https://"), ("PUBLIC_URL", "https://[::1"), ("PUBLIC_URL", "https://a b"), ("PUBLIC_URL", "https://a:99999"),
     ("PUBLIC_URL", "https://a?b=c"), ("PUBLIC_URL", "https://user:pass@a"), ("TWILIO_API_URL", "http://evil.example"),
@@ -135,7 +138,8 @@ BAD_SETTINGS = [
     ("LIMIT_REQUESTS", "0/minute"), ("LIMIT_ADDS", "10"), ("LIMIT_REFUSED_CREDENTIALS", "10/week"), ("LIMIT_UNKNOWN_USERS", "-1/hour"),
     ("LIMIT_REFUSED_CREDENTIALS_TOTAL", "ten/hour"), ("LIMIT_FAILED_TOKENS", ""), ("TRUSTED_PROXY_COUNT", "-1"),
     ("TRUSTED_PROXY_COUNT", "x"), ("DEBUG", "maybe"), ("REDIS_URL", "localhost:6379"), ("STAFF_TOTP", "maybe"),
-    ("LOGIN_FAILURES", "-1"), ("LIMIT_CODES", "ten"),
+    ("LOGIN_FAILURES", "-1"), ("CARRIER_SLOTS", "0"), ("REQUEST_READ_TIMEOUT_S", "0"), ("LIMIT_WORKSPACE_REQUESTS", "9"),
+    ("LIMIT_ADDRESS_REQUESTS", "ten/hour"), ("LIMIT_CODES", "ten"),
 ]  # fmt: skip
 
 
@@ -166,7 +170,28 @@ def test_the_server_does_not_start_either(name: str, value: str):
 
 
 @pytest.mark.parametrize(
+    ("bind", "starts"),
+    [("127.0.0.1:8000", True), ("[::1]:8000", True), ("localhost:1", True), ("unix:/run/phones", True), ("0.0.0.0:8000", False),
+     (":8000", False), ("[::]:8000", False), ("[::", False), ("10.0.0.1:8000", False), ("127.0.0.1:1,0.0.0.0:1", False), ("fd://3", False)],
+)  # fmt: skip
+def test_debug_is_for_this_machine_alone(bind: str, starts: bool):
+    with override_settings(DEBUG=True, BIND=bind):
+        assert [error.id for error in check_debug(None)] == ([] if starts else ["workspace.E008"])
+    with override_settings(DEBUG=False, BIND=bind):
+        assert check_debug(None) == []
+
+
+def test_a_server_in_debug_does_not_start_for_everybody():
+    env = os.environ | {"DEBUG": "on", "BIND": "0.0.0.0:0"}
+    command = [sys.executable, "-m", "gunicorn", "workspace.wsgi"]
+    result = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode != 0
+    assert "DEBUG" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
     "good", [{"LIMIT_ADDS": "off"}, {"LIMIT_ADDS": " 5/second "}, {"DEBUG": "on"}, {"TRUSTED_PROXY_COUNT": "2"}, {"REDIS_URL": ""},
+             {"SECRET_KEY": "0123456789abcdef" * 2}, {"CARRIER_SLOTS": "1"}, {"LIMIT_ADDRESS_REQUESTS": "9/second"},
              {"PUBLIC_URL": "http://localhost:8000"}, {"PUBLIC_URL": "https://phones.example.com/base/"}]
 )  # fmt: skip
 def test_settings_that_work_are_taken(good: dict[str, Any]):

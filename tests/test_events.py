@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -39,7 +38,7 @@ from phones.services import reconcile
 from phones.services.calls import merge_event, record_event
 from tests.conftest import CARRIERS, Tenant, add, new_tenant
 from tests.database import INSERT, READ, Apart, Statement, around_statements, failing
-from tests.live import PROJECT, run_manage, wait_until_ready
+from tests.live import PROJECT, free_port, run_manage, wait_until_ready
 from tests.test_signatures import Form, Knock, Party, join, send
 
 BEGAN = datetime(2024, 3, 1, 10, 0, tzinfo=UTC)
@@ -757,6 +756,22 @@ def test_an_event_that_is_kept_and_not_merged_is_merged_by_reconcile(
     assert log_of("CA-1") == before
 
 
+@pytest.mark.sqlite_only(reason="MongoDB has no savepoints")
+def test_an_event_whose_merge_cannot_even_be_undone_is_not_acknowledged(party: Party, dialect: Dialect) -> None:
+    def fail(run: Callable[[], Any], statement: Statement) -> Any:
+        if statement.sql.startswith("ROLLBACK TO SAVEPOINT"):
+            raise OperationalError("disk I/O error")
+        return run()
+
+    *_, recording = dialect.tell("CA-1")
+    with failing(READ, Call, times=1), around_statements(fail):
+        assert post(party, recording).status_code == 503
+    assert not CallEvent.objects.exists()
+
+    assert post(party, recording).status_code == 200
+    assert CallEvent.objects.get().merged_at is not None
+
+
 def test_an_event_that_cannot_be_merged_does_not_keep_the_others_from_it(party: Party, dialect: Dialect) -> None:
     for number, payload in enumerate(['{"a":', "{", *map(encoded, dialect.tell("CA-1"))]):
         CallEvent.objects.create(account=party.row, kind="status", payload=payload, dedupe_key=str(number))
@@ -786,9 +801,7 @@ class Server:
 
     def __init__(self, folder: Path, sandbox: Sandbox) -> None:
         self.database, self.folder = Apart(folder), folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.env = os.environ | {
             "DATABASE_URL": self.database.url,
             "BIND": f"127.0.0.1:{self.port}",

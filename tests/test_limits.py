@@ -1,8 +1,5 @@
 """How often: each limit, what it is counted by, and that the count is exact when everybody comes at once."""
 
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +8,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import connection
 from django.test import RequestFactory
 from django.utils import timezone
@@ -88,6 +86,32 @@ def test_requests_are_counted_by_token(tenant: Tenant, limit: Any, name: str):
     assert_throttled(add(tenant, {}))
     another = Tenant(tenant.workspace, tenant.user, ApiToken.issue(tenant.workspace)[1])
     assert add(another, {}).status_code == 400
+
+
+def test_requests_are_counted_by_workspace_whatever_the_token(tenant: Tenant, other_tenant: Tenant, limit: Any):
+    limit(workspace_requests=3)
+    another = Tenant(tenant.workspace, tenant.user, ApiToken.issue(tenant.workspace)[1])
+    assert [add(one, {}).status_code for one in (tenant, another, tenant)] == [400] * 3
+    assert_throttled(add(tenant, {}))
+    assert_throttled(add(another, {}))
+    assert add(other_tenant, {}).status_code == 400
+
+
+def test_requests_are_counted_by_the_address_that_trusted_proxies_saw(
+    tenant: Tenant, other_tenant: Tenant, limit: Any, settings: Any
+):
+    limit(address_requests=2)
+    for one in (tenant, other_tenant):
+        assert add(one, {}, **{"X-Forwarded-For": f"203.0.113.{one.user.pk[-1]}"}).status_code == 400
+    assert_throttled(add(tenant, {}, **{"X-Forwarded-For": "203.0.113.77"}))
+    settings.TRUSTED_PROXY_COUNT = 1
+    assert add(tenant, {}, **{"X-Forwarded-For": "127.0.0.1, 203.0.113.77"}).status_code == 400
+    assert_throttled(add(tenant, {}, **{"X-Forwarded-For": "203.0.113.77, 127.0.0.1"}))
+
+
+@pytest.mark.parametrize("name", ["workspace_requests", "address_requests"])
+def test_limits_of_workspaces_and_addresses_are_off_unless_set(name: str):
+    assert django_settings.LIMITS[name] is None
 
 
 def test_refused_credentials_are_counted_by_workspace(
@@ -231,25 +255,6 @@ def test_good_credentials_that_wait_for_each_other_all_pass(sandbox: Sandbox, te
 
 
 # -- the stores -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("there is no redis-server on PATH")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = str(tmp_path_factory.mktemp("redis"))
-    server = subprocess.Popen(
-        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder], stdout=subprocess.DEVNULL
-    )
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture(params=["database", "redis"])

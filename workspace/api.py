@@ -9,6 +9,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from users import limits
+from users.addresses import client_address
+from users.authentication import token_of
 from workspace.envelope import NOT_FOUND
 from workspace.errors import Refusal
 from workspace.fields import OBJECT_ID
@@ -20,10 +22,15 @@ Row = TypeVar("Row", bound=Model)
 class ApiView(APIView):
     """Checks come in the order of the API's contract: token, limits, method, media type, JSON, fields."""
 
+    # Of a token.
     limits: ClassVar[tuple[str, ...]] = ("requests",)
 
     def check_throttles(self, request: Request) -> None:
-        limits.spend(*((name, request.auth.pk) for name in self.limits))
+        limits.spend(
+            ("address_requests", client_address(request._request)),
+            ("workspace_requests", token_of(request).workspace_id),
+            *((name, request.auth.pk) for name in self.limits),
+        )
 
     def read(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """The body's fields as the serializer understands them. Raises Refusal for the first that is wrong."""

@@ -10,6 +10,9 @@ from workspace.secrets import is_key
 
 WORKSPACE = "workspace"
 BLANK = re.compile(r"\s")
+# Fewer characters, or fewer different ones, can be guessed; what documentation shows is known.
+KEY_LENGTH, KEY_CHARACTERS = 32, 5
+PLACEHOLDER = re.compile(r"change.?me|replace.?me|secret.?key|placeholder|example|django-insecure", re.IGNORECASE)
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -23,6 +26,31 @@ def check_credential_keys(app_configs: object, **kwargs: object) -> list[CheckMe
         text = f"CREDENTIAL_KEYS: key {bad[0]} of {len(settings.CREDENTIAL_KEYS)} is not url-safe base64 of 32 bytes."
         return [Error(text, hint=how, id="workspace.E002")]
     return []
+
+
+@register(WORKSPACE)
+def check_secret_key(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    key = settings.SECRET_KEY
+    if len(key) >= KEY_LENGTH and len(set(key)) >= KEY_CHARACTERS and not PLACEHOLDER.search(key):
+        return []
+    text = f"SECRET_KEY can be guessed: it must be random, of {KEY_LENGTH} characters or more."
+    return [Error(text, hint="Make one with: openssl rand -hex 32", id="workspace.E007")]
+
+
+@register(WORKSPACE)
+def check_debug(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    if settings.DEBUG and not all(is_on_this_machine(bind) for bind in settings.BIND.split(",")):
+        text = "DEBUG is on and BIND is not this machine alone: a page that fails would show settings to everybody."
+        return [Error(text, hint="Turn DEBUG off, or set BIND=127.0.0.1:8000.", id="workspace.E008")]
+    return []
+
+
+def is_on_this_machine(bind: str) -> bool:
+    """Whether an address as gunicorn takes it can be reached from here only."""
+    try:
+        return bind.startswith("unix:") or urlsplit(f"//{bind.strip()}").hostname in LOOPBACK_HOSTS
+    except ValueError:
+        return False
 
 
 @register(WORKSPACE)

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 
 from integrations.errors import IntegrationError
@@ -87,6 +87,8 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
         return failure("not_authenticated", reason, headers={"WWW-Authenticate": "Bearer"})
     if isinstance(error, exceptions.MethodNotAllowed):
         return failure("method_not_allowed", "This method is not allowed here; the Allow header lists those that are.")
+    if isinstance(error, UnreadablePostError):
+        return failure("invalid_json", "The body did not arrive: it came too slowly, or the connection ended.")
     if isinstance(error, exceptions.NotFound | Http404):
         return not_found()
     return crash(error, context["request"])

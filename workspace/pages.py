@@ -2,6 +2,9 @@
 
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+from users.limits import LimitReached
 
 DEVICES = ["camera", "display-capture", "geolocation", "microphone", "payment", "usb"]
 PERMISSIONS = ", ".join(f"{name}=()" for name in DEVICES)
@@ -17,3 +20,9 @@ class PageMiddleware(CSPMiddleware):
         response: HttpResponse = super().__call__(request)  # type: ignore[assignment]
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """A page that comes at a bad moment says so; the API has its own words for it."""
+        if isinstance(error, LimitReached):
+            return HttpResponse(render_to_string("429.html"), status=429, headers=error.headers)
+        return None

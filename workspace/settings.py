@@ -80,6 +80,8 @@ ALLOWED_HOSTS = [
 PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carriers reach this server.").rstrip("/")
 BIND = env.str("BIND", default="127.0.0.1:8000")
 TRUSTED_PROXY_COUNT = whole_number("TRUSTED_PROXY_COUNT", 0)
+# For a client to send a request; more for a large one (workspace/worker.py).
+REQUEST_READ_TIMEOUT_S = seconds("REQUEST_READ_TIMEOUT_S", 20)
 # Whoever has it may read /metrics. Without it there is no such page.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
 if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
@@ -94,6 +96,8 @@ CARRIER_API_URLS = {
 }
 CARRIER_CONNECT_TIMEOUT_S = seconds("CARRIER_CONNECT_TIMEOUT_S", 3)
 CARRIER_READ_TIMEOUT_S = seconds("CARRIER_READ_TIMEOUT_S", 10)
+# How many requests of one process may wait for a carrier at a time.
+CARRIER_SLOTS = whole_number("CARRIER_SLOTS", 100, least=1)
 # How long webhooks may still be signed with an auth token after we know the next one.
 TOKEN_ROTATION_WINDOW_S = whole_number("TOKEN_ROTATION_WINDOW_S", 86_400)
 
@@ -102,6 +106,8 @@ TOKEN_ROTATION_WINDOW_S = whole_number("TOKEN_ROTATION_WINDOW_S", 86_400)
 REDIS_URL = redis_url("REDIS_URL")
 LIMITS: dict[str, Rate | None] = {
     "requests": rate("LIMIT_REQUESTS", "1200/minute"),
+    "workspace_requests": rate("LIMIT_WORKSPACE_REQUESTS", "off"),
+    "address_requests": rate("LIMIT_ADDRESS_REQUESTS", "off"),
     "adds": rate("LIMIT_ADDS", "240/minute"),
     "refused_credentials": rate("LIMIT_REFUSED_CREDENTIALS", "20/hour"),
     "refused_credentials_total": rate("LIMIT_REFUSED_CREDENTIALS_TOTAL", "1000/hour"),
@@ -152,8 +158,8 @@ INSTALLED_APPS = [
     "axes",
 ]
 MIDDLEWARE = [
-    "workspace.middleware.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "workspace.middleware.ApiMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "workspace.pages.PageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from integrations import provider_class
@@ -40,6 +40,10 @@ def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> Sai
         with transaction.atomic():  # one disk flush for the event and what it changes
             event.save(force_insert=True)
             merge_or_leave(event, said)
+            # The merge could not even be undone: to leave here quietly would undo all. (Where there are no savepoints,
+            # nothing is ever undone, and the flag only says that something was tried again.)
+            if connection.needs_rollback and connection.features.uses_savepoints:
+                raise DatabaseError("The event cannot be kept.")
     except IntegrityError:
         if not CallEvent.objects.filter(dedupe_key=dedupe_key).exists():
             raise
