@@ -2,12 +2,14 @@
 
 import atexit
 import gc
+import io
 import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 
 import django
 from django.core.exceptions import ImproperlyConfigured
@@ -39,6 +41,7 @@ def drop_counters():
 wsgi_app = "workspace.wsgi"
 # An add waits for a carrier most of its time: threads wait cheaply, processes use the cores.
 worker_class = "workspace.worker.Worker"
+logger_class = "workspace.worker.Logger"
 workers = 2
 threads = settings.CARRIER_SLOTS + OTHER_THREADS
 # Those beyond wait in the kernel's queue (backlog) until one of these is closed.
@@ -59,17 +62,20 @@ limit_request_field_size = 8190
 def on_starting(server):
     """Refuse to start with settings that cannot work, and say what else is wrong."""
     from django.core.management import CommandError, call_command
-    from django.db import connections
+    from django.db import DatabaseError, connections
 
+    from workspace import keys
     from workspace.health import find_problems
 
     try:
-        call_command("check")
+        call_command("check", stdout=io.StringIO())
     except CommandError as error:
         sys.exit(str(error))
     try:
         for problem in find_problems():
             server.log.error(problem)
+        with suppress(DatabaseError):  # said just now
+            keys.admit_newest()
     except ImproperlyConfigured as error:
         sys.exit(f"Not configured: {error}")
     connections.close_all()

@@ -623,7 +623,7 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
         start = time.perf_counter()
         statuses = [status for status, _ in post_all(environment["BIND"], requests, CONNECTIONS)]
         print(f"through gunicorn: {len(requests) / (time.perf_counter() - start):.0f} events a second")
-        errors = Counter(re.findall(r"^\S+Error: .*", (directory / "server.log").read_text(), re.MULTILINE))
+        errors = Counter(re.findall(r"^ *(\S+Error: .*)", (directory / "server.log").read_text(), re.MULTILINE))
         for error, times in errors.most_common(5):
             print(f"in the server's log {times} times: {error}")
     finally:

@@ -18,6 +18,9 @@ from workspace.fields import MillisecondField, ObjectIdField, SecretField
 INTEGRATIONS = sorted(PROVIDERS.items())
 # Longer than anything that is done under it takes.
 LEASE = timedelta(seconds=60)
+# What to do about secrets whose key is lost.
+ENTER_TOKEN = "Enter the auth token again, on the page of one of its numbers."
+NOT_RESTORED = "When the number is removed, set right in the carrier's console where its calls shall go."
 
 
 def new_webhook_token() -> str:
@@ -40,15 +43,17 @@ class Account(Leased):
     id = ObjectIdField(primary_key=True)
     integration = models.CharField(max_length=16, choices=INTEGRATIONS)
     account_id = models.CharField(max_length=64)
-    auth_token = SecretField(editable=False)
-    previous_auth_token = SecretField(null=True, editable=False)
+    auth_token = SecretField(editable=False, if_lost=ENTER_TOKEN)
+    previous_auth_token = SecretField(
+        null=True, editable=False, if_lost="Nothing to do: the present one is asked first."
+    )
     rotated_at = MillisecondField(null=True, editable=False)
     # Finds a Telnyx account by its key before it has an application, and tells known credentials from guessed ones.
     token_digest = models.CharField(max_length=64, db_index=True, editable=False)
     public_key = models.CharField(max_length=64, blank=True, editable=False)
     application_id = models.CharField(max_length=64, blank=True, editable=False)
     # What a customer's own application was like before us. Empty for one that we made.
-    application_snapshot = SecretField(null=True, editable=False)
+    application_snapshot = SecretField(null=True, editable=False, if_lost=NOT_RESTORED)
     application_is_customers = models.BooleanField(default=False, editable=False)
     # We found none with our name and set out to make one. One that we found is never deleted: others may use it.
     application_is_made = models.BooleanField(default=False, editable=False)
@@ -103,10 +108,10 @@ class Line(Leased):
     account = models.ForeignKey(Account, models.PROTECT, related_name="lines")
     number = models.CharField(max_length=15)
     carrier_id = models.CharField(max_length=64)
-    snapshot = SecretField(editable=False)
+    snapshot = SecretField(editable=False, if_lost=NOT_RESTORED)
     health = models.CharField(max_length=16, choices=Health.choices, default=Health.OK, editable=False)
     # Sealed, as the customer's addresses may hold secrets of the customer's.
-    reasons = SecretField(null=True, editable=False)
+    reasons = SecretField(null=True, editable=False, if_lost="Check the number again.")
     checked_at = MillisecondField(null=True, editable=False)
     # Since when its health is other than ok.
     unwell_since = MillisecondField(null=True, editable=False)
@@ -157,7 +162,7 @@ class PhoneNumber(models.Model):
     record = models.BooleanField(default=False)
     operation_id = models.CharField(max_length=24, blank=True, editable=False)
     lease_until = MillisecondField(null=True, editable=False)
-    operation = SecretField(null=True, editable=False)
+    operation = SecretField(null=True, editable=False, if_lost="Nothing to do: reconcile ends the operation.")
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
@@ -330,7 +335,7 @@ class ImportRow(models.Model):
     id = ObjectIdField(primary_key=True)
     file = models.ForeignKey(Import, models.CASCADE, related_name="rows")
     line = models.PositiveIntegerField()
-    fields = SecretField(null=True)
+    fields = SecretField(null=True, if_lost="Bring the file again.")
     user_id = models.CharField(max_length=24, blank=True)
     number = models.CharField(max_length=40, blank=True)
     # As bulk.RowOutcome: empty before the preview has come to it.

@@ -176,8 +176,6 @@ class PhoneNumberAdmin(DeskAdmin):
                 level, text = told(check_line(phone.line, repair=repair))
         except NoSuchPhone:
             raise Http404 from None
-        except CannotOpen as error:
-            level, text = messages.ERROR, str(error)
         self.message_user(request, text, level)
         return redirect("admin:phones_phonenumber_change", phone.pk)
 

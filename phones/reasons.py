@@ -34,6 +34,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "The carrier refuses the credentials that we have: the auth token was changed, or the account is suspended.",
         "Ask the customer for the new auth token and enter it under “New auth token”.",
     ),
+    "credentials_unreadable": (
+        "We cannot read the credentials that we have: their key is missing on our server.",
+        "Whoever runs the server puts the key back; or ask the customer for the auth token and enter it again.",
+    ),
     "carrier_unavailable": ("The carrier did not answer.", "Check again in a minute."),
 }
 UNKNOWN_REASON = (

@@ -24,6 +24,7 @@ from tests.database import mongodb
 from tests.environment import ON_MONGODB
 from tests.live import free_port
 from users.models import ApiToken, User, Workspace
+from workspace import keys
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
@@ -106,6 +107,12 @@ def quick_flush(request: pytest.FixtureRequest) -> Iterator[None]:
 def no_static_files(settings: Any) -> None:
     """Each new test client would look through all of them first, which takes as long as most tests."""
     settings.WHITENOISE_USE_FINDERS = False
+
+
+@pytest.fixture
+def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process that has not written a secret yet: it asks the database for its keys."""
+    monkeypatch.setattr(keys, "_admitted", set())
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_it_is_not_ready_before_the_migrations():
 
 
 @pytest.mark.django_db
-def test_it_is_not_ready_when_the_stored_credentials_cannot_be_opened(settings: Any):
+def test_it_is_not_ready_when_the_stored_credentials_cannot_be_opened(new_process: None, settings: Any):
     Account.objects.create(integration="twilio", account_id="AC1", auth_token=Secret.seal("x"), token_digest="x")
     settings.CREDENTIAL_KEYS = [base64.urlsafe_b64encode(b"k" * 32).decode()]
     status, problems = ready()

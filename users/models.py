@@ -83,7 +83,7 @@ class StaffDevice(Device):
 
     id = ObjectIdField(primary_key=True)
     user = models.OneToOneField(User, models.CASCADE, related_name="staff_device")
-    secret = SecretField(editable=False)
+    secret = SecretField(editable=False, if_lost="Run: manage.py reset_totp EMAIL")
     # The time step of the last code that was used.
     last_step = models.BigIntegerField(default=-1, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)

@@ -20,9 +20,12 @@ from django_otp.middleware import OTPMiddleware
 
 from users import audit, limits
 from users.models import StaffDevice, User
-from workspace.secrets import Secret
+from workspace.secrets import CannotOpen, Secret
 
 WRONG_CODE = "This code is not right, or it was used before. Wait for the next one and try again."
+UNREADABLE = (
+    "No code can be checked: the server lacks a key. Whoever runs it puts it back, or runs: manage.py reset_totp EMAIL"
+)
 ISSUER = "Workspace Phones"
 KEY_BYTES = 20
 PENDING_KEY = "totp_key"
@@ -73,6 +76,9 @@ def ask_for_code(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
                 audit.record("login")
                 return HttpResponseRedirect(next_url(request))
             form.add_error("code", WRONG_CODE)
+        except CannotOpen:
+            form.add_error("code", UNREADABLE)
+            status = 503
         except limits.LimitReached as refusal:
             form.add_error("code", f"Too many wrong codes. {refusal}")
             status, headers = 429, refusal.headers
@@ -114,10 +120,12 @@ def enrol(request: HttpRequest, code: str) -> StaffDevice | None:
 
 def pending_key(request: HttpRequest) -> str:
     """The key that this session is being shown. No other session sees it, whoever else has the password."""
-    if PENDING_KEY not in request.session:
+    kept = Secret(request.session.get(PENDING_KEY, ""))
+    if not kept.is_readable():
         key = base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
-        request.session[PENDING_KEY] = Secret.seal(key).sealed
-    return Secret(request.session[PENDING_KEY]).open()
+        kept = Secret.seal(key)
+        request.session[PENDING_KEY] = kept.sealed
+    return kept.open()
 
 
 def reset_device(user: User) -> None:

@@ -8,6 +8,7 @@ from rest_framework import exceptions
 
 from integrations.errors import IntegrationError
 from workspace.errors import Refusal
+from workspace.secrets import CannotOpen
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,10 @@ ERRORS: dict[str, tuple[int, str]] = {
 INTERNAL_ERROR = (
     "Something went wrong on our side; nothing was added or changed. Try again; if it stays, send us the X-Request-ID."
 )
-
+UNREADABLE = (
+    "The stored credentials of this account cannot be read any more. Enter the auth token again: PATCH one of its "
+    "numbers with authToken."
+)
 NOT_FOUND = "There is nothing at this address. Check the path and the id."
 
 
@@ -82,6 +86,9 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
     if isinstance(error, IntegrationError):
         log.warning("%s: %s (%s)", error.code, error, error.detail)
         return failure(error.code, str(error), field=error.field)
+    if isinstance(error, CannotOpen):
+        log.error("%s", error)
+        return failure("invalid_credentials", UNREADABLE, field="authToken")
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         reason = "Send a valid bearer token: Authorization: Bearer <token>."
         return failure("not_authenticated", reason, headers={"WWW-Authenticate": "Bearer"})

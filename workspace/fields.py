@@ -81,9 +81,16 @@ def whole_milliseconds(moment: datetime.datetime) -> datetime.datetime:
 
 
 class SecretField(models.Field):
-    """A `Secret`, kept sealed. It takes nothing else, so that no plain text can reach the database by mistake."""
+    """A `Secret`, kept sealed. It takes nothing else, so that no plain text can reach the database by mistake.
+
+    `if_lost` says what to do when it cannot be opened any more, as its key is lost.
+    """
 
     description = "Encrypted text"
+
+    def __init__(self, *args: Any, if_lost: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.if_lost = if_lost
 
     def get_internal_type(self) -> str:
         return "TextField"
@@ -101,6 +108,13 @@ class SecretField(models.Field):
         if not isinstance(value, Secret):
             raise TypeError("A SecretField takes a Secret: Secret.seal(text).")
         return value.sealed
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        from workspace import keys  # it has a model, and models have fields
+
+        if isinstance(value, Secret):
+            keys.admit_key_of(value)
+        return super().get_db_prep_save(value, connection)
 
     def value_to_string(self, obj: models.Model) -> str:
         secret: Any = self.value_from_object(obj)

@@ -6,9 +6,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from phones.models import Account
+from workspace import keys
 from workspace.checks import WORKSPACE
-from workspace.secrets import CannotOpen
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -28,14 +27,14 @@ def find_problems() -> list[str]:
     try:
         if not is_migrated(connection):
             return [*problems, "The database is not migrated. Run: manage.py migrate"]
-        newest = Account.objects.order_by("-created_at").first()
+        lost = [] if problems else keys.missing()
     except DatabaseError:
         return [*problems, "The database cannot be used. Check DATABASE_URL."]
-    try:
-        if newest and not problems:
-            newest.auth_token.open()
-    except CannotOpen:
-        problems.append("CREDENTIAL_KEYS lacks the key under which stored credentials were encrypted. Add it back.")
+    if lost:
+        problems.append(
+            f"CREDENTIAL_KEYS lacks a key under which stored secrets are sealed (check value {', '.join(lost)}). "
+            "Put it back at the end of the list. If it is lost for good: manage.py rotate_credential_keys --key-lost"
+        )
     return problems
 
 

@@ -1,7 +1,17 @@
-"""What log lines say and which are written. Loaded by the settings: imports nothing of Django."""
+"""What log lines look like, what they say and which are written. Loaded by the settings: imports nothing of Django."""
 
 import logging
+import re
 from contextvars import ContextVar
+from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+from workspace.redaction import redact, redact_all
+
+# What ends a line or changes how the following is shown: whoever could write it could forge lines.
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -10,6 +20,48 @@ class RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()
         return True
+
+
+class TextLines(logging.Formatter):
+    """A line for people: time, level, logger, request, message. The lines of a traceback follow, indented."""
+
+    def __init__(self) -> None:
+        super().__init__("{asctime} {levelname} {name} [{request_id}] {message}", style="{")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return on_one_line(redact(super().formatMessage(record)))
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # of a handler that has not redacted it
+        return super().format(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return indented(redact(super().formatException(ei)))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return indented(redact(super().formatStack(stack_info)))
+
+
+class JsonLines(JsonFormatter):
+    """A JSON object a line, for programs: with what else a record carries, and its traceback as one text."""
+
+    def __init__(self) -> None:
+        names = {"levelname": "level", "name": "logger", "request_id": "requestId", "exc_info": "traceback"}
+        super().__init__(
+            "{levelname}{name}{request_id}{message}", style="{", rename_fields=names, timestamp="time",
+            reserved_attrs=[*RESERVED_ATTRS, "request"],
+        )  # fmt: skip
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return redact_all(super().process_log_record(log_data))
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"    {on_one_line(line)}" for line in text.split("\n"))
+
+
+def on_one_line(text: str) -> str:
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def is_unexplained(record: logging.LogRecord) -> bool:

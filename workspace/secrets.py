@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from workspace import redaction
+
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
@@ -45,6 +47,7 @@ class Secret:
 
     @classmethod
     def seal(cls, text: str) -> "Secret":
+        redaction.remember(text)
         return cls(_box(tuple(settings.CREDENTIAL_KEYS)).encrypt(text.encode()).decode())
 
     def open(self) -> str:
@@ -52,9 +55,25 @@ class Secret:
         from cryptography.fernet import InvalidToken
 
         try:
-            return _box(tuple(settings.CREDENTIAL_KEYS)).decrypt(self.sealed.encode()).decode()
+            text = _box(tuple(settings.CREDENTIAL_KEYS)).decrypt(self.sealed.encode()).decode()
         except InvalidToken:
             raise CannotOpen("A stored secret cannot be opened: its key is missing from CREDENTIAL_KEYS.") from None
+        redaction.remember(text)
+        return text
+
+    def is_readable(self, *, keys: int | None = None) -> bool:
+        """Whether it can be opened, with the newest `keys` of CREDENTIAL_KEYS or with any."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            _box(tuple(settings.CREDENTIAL_KEYS[:keys])).decrypt(self.sealed.encode())
+        except InvalidToken:
+            return False
+        return True
+
+    def resealed(self) -> "Secret":
+        """The same under the newest key. Raises CannotOpen."""
+        return Secret.seal(self.open())
 
     def __repr__(self) -> str:
         return "<Secret>"

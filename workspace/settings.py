@@ -4,15 +4,16 @@ README, "Settings", lists the variables. A value that cannot be understood stops
 what can only be judged together with others is a system check (workspace/checks.py).
 """
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from workspace import databases
-from workspace.logs import RequestIdFilter, is_unexplained
+from workspace import databases, redaction
+from workspace.logs import JsonLines, RequestIdFilter, TextLines, is_unexplained
 from workspace.rates import Rate, parse_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -60,6 +61,12 @@ def redis_url(name: str) -> str:
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured(f"{name} must be redis://host:port/number, rediss:// or unix://.")
     return url
+
+
+def passwords_of(*urls: str) -> list[str]:
+    """As they are written there, and as they are meant."""
+    written = [password for url in urls for password in re.findall(r"://[^/@]*?:([^/@]+)@", url)]
+    return [*written, *map(unquote, written)]
 
 
 def rate(name: str, default: str) -> Rate | None:
@@ -276,6 +283,13 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
+LOG_FORMATS = {"text": TextLines, "json": JsonLines}
+LOG_FORMAT = env.str("LOG_FORMAT", default="text").strip().lower()
+if LOG_FORMAT not in LOG_FORMATS:
+    raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
+PASSWORDS = passwords_of(env.str("DATABASE_URL", default=""), REDIS_URL)
+redaction.keep(SECRET_KEY, *CREDENTIAL_KEYS, METRICS_TOKEN, *PASSWORDS)
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -283,7 +297,7 @@ LOGGING = {
         "request_id": {"()": RequestIdFilter},
         "unexplained": {"()": "django.utils.log.CallbackFilter", "callback": is_unexplained},
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
+    "formatters": {"line": {"()": LOG_FORMATS[LOG_FORMAT]}},
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
     },
@@ -291,6 +305,7 @@ LOGGING = {
     "loggers": {
         # Replaces Django's own console and mail handlers: one line, one place, with the request id.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "level": "INFO", "propagate": True},
         # 4xx replies are the client's news, not the operator's.
         "django.request": {"level": "ERROR", "filters": ["unexplained"]},
         "django.security.DisallowedHost": {"level": "CRITICAL"},

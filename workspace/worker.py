@@ -1,9 +1,10 @@
-"""gunicorn's worker with threads, in which no client keeps a thread by sending its request slowly."""
+"""What of gunicorn is ours: a worker in which no client keeps a thread by sending slowly, and our log format."""
 
 import time
 from errno import ECONNRESET
 
 from django.conf import settings
+from gunicorn import glogging
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers import gthread
 
@@ -43,3 +44,12 @@ class Worker(gthread.ThreadWorker):
             conn.parser.unreader = TimedUnreader(conn.sock)
         conn.parser.unreader.begin_request()
         return super().handle(conn)
+
+
+class Logger(glogging.Logger):
+    """gunicorn's own lines go where all others go: through our formats, redacted."""
+
+    def setup(self, cfg: object) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True

@@ -174,6 +174,8 @@ def adopt_credentials(account: Account, credentials: Credentials, found_public_k
             "token_digest": credentials.digest,
             "rotated_at": timezone.now(),
         }
+    elif not account.auth_token.is_readable():  # its key is lost, and here it is again
+        changes["auth_token"] = Secret.seal(credentials.auth_token)
     public_key = credentials.public_key or (found_public_key if not account.public_key else "")
     if public_key and public_key != account.public_key:
         changes["public_key"] = public_key

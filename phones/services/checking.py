@@ -65,10 +65,15 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
     Args:
         repair: write what differs, and read back.
 
-    Takes at most 20 s, and 5 s more to look again after a repair. Raises CannotOpen, and NoSuchPhone when the line is
-    removed meanwhile; a carrier that does not answer is a result.
+    Takes at most 20 s, and 5 s more to look again after a repair. Raises NoSuchPhone when the line is removed
+    meanwhile; a carrier that does not answer is a result, and so are credentials whose key is missing.
     """
-    provider = connect_to(line, ADD_BUDGET_S)
+    try:
+        provider = connect_to(line, ADD_BUDGET_S)
+    except CannotOpen:
+        check = as_check([Difference("credentials_unreadable", "", "")])
+        Line.objects.filter(pk=line.pk).update(**check.as_fields(line))
+        return check
     check = compare(line, provider)
     if repair and any(one.reason not in BEYOND_REPAIR for one in check.reasons):
         try:

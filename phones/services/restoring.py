@@ -1,6 +1,7 @@
 """Taking back what an operation did at a carrier: after a failure at once, after a crash by whoever finds it."""
 
 import json
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -12,9 +13,11 @@ from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import release_account
 from phones.services.carriers import connect, urls_for
-from workspace import clock
+from workspace import clock, keys
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
+
+log = logging.getLogger(__name__)
 
 State = PhoneNumber.State
 # Not active, and perhaps the carrier still brings us the calls.
@@ -118,11 +121,19 @@ def is_needed_by_others(line: Line, row: PhoneNumber) -> bool:
 def give_line_back(line: Line, row: PhoneNumber, tokens: list[str], deadline: Deadline) -> None:
     """Restore the number's settings at the carrier, unless another active number needs the line.
 
-    Raises IntegrationError; NumberNotOwned when the number is gone.
+    Raises IntegrationError; NumberNotOwned when the number is gone; CannotOpen when the settings cannot be read until a
+    missing key is back. With a key that is lost for good they stay as they are.
     """
     if is_needed_by_others(line, row):
         return
-    account, snapshot = line.account, json.loads(line.snapshot.open())
+    account = line.account
+    try:
+        snapshot = json.loads(line.snapshot.open())
+    except CannotOpen:
+        if keys.missing():
+            raise
+        log.error("%s of %s: what it was like before us is lost. Set it right in the carrier's console.", line, account)
+        return
 
     def restore(provider: Provider) -> None:
         provider.restore(line.carrier_id, snapshot, urls_for(account), account.application_id)

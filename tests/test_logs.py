@@ -1,0 +1,175 @@
+"""Log lines: whole, in one piece each, and without a secret, whoever writes them and however deep it lies."""
+
+import base64
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integrations.sandbox import Sandbox
+from tests.live import serve
+from workspace import redaction
+from workspace.logs import JsonLines, RequestIdFilter, TextLines, request_id
+from workspace.redaction import MOST_REMEMBERED, redact, redact_all
+from workspace.secrets import Secret
+
+TOKEN = 'kJ8/x+token"of=an&account'
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_recent", {})
+
+
+def line_of(
+    formatter: logging.Formatter, message: str, *args: Any, error: Exception | None = None, **extra: Any
+) -> str:
+    told = (type(error), error, error.__traceback__) if error else None
+    record = logging.getLogger("some.library").makeRecord(
+        "some.library", logging.WARNING, __file__, 1, message, args, told, extra=extra
+    )
+    RequestIdFilter().filter(record)
+    return formatter.format(record)
+
+
+def raised(text: str) -> Exception:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return error
+
+
+# -- redaction --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("learnt", [Secret.seal, lambda text: Secret(Secret.seal(text).sealed).open()])
+def test_a_secret_that_was_sealed_or_opened_is_not_shown_in_any_spelling(learnt: Callable[[str], Any]) -> None:
+    learnt(TOKEN)
+    for spelling in redaction.spellings(TOKEN):
+        assert redact(f"before {spelling} after") == "before *** after"
+
+
+def test_secrets_of_the_settings_are_not_shown(settings: Any) -> None:
+    for secret in (settings.SECRET_KEY, *settings.CREDENTIAL_KEYS):
+        assert redact(f"({secret})") == "(***)"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Basic QUMxOnNlY3JldA==", "Authorization: Basic ***"),
+        ("{'Authorization': 'Bearer wp_abc-DEF_0123456789xyz'}", "{'Authorization': 'Bearer ***'}"),
+        ("token wp_abc-DEF_0123456789xyz of", "token *** of"),
+        ("POST /api/webhooks/twilio/Zm9vYmFy-_/status 200", "POST /api/webhooks/twilio/***/status 200"),
+        ("mongodb://phones:hunter22@db1,db2/phones", "mongodb://***@db1,db2/phones"),
+        ("https://user:p%40ss@example.com/voice", "https://***@example.com/voice"),
+        ('{"authToken": "abc", "accSId": "AC1"}', '{"authToken": "***", "accSId": "AC1"}'),
+        ("auth_token=abc&x=1", "auth_token=***&x=1"),
+        (r'"{\"password\": \"abc\"}"', r'"{\"password\": \"***\"}"'),
+        ("Cookie: sessionid=abc; csrftoken=def", "Cookie: ***; csrftoken=***"),
+        ("X-Twilio-Signature: abc=", "X-Twilio-Signature: ***"),
+        ("https://s3.example.com/a.mp3?X-Amz-Signature=abc&b=1", "https://s3.example.com/a.mp3?X-Amz-Signature=***&b=1"),
+        ("headers={b'authorization': b'Basic QUMxOnNlY3JldA=='}", "headers={b'authorization': b'Basic ***'}"),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_secret_is_not_shown(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CREDENTIAL_KEYS lacks a key.", "The carrier refuses the auth token.", "https://example.com:8443/voice?x=1",
+     "The basic plan", "Twilio AC1: +15550100 added", "bearer of news"],
+)  # fmt: skip
+def test_other_words_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_depth_does_not_help() -> None:
+    Secret.seal(TOKEN)
+    hidden = redact_all({"a": [{"b": ({TOKEN: 1}, f"x{TOKEN}", {TOKEN})}], "password": "p", "n": 5, "none": None})
+    assert hidden == {"a": [{"b": [{"***": 1}, "x***", ["***"]]}], "password": "***", "n": 5, "none": None}
+
+
+def test_no_more_is_remembered_than_there_is_room_for() -> None:
+    for number in range(MOST_REMEMBERED + 5):
+        redaction.remember(f"secret number {number}")
+    assert len(redaction._recent) == MOST_REMEMBERED
+    assert redact(f"secret number {MOST_REMEMBERED + 4}.") == "***."
+    redaction.remember("short")
+    redaction.remember("x" * 1000)
+    assert len(redaction._recent) == MOST_REMEMBERED
+
+
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("formatter", [TextLines(), JsonLines()], ids=["text", "json"])
+def test_no_line_shows_a_secret(formatter: logging.Formatter) -> None:
+    Secret.seal(TOKEN)
+    basic = base64.b64encode(f"AC1:{TOKEN}".encode()).decode()
+    error = raised(f"GET https://AC1:{TOKEN}@api.example.com failed: {TOKEN}")
+    line = line_of(
+        formatter, "%s and %r, Authorization: Basic %s", TOKEN, {"x": [TOKEN]}, basic, error=error, reply={"a": [TOKEN]}
+    )
+    assert "***" in line and "ValueError" in line
+    assert not [one for one in (*redaction.spellings(TOKEN), basic, repr(TOKEN)[1:-1]) if one in line]
+
+
+FORGED = "x\r\n2026-01-01 00:00:00,000 CRITICAL root [-] all numbers deleted\x1b[2K\u2028\x85\u202e"
+
+
+def test_a_line_of_text_cannot_be_forged() -> None:
+    token = request_id.set("r-1")
+    try:
+        line = line_of(TextLines(), "Said: %s", FORGED)
+        assert len(line.splitlines()) == 1
+        assert line.isprintable() and "WARNING some.library [r-1] Said: x\\r\\n2026" in line
+        traceback = line_of(TextLines(), "Failed", error=raised(FORGED)).splitlines()
+        assert len(traceback) > 4 and traceback[0].endswith("Failed")
+        assert all(line.startswith("    ") for line in traceback[1:])
+    finally:
+        request_id.reset(token)
+
+
+def test_a_line_of_json_is_one_object_with_all_there_is_to_know() -> None:
+    token = request_id.set("r-1")
+    try:
+        line = line_of(JsonLines(), "Said: %s", FORGED, error=raised("why"), carrier="twilio", request=object())
+    finally:
+        request_id.reset(token)
+    assert line.isascii() and "\n" not in line
+    told = json.loads(line)
+    assert told.pop("time").startswith("20") and told.pop("traceback").endswith("ValueError: why")
+    assert told == {
+        "level": "WARNING", "logger": "some.library", "requestId": "r-1", "message": f"Said: {FORGED}", "carrier": "twilio"
+    }  # fmt: skip
+
+
+def test_a_traceback_that_another_handler_wrote_is_not_taken_over() -> None:
+    Secret.seal(TOKEN)
+    try:
+        raise ValueError(TOKEN)
+    except ValueError:
+        record = logging.getLogger("x").makeRecord("x", logging.ERROR, __file__, 1, "Failed", (), sys.exc_info())
+    assert TOKEN in logging.Formatter().format(record)
+    RequestIdFilter().filter(record)
+    assert TOKEN not in TextLines().format(record)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_line_of_a_server_is_an_object_with_the_request_it_belongs_to(sandbox: Sandbox, tmp_path: Path) -> None:
+    with serve(tmp_path, sandbox, LOG_FORMAT="json") as live:
+        live.send(
+            b"POST /api/webhooks/twilio/not-a-token-but-as-secret/status HTTP/1.1\r\nHost: localhost\r\n"
+            b"X-Request-ID: forged\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+        )
+    lines = [json.loads(line) for line in (tmp_path / "gunicorn.log").read_text().splitlines()]
+    assert any(line["logger"] == "gunicorn.error" and "Listening at" in line["message"] for line in lines)
+    (refused,) = [line for line in lines if "Webhook refused" in line["message"]]
+    assert refused["requestId"] not in ("-", "")
+    assert "not-a-token-but-as-secret" not in str(lines)

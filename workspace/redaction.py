@@ -1,0 +1,81 @@
+"""What no log line may show: the secrets that this process knows, and whatever looks like one.
+
+Loaded by the settings: imports nothing of Django.
+"""
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+HIDDEN = "***"
+# Shorter texts are words, longer ones are documents.
+LENGTHS = range(8, 257)
+MOST_REMEMBERED = 1000
+PATTERNS = [
+    (re.compile(r"\b(Basic|Bearer) +[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (re.compile(r"\bwp_[\w-]{20,}"), HIDDEN),
+    (re.compile(r"(/api/webhooks/\w+/)[\w-]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"(\w://)[^/\s@\"']*:[^/\s@\"']*@"), rf"\1{HIDDEN}@"),
+    (
+        re.compile(
+            r"""([\w-]*(?:auth_?token|api_?key|authorization|cookie|password|passwd|secret|sessionid|csrftoken|signature)
+            [\w-]*\\?["']?\s*[:=]\s*(?:b?\\?["'])?+)(?!Basic\ |Bearer\ )[^\s"'\\,;&}>]+""",
+            re.IGNORECASE | re.VERBOSE,
+        ),
+        rf"\1{HIDDEN}",
+    ),
+]
+
+# Of each secret its spellings: of settings, for good; and of those used last, in the order of their first use.
+_settings: list[set[str]] = []
+_recent: dict[str, set[str]] = {}
+
+
+def spellings(secret: str) -> set[str]:
+    """As it is, and as it looks in a URL and in JSON."""
+    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
+
+
+def keep(*secrets: str) -> None:
+    """These are never shown from now on."""
+    _settings.extend(spellings(secret) for secret in secrets if secret)
+
+
+def remember(secret: str) -> None:
+    """This is not shown while it is one of the thousand that were used last."""
+    if secret in _recent or len(secret) not in LENGTHS:
+        return
+    _recent[secret] = spellings(secret)
+    if len(_recent) > MOST_REMEMBERED:
+        _recent.pop(next(iter(list(_recent))), None)
+
+
+def redact(text: str) -> str:
+    known = {one for secret in (*_settings, *list(_recent.values())) for one in secret if one in text}
+    for one in sorted(known, key=len, reverse=True):  # a short one may be the beginning of a long one
+        text = text.replace(one, HIDDEN)
+    for pattern, shown in PATTERNS:
+        text = pattern.sub(shown, text)
+    return text
+
+
+def redact_all(value: Any) -> Any:
+    """The same of texts at any depth of lists and dicts; what is no plain value becomes a text first."""
+    match value:
+        case dict():
+            return {redact(str(name)): redact_named(str(name), one) for name, one in value.items()}
+        case list() | tuple() | set():
+            return [redact_all(one) for one in value]
+        case None | bool() | int() | float() | datetime():
+            return value
+        case _:
+            return redact(str(value))
+
+
+def redact_named(name: str, value: Any) -> Any:
+    """A value whose name says that it is a secret."""
+    if isinstance(value, str) and value and redact(f"{name}=x") != f"{name}=x":
+        return HIDDEN
+    return redact_all(value)
