@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from integrations import PROVIDERS
 from integrations.events import RecordingStatus
-from phones.models import Account, Call, CallEvent, Line, PhoneNumber
+from phones.models import Call, CallEvent, Line, PhoneNumber
 from phones.reasons import in_words, shown_setting
 from phones.services.call_log import newest_calls
 from phones.services.carriers import urls_for
@@ -47,21 +47,18 @@ def settings_of(line: Line) -> list[Setting]:
     account, reasons = line.account, open_reasons(line)
     settings = []
     for field, name in ADDRESSES.items():
-        url = getattr(urls_for(account), field)
-        differing = next((one for one in reasons if one["expected"] == url), None)
+        shown = shown_setting(getattr(urls_for(account), field))
+        differing = next((one for one in reasons if one["expected"] == shown), None)
         if differing:
             reasons.remove(differing)
-            settings.append(as_setting(account, name, differing))
+            settings.append(as_setting(name, differing))
         else:
-            shown = shown_setting(url, account.webhook_token)
             settings.append(Setting(name, shown, shown if line.health != Line.Health.UNREACHABLE else "not known"))
-    return settings + [as_setting(account, reason_name(one["reason"]), one) for one in reasons]
+    return settings + [as_setting(reason_name(one["reason"]), one) for one in reasons]
 
 
-def as_setting(account: Account, name: str, reason: dict[str, str]) -> Setting:
-    token = account.webhook_token
-    what, advice = in_words(reason["reason"])
-    return Setting(name, shown_setting(reason["expected"], token), shown_setting(reason["actual"], token), what, advice)
+def as_setting(name: str, reason: dict[str, str]) -> Setting:
+    return Setting(name, reason["expected"], reason["actual"], *in_words(reason["reason"]))
 
 
 def reason_name(reason: str) -> str:
@@ -100,9 +97,5 @@ def what_comes_back(phone: PhoneNumber) -> list[str]:
         snapshot = json.loads(line.snapshot.open())
     except CannotOpen:
         return ["What was there before cannot be read: a key is missing from CREDENTIAL_KEYS. Put it back first."]
-    before = [
-        f"{name}: {shown_setting(snapshot[key], line.account.webhook_token)}"
-        for key, name in ROUTES.items()
-        if snapshot.get(key)
-    ]
+    before = [f"{name}: {shown_setting(snapshot[key])}" for key, name in ROUTES.items() if snapshot.get(key)]
     return before or [f"The number had no route at {PROVIDERS[phone.integration]} before us, and has none again."]

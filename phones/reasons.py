@@ -1,6 +1,6 @@
 """What a check found, in words for people: what is the matter, and what to do."""
 
-from urllib.parse import urlsplit, urlunsplit
+import re
 
 # reason: (what is the matter, what to do)
 REASONS: dict[str, tuple[str, str]] = {
@@ -44,6 +44,12 @@ UNKNOWN_REASON = (
     "The carrier's settings differ from ours.",
     "Check again; if it stays, look at the carrier's console.",
 )
+# Of an address what is hidden: that there is something stays to be seen, or two that differ in it would look alike.
+HIDDEN = [
+    (re.compile(r"(/api/webhooks/\w+/[\w-]{4})[\w-]*"), r"\1…"),
+    (re.compile(r"^(\w[\w+.-]*:/{0,2})[^/?#]*@"), r"\1…@"),
+    (re.compile(r"(?<=[?#]).+", re.DOTALL), "…"),
+]
 
 
 def in_words(reason: str) -> tuple[str, str]:
@@ -51,11 +57,8 @@ def in_words(reason: str) -> tuple[str, str]:
     return REASONS.get(reason, UNKNOWN_REASON)
 
 
-def shown_setting(value: str, webhook_token: str) -> str:
-    """A carrier's setting, without what may be a secret: our token in an address, a query, a user and password."""
-    value = value.replace(webhook_token, f"{webhook_token[:4]}…")
-    parts = urlsplit(value) if value.startswith(("http://", "https://")) else None
-    if parts is None:
-        return value
-    query = "…" if parts.query else ""
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+def shown_setting(value: str) -> str:
+    """A carrier's setting without what may be a secret in an address: our token, a user and password, a query."""
+    for hidden, shown in HIDDEN:
+        value = hidden.sub(shown, value)
+    return value

@@ -24,6 +24,7 @@ from integrations import base
 from integrations.sandbox import Exchange, Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
+from phones.reasons import shown_setting
 from phones.services import carriers, checking
 from tests.carrier_contract import violations
 from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
@@ -330,8 +331,8 @@ def test_drift_is_found_and_repaired_and_removal_still_restores(sandbox: Sandbox
 
     found = check(scene.phone, tenant)
 
-    told = {"reason": drift.reason, "expected": scene.fill(drift.expected), "actual": scene.fill(drift.actual)}
-    assert found == {"_id": scene.phone.pk, "health": "drift", "reasons": [told], "checkedAt": found["checkedAt"], "repaired": False}  # fmt: skip
+    told = as_told(scene, [(drift.reason, drift.expected, drift.actual)])
+    assert found == {"_id": scene.phone.pk, "health": "drift", "reasons": told, "checkedAt": found["checkedAt"], "repaired": False}  # fmt: skip
     assert writes(sandbox) == []
     assert scene.snapshot() == drifted
     assert_shown(scene, tenant, found)
@@ -419,9 +420,14 @@ def several(scene: Scene) -> tuple[list[tuple[str, str, str]], list[tuple[str, s
 
 def as_told(scene: Scene, reasons: list[tuple[str, str, str]]) -> list[dict[str, str]]:
     return [
-        {"reason": reason, "expected": scene.fill(expected), "actual": scene.fill(actual)}
+        {"reason": reason, "expected": without_token(scene, expected), "actual": without_token(scene, actual)}
         for reason, expected, actual in reasons
     ]
+
+
+def without_token(scene: Scene, text: str) -> str:
+    token = Account.objects.get(pk=scene.phone.line.account_id).webhook_token
+    return scene.fill(text).replace(token, f"{token[:4]}…")
 
 
 def by_reason(told: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -1065,7 +1071,7 @@ def test_check_phones_checks_active_numbers_only_and_each_line_once(
 def test_one_line_that_fails_does_not_stop_the_others(
     sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene], caplog: pytest.LogCaptureFixture
 ):
-    Account.objects.filter(integration="twilio").update(auth_token=Secret("gAAAAA"))
+    Account.objects.filter(integration="twilio").update(integration="unknown")
     sandbox.fault("reset", carrier="plivo", times=None)
     several(scenes["telnyx"])
 
@@ -1073,9 +1079,9 @@ def test_one_line_that_fails_does_not_stop_the_others(
 
     assert (ran.status, ran.err) == (3, "failed 1, repaired 1, unreachable 1")
     health = {row["integration"]: row["health"] for row in ran.rows.values()}
-    assert health == {"twilio": "failed", "plivo": "unreachable", "telnyx": "ok"}
-    assert f"+{scenes['twilio'].phone.number} of Twilio {TWILIO.acc_sid} could not be checked" in caplog.text
-    assert re.search(r"^\d+  twilio  failed: see the log$", run_check_phones().out, re.MULTILINE)
+    assert health == {"unknown": "failed", "plivo": "unreachable", "telnyx": "ok"}
+    assert f"+{scenes['twilio'].phone.number} of unknown {TWILIO.acc_sid} could not be checked" in caplog.text
+    assert re.search(r"^\d+  unknown +failed: see the log$", run_check_phones().out, re.MULTILINE)
     assert_nothing_is_leased()
 
 
@@ -1209,3 +1215,42 @@ def test_the_memory_of_a_check_of_all_does_not_grow_with_their_number(sandbox: S
     few, few_bytes, many, many_bytes = map(int, ran.stdout.split())
     assert (few, many) == (400, 2000)
     assert many_bytes < 1.3 * few_bytes, (few_bytes, many_bytes)
+
+
+# -- what is shown of it ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", ["user:s3cret-word@", "", "s3cret-word@"], ids=["password", "query", "user"])
+def test_no_reason_shows_our_token_or_what_is_secret_in_a_customers_address(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, hidden: str
+):
+    scene = stage(sandbox, tenant, carrier)
+    account = Account.objects.get()
+    theirs = f"https://{hidden}elsewhere.example.com/voice" + ("" if hidden else "?key=s3cret-word#s3cret-word")
+    if carrier.integration == "twilio":
+        scene.edit_number(voice_url=theirs)
+    else:
+        scene.edit_application(**{"answer_url" if carrier.integration == "plivo" else "voice_url": theirs})
+
+    checked = check(scene.phone, tenant)
+
+    (told,) = checked["reasons"]
+    assert told["actual"] == f"https://{'…@' if hidden else ''}elsewhere.example.com/voice{'' if hidden else '?…'}"
+    assert told["expected"].endswith(f"/{account.webhook_token[:4]}…/answer")
+    shown = [json.dumps(data_of(send("GET", path, tenant))) for path in ("phones", f"phones/{scene.phone.pk}")]
+    for text in (json.dumps(checked), *shown):
+        assert account.webhook_token not in text and "s3cret-word" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", ""), ("AP0123", "AP0123"), ("post", "post"), ("https://a.example/b", "https://a.example/b"),
+        ("HTTPS://u:p@a.example:8443/b?c=d", "HTTPS://…@a.example:8443/b?…"), ("https://u:p@q@a.example", "https://…@a.example"),
+        ("https://a.example/b@c", "https://a.example/b@c"), ("https://[::1/b?c", "https://[::1/b?…"), ("sip:u:p@a.example", "sip:…@a.example"),
+        ("https://a.example/#c", "https://a.example/#…"), ("https://a.example/?b\nc", "https://a.example/?…"),
+        ("https://old.example/api/webhooks/twilio/abcdefgh-_12/answer", "https://old.example/api/webhooks/twilio/abcd…/answer"),
+    ],
+)  # fmt: skip
+def test_what_is_shown_of_a_setting(value: str, shown: str):
+    assert shown_setting(value) == shown

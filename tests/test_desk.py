@@ -233,7 +233,7 @@ def test_the_page_shows_what_should_be_beside_what_is(desk: Client, tenant: Tena
     checked = desk.post(f"{LIST}{phone.pk}/check/", {"check": ""}, follow=True)
     assert "A SIP trunk takes the calls" in told(checked)
     html = checked.content.decode()
-    assert "https://elsewhere.example.com/a?…" in html
+    assert "https://…@elsewhere.example.com/a?…" in html
     assert "canary" not in html and "u:pw" not in html
     assert "Repair writes ours again." in html and "Repair detaches it." in html
     assert Account.objects.get().webhook_token not in html

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from threading import Semaphore
 from typing import Any
@@ -21,6 +21,7 @@ from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
 from phones.errors import LineBusy
 from phones.models import Account, Line
+from phones.reasons import shown_setting
 from phones.services import leases
 from phones.services.accounts import ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
@@ -101,12 +102,18 @@ def connect_to(line: Line, budget_s: float) -> Provider:
 def compare(line: Line, provider: Provider) -> Check:
     account = line.account
     try:
-        reasons = provider.compare(line.carrier_id, urls_for(account), account.application_id)
+        found = provider.compare(line.carrier_id, urls_for(account), account.application_id)
+        reasons = [shown(one) for one in found]
     except InvalidCredentials:
         reasons = [Difference("credentials_refused", "", "")]
     except IntegrationError:
         return Check(Health.UNREACHABLE, [Difference("carrier_unavailable", "", "")])
     return as_check(reasons + key_reasons(provider, has_key=bool(account.public_key)))
+
+
+def shown(reason: Difference) -> Difference:
+    """Without secrets: from here it goes to clients, pages and files. A repair compares anew."""
+    return replace(reason, expected=shown_setting(reason.expected), actual=shown_setting(reason.actual))
 
 
 def as_check(reasons: list[Difference]) -> Check:
