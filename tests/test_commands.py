@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -197,3 +198,12 @@ def test_a_server_in_debug_does_not_start_for_everybody():
 def test_settings_that_work_are_taken(good: dict[str, Any]):
     result = run_manage("check", env=os.environ | good)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_security_page_names_tests_that_exist():
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", (PROJECT / "SECURITY.md").read_text())
+    assert len(named) > 20
+    missing = [
+        f"{file}::{test}" for file, test in named if f"def {test}(" not in (PROJECT / "tests" / file).read_text()
+    ]
+    assert missing == []
