@@ -23,6 +23,7 @@ from integrations.sandbox import state as seeds
 from tests.database import mongodb
 from tests.environment import ON_MONGODB
 from tests.live import free_port
+from tests.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
 from users.models import ApiToken, User, Workspace
 from workspace import keys
 

@@ -1,0 +1,233 @@
+"""The first database statement or carrier request fails, then the second, … until a run is clean.
+
+For adding, removing, a new token and incoming webhooks. Whatever was answered: when the fault is over and `reconcile` has
+run, everything is whole or gone, here and at the carrier.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+from zlib import crc32
+
+import httpx
+import pytest
+import requests
+from django.db import OperationalError, connection
+from pymongo.errors import OperationFailure
+from requests.adapters import HTTPAdapter
+
+from integrations.sandbox import Sandbox
+from phones.models import Account, Call, CallEvent, Line, PhoneNumber, token_digest
+from phones.services import reconcile
+from tests.conftest import CARRIERS, Good, Tenant, add
+from tests.database import Statement, around_statements
+from tests.environment import ON_MONGODB
+from tests.tally import Tally
+from tests.test_faults import SUBJECTS, assert_active, assert_remembers, changes, prepare_account, quick, rows
+from tests.test_kills import NEW_TOKEN, age_leases, rotate_at_the_carrier
+from tests.test_numbers_api import send
+from tests.test_signatures import event, join
+from tests.test_signatures import send as knock
+from users.models import LimitCounter
+
+__all__ = ["quick"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SOAK = "SOAK" in os.environ
+# Without SOAK one position of so many is tried, others in each test.
+STRIDE = 1 if SOAK else 23
+# What happens there: it is not done, or it is done and nobody hears of it; that once, or from there on.
+MODES = ["not done", "not heard", "not done from there on", "not heard from there on"]
+
+
+class Faults:
+    """Counts statements and requests, and fails the one at `position` in this mode."""
+
+    def __init__(self, position: int, mode: str) -> None:
+        self.position, self.for_ever = position, "from there on" in mode
+        self.is_done = mode.startswith("not heard")
+        self.count, self.failed, self.lock = 0, 0, threading.Lock()
+
+    def around(self, run: Callable[[], Any], fault: Exception, *, may_be_done: bool = True) -> Any:
+        with self.lock:
+            self.count += 1
+            fails = self.count == self.position or (self.for_ever and self.count > self.position)
+            self.failed += fails
+        if not fails:
+            return run()
+        if self.is_done and may_be_done:
+            run()
+        raise fault
+
+    def statement(self, run: Callable[[], Any], statement: Statement) -> Any:
+        if statement.sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
+            return run()  # what undoes must not fail alone: tests/test_events.py has that case
+        fault = OperationFailure("disk full", 14031) if ON_MONGODB else OperationalError("disk full")
+        return self.around(run, fault, may_be_done=not statement.sql.startswith("BEGIN"))
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Faults of the database in this thread; of requests to carriers in all."""
+
+        def failing(send: Callable[..., Any], fault: Exception) -> Callable[..., Any]:
+            return lambda *args, **kwargs: self.around(lambda: send(*args, **kwargs), fault)
+
+        with pytest.MonkeyPatch.context() as patch, around_statements(self.statement):
+            patch.setattr(HTTPAdapter, "send", failing(HTTPAdapter.send, requests.ConnectionError("reset")))
+            handle = httpx.HTTPTransport.handle_request
+            patch.setattr(httpx.HTTPTransport, "handle_request", failing(handle, httpx.ReadError("reset")))
+            if not ON_MONGODB:
+                commit = connection._commit
+                disk = OperationalError("disk full")
+                patch.setattr(connection, "_commit", lambda: self.around(commit, disk))
+            yield
+
+
+def loop(name: str, mode: str, tally: Tally, attempt: Callable[[Faults], None]) -> None:
+    """Try each position until nothing fails any more; `attempt` judges what is left of it."""
+    position = 1 + crc32(f"{name} {mode}".encode()) % STRIDE
+    while True:
+        faults = Faults(position, mode)
+        try:
+            attempt(faults)
+        except BaseException as error:
+            error.add_note(f"{name}: {mode} at {position}")
+            raise
+        if not faults.failed:
+            assert position > 8, "hardly anything was asked at all"
+            return
+        tally("faults tried")
+        tally("faults survived")
+        position += STRIDE
+
+
+def settled() -> None:
+    age_leases()
+    assert reconcile().failed == 0
+
+
+def start_over(sandbox: Sandbox) -> None:
+    sandbox.reset()
+    for model in (CallEvent, Call, PhoneNumber, Line, Account, LimitCounter):
+        model.objects.all().delete()
+
+
+def is_lost(faults: Faults) -> bool:
+    """Whether something was done of which nobody heard: then the reply may say less than is so."""
+    return faults.is_done and faults.failed > 0
+
+
+each_mode = pytest.mark.parametrize("mode", MODES)
+
+
+@each_mode
+@pytest.mark.parametrize(("name", "known"), [*product(SUBJECTS, [False]), *product(CARRIERS, [True])])
+def test_adding(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, known: bool, mode: str):
+    subject = SUBJECTS[name]
+
+    def attempt(faults: Faults) -> None:
+        start_over(sandbox)
+        if known:
+            prepare_account(sandbox, tenant, subject)
+        rows_before, carriers_before = rows(), sandbox.snapshot()
+        with faults.on():
+            reply = add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number))
+        settled()
+        if PhoneNumber.objects.filter(number=subject.number).exists():
+            assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
+            assert reply.status_code == 201 or is_lost(faults) or faults.for_ever
+        else:
+            assert reply.status_code != 201
+            assert rows() == rows_before
+            assert changes(carriers_before, sandbox.snapshot()) == []
+        assert reply.status_code == 201 or faults.failed
+
+    loop(f"add {name} {known}", mode, tally, attempt)
+
+
+@each_mode
+@pytest.mark.parametrize(("name", "last"), [*product(SUBJECTS, [True]), *product(CARRIERS, [False])])
+def test_removing(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, last: bool, mode: str):
+    subject = SUBJECTS[name]
+
+    def attempt(faults: Faults) -> None:
+        start_over(sandbox)
+        if not last:
+            prepare_account(sandbox, tenant, subject)
+        rows_before, carriers_before = rows(), sandbox.snapshot()
+        assert add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number)).status_code == 201
+        phone = PhoneNumber.objects.get(number=subject.number)
+        with faults.on():
+            reply = send("DELETE", f"phones/{phone.pk}", tenant)
+        settled()
+        if PhoneNumber.objects.filter(pk=phone.pk).exists():
+            assert reply.status_code != 200
+            assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
+        else:
+            assert rows() == rows_before
+            assert changes(carriers_before, sandbox.snapshot()) == []
+        assert reply.status_code == 200 or faults.failed
+
+    loop(f"remove {name} {last}", mode, tally, attempt)
+
+
+@each_mode
+@pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])
+def test_a_new_token(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, mode: str):
+    subject = SUBJECTS[name]
+
+    def attempt(faults: Faults) -> None:
+        start_over(sandbox)
+        prepare_account(sandbox, tenant, subject)
+        phone = PhoneNumber.objects.get()
+        rotate_at_the_carrier(sandbox, subject)
+        with faults.on():
+            reply = send("PATCH", f"phones/{phone.pk}", tenant, {"authToken": NEW_TOKEN})
+        account = Account.objects.get()
+        token = account.auth_token.open()
+        assert account.token_digest == token_digest(token)
+        if token == NEW_TOKEN:
+            assert account.previous_auth_token.open() == subject.good.auth_token
+            assert reply.status_code == 200 or is_lost(faults) or faults.failed
+        else:
+            assert (token, account.previous_auth_token) == (subject.good.auth_token, None)
+            assert reply.status_code != 200
+        LimitCounter.objects.all().delete()
+        assert send("PATCH", f"phones/{phone.pk}", tenant, {"authToken": NEW_TOKEN}).status_code == 200
+        assert send("POST", f"phones/{phone.pk}/check", tenant, {}).json()["data"]["health"] == "ok"
+        sandbox.reset()
+
+    loop(f"token {name}", mode, tally, attempt)
+
+
+@each_mode
+@pytest.mark.parametrize("kind", ["answer", "status"])
+@pytest.mark.parametrize("name", CARRIERS)
+def test_incoming_webhooks(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, kind: str, mode: str):
+    good: Good = CARRIERS[name]
+    start_over(sandbox)
+    party = join(sandbox, tenant, good)
+
+    def attempt(faults: Faults) -> None:
+        CallEvent.objects.all().delete()
+        Call.objects.all().delete()
+        request = party.knock(kind, event(name), timestamp=None)
+        with faults.on():
+            reply = knock(request)
+        assert reply.status_code == (503 if faults.failed and not is_kept() else reply.status_code)
+        if reply.status_code == 200:
+            assert is_kept(), "what was answered is lost"
+        else:
+            assert (reply.status_code, reply.content) == (503, b"")
+            assert knock(request).status_code == 200, "it comes again"
+        assert reconcile().failed == 0
+        assert (CallEvent.objects.count(), Call.objects.count()) == (1, 1)
+        assert CallEvent.objects.get().merged_at is not None
+
+    def is_kept() -> bool:
+        return CallEvent.objects.exists()
+
+    loop(f"webhook {name} {kind}", mode, tally, attempt)
