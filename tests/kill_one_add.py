@@ -128,8 +128,8 @@ def run(job: dict[str, Any], act: Act) -> dict[str, int]:
     return {"ended": os.waitstatus_to_exitcode(ended), "calls": int(calls or 0)}
 
 
-def main(act: Act) -> None:
-    """Do each job that comes in, one in a line, and tell how it went."""
+def load() -> None:
+    """What children share, so that none waits for it."""
     django.setup()
     for module in ("twilio", "plivo", "telnyx", "bounded_httpx"):
         importlib.import_module(f"integrations.{module}")
@@ -137,6 +137,11 @@ def main(act: Act) -> None:
     importlib.import_module("telnyx.resources.phone_numbers")
     importlib.import_module("telnyx.resources.texml_applications")
     importlib.import_module("telnyx.resources.outbound_voice_profiles")
+
+
+def main(act: Act) -> None:
+    """Do each job that comes in, one in a line, and tell how it went."""
+    load()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(run(json.loads(line), act)) + "\n")
         sys.stdout.flush()

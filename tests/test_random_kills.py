@@ -1,0 +1,91 @@
+"""A process that does everything at once is killed with SIGKILL at any moment; nothing is left half-done or lost.
+
+SEED=… repeats a run: the acts are the same, the moment of the kill as near as a clock allows.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integrations.sandbox import Sandbox
+from phones.models import Account, Call, CallEvent, Line, PhoneNumber
+from phones.services import reconcile, remove_phone
+from tests.conftest import Tenant
+from tests.tally import Tally
+from tests.test_faults import SUBJECTS, assert_routed, changes, quick, rows
+from tests.test_kills import KILLED, Killer, age_leases
+
+__all__ = ["quick"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PARTS, KILLS = (10, 22) if "SOAK" in os.environ else (2, 4)
+SEED = os.environ.get("SEED", "workspace phones")
+
+
+class Worker(Killer):
+    """The running tests/kill_at_random.py."""
+
+    module = "tests.kill_at_random"
+
+
+@pytest.fixture(scope="module")
+def worker(django_db_setup: None, running_sandbox: Sandbox) -> Iterator[Worker]:
+    worker = Worker(running_sandbox)
+    yield worker
+    worker.stop()
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_any_moment_nothing_is_half_done(
+    worker: Worker, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, tally: Tally, tmp_path: Path, part: int
+):
+    carriers_before, found = sandbox.snapshot(), 0
+    for number in range(KILLS):
+        seed = f"{SEED}-{part}-{number}"
+        kept = tmp_path / f"kept-{number}"
+        kept.touch()
+        job = {
+            "seed": seed,
+            "users": [tenant.user.pk, other_tenant.user.pk],
+            "kill_after_s": random.Random(seed).uniform(0.05, 1.2),
+            "kept": str(kept),
+        }
+        tally("random kills tried")
+        try:
+            assert worker.send(job)["ended"] == KILLED
+            found += PhoneNumber.objects.count()
+            assert_whole(sandbox, kept.read_text().splitlines())
+            remove_everything()
+            assert not any(rows().values())
+            assert changes(carriers_before, sandbox.snapshot()) == []
+        except BaseException as error:
+            error.add_note(f"SEED={seed!r}, {job['kill_after_s']} s")
+            raise
+        tally("random kills survived")
+    assert found, "nothing was ever there: the kills prove nothing"
+
+
+def assert_whole(sandbox: Sandbox, kept: list[str]) -> None:
+    age_leases()
+    assert reconcile().failed == 0
+    for phone in PhoneNumber.objects.select_related("line__account"):
+        assert phone.state == PhoneNumber.State.ACTIVE
+        assert (phone.operation_id, phone.lease_until, phone.operation) == ("", None, None)
+        assert (phone.line.lease_id, phone.line.account.lease_id) == ("", "")
+        subject = next(one for one in SUBJECTS.values() if one.number == phone.number)
+        assert_routed(sandbox, subject, phone.number, phone.line.account)
+    assert set(kept) <= set(CallEvent.objects.values_list("dedupe_key", flat=True)), "what was answered is lost"
+    assert not CallEvent.objects.filter(merged_at=None).exists()
+    assert Call.objects.count() == CallEvent.objects.count()
+
+
+def remove_everything() -> None:
+    for model in (CallEvent, Call):
+        model.objects.all().delete()
+    for phone in PhoneNumber.objects.all():
+        assert remove_phone(phone)
+    assert reconcile().failed == 0
+    assert not Line.objects.exists() and not Account.objects.exists()
