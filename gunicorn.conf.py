@@ -79,6 +79,9 @@ def on_starting(server):
     except ImproperlyConfigured as error:
         sys.exit(f"Not configured: {error}")
     connections.close_all()
+    for connection in connections.all():
+        if hasattr(connection, "close_pool"):  # MongoDB's client must not be carried over a fork
+            connection.close_pool()
 
 
 def post_fork(server, worker):

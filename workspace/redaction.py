@@ -20,7 +20,7 @@ PATTERNS = [
     (re.compile(r"(\w://)[^/\s@\"']*:[^/\s@\"']*@"), rf"\1{HIDDEN}@"),
     (
         re.compile(
-            r"""([\w-]*(?:auth_?token|api_?key|authorization|cookie|password|passwd|secret|sessionid|csrftoken|signature)
+            r"""([\w-]*(?:(?:auth|webhook)_?token|api_?key|authorization|cookie|password|passwd|secret|sessionid|csrftoken|signature)
             [\w-]*\\?["']?\s*[:=]\s*(?:b?\\?["'])?+)(?!Basic\ |Bearer\ )[^\s"'\\,;&}>]+""",
             re.IGNORECASE | re.VERBOSE,
         ),
