@@ -97,7 +97,7 @@ def loop(name: str, mode: str, tally: Tally, attempt: Callable[[Faults], None]) 
             error.add_note(f"{name}: {mode} at {position}")
             raise
         if not faults.failed:
-            assert position > 8, "hardly anything was asked at all"
+            assert position > 6, "hardly anything was asked at all"
             return
         tally("faults tried")
         tally("faults survived")
@@ -115,9 +115,10 @@ def start_over(sandbox: Sandbox) -> None:
         model.objects.all().delete()
 
 
-def is_lost(faults: Faults) -> bool:
-    """Whether something was done of which nobody heard: then the reply may say less than is so."""
-    return faults.is_done and faults.failed > 0
+def may_say_less(faults: Faults) -> bool:
+    """Whether more may be done than the reply says: nobody heard of something that was done, or what was written before
+    a statement that failed stays, as MongoDB takes nothing back."""
+    return faults.failed > 0 and (faults.is_done or faults.for_ever or ON_MONGODB)
 
 
 each_mode = pytest.mark.parametrize("mode", MODES)
@@ -138,7 +139,7 @@ def test_adding(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, known
         settled()
         if PhoneNumber.objects.filter(number=subject.number).exists():
             assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
-            assert reply.status_code == 201 or is_lost(faults) or faults.for_ever
+            assert reply.status_code == 201 or may_say_less(faults)
         else:
             assert reply.status_code != 201
             assert rows() == rows_before
@@ -191,7 +192,7 @@ def test_a_new_token(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, 
         assert account.token_digest == token_digest(token)
         if token == NEW_TOKEN:
             assert account.previous_auth_token.open() == subject.good.auth_token
-            assert reply.status_code == 200 or is_lost(faults) or faults.failed
+            assert reply.status_code == 200 or may_say_less(faults)
         else:
             assert (token, account.previous_auth_token) == (subject.good.auth_token, None)
             assert reply.status_code != 200

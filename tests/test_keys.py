@@ -193,7 +193,8 @@ def test_a_secret_whose_key_is_missing_is_told_and_left_alone(phone: PhoneNumber
     assert [row.check_value for row in SealingKey.objects.all()] == [keys.check_value(spare)]
 
 
-def test_what_is_written_meanwhile_stays(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by_new_key", [True, False])
+def test_what_is_written_meanwhile_stays(settings: Any, monkeypatch: pytest.MonkeyPatch, by_new_key: bool) -> None:
     an_account(0).save()
     (old,) = settings.CREDENTIAL_KEYS
     settings.CREDENTIAL_KEYS = [new_key(), old]
@@ -201,11 +202,15 @@ def test_what_is_written_meanwhile_stays(settings: Any, monkeypatch: pytest.Monk
 
     def overtaken(self: Secret) -> Secret:
         monkeypatch.setattr(Secret, "resealed", resealed)
+        both = settings.CREDENTIAL_KEYS
+        settings.CREDENTIAL_KEYS = both if by_new_key else [old]  # a process that was not restarted yet
         Account.objects.update(auth_token=Secret.seal("newer"))
+        settings.CREDENTIAL_KEYS = both
         return resealed(self)
 
     monkeypatch.setattr(Secret, "resealed", overtaken)
     reseal_all()
+    settings.CREDENTIAL_KEYS = settings.CREDENTIAL_KEYS[:1]
     assert Account.objects.get().auth_token.open() == "newer"
 
 
