@@ -6,7 +6,7 @@ PYTHON  := .venv/bin/python
 STAMP   := .venv/installed
 WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum) $(shell $(PYTHON3) -VV 2>&1 | cksum)
 
-.PHONY: install demo test soak e2e test-mongodb lint lock bench djongo-evidence
+.PHONY: install demo test soak every-case e2e test-mongodb lint lock bench djongo-evidence
 
 install:
 	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -22,7 +22,7 @@ install:
 demo: install
 	@$(PYTHON) -m workspace.demo $(ARGS)
 
-# On SQLite, and then what asks a database on MongoDB. Of tests with very many cases some: all in `soak`.
+# On SQLite, and then what asks a database on MongoDB. Of tests with very many cases some: all in `every-case`.
 # ARGS="-n 0 -k name" for one test under a debugger.
 # Databases lie in memory where there is room: no test is about a power cut. Tests wait more than they compute.
 IN_MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
@@ -31,7 +31,13 @@ test: install
 	@$(TESTS) $(ARGS)
 	@TEST_DATABASE=mongodb $(TESTS) --ignore-glob="*/test_sandbox*" $(ARGS)
 
+# The proofs of SECURITY.md at length, on each engine; what was tried is printed in the end.
+PROOFS := $(patsubst %,tests/test_%.py,fault_loops random_kills fuzzing leaks keys signatures)
 soak: install
+	@SOAK=1 $(TESTS) $(PROOFS) $(ARGS)
+	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(PROOFS) $(ARGS)
+
+every-case: install
 	@SOAK=1 $(TESTS) $(ARGS)
 	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(ARGS)
 
