@@ -129,12 +129,12 @@ def release(account: Account) -> None:
 
 def finish_rotation(row: PhoneNumber) -> None:
     """The number became active with a new token, and then the process died before its account took it over."""
+    account, token = row.line and row.line.account, ""
     try:
-        account, token = row.line and row.line.account, operation_token(row)
+        token = operation_token(row)
     except CannotOpen:
         if keys.missing():
             raise
-        token = ""
     rotated_since = account and account.rotated_at and account.rotated_at > row.created_at
     if account and token and not rotated_since and account.token_digest != token_digest(token):
         adopt_credentials(account, Credentials(account.integration, account.account_id, token), "")
