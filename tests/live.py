@@ -58,6 +58,12 @@ def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
+def run_server(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """gunicorn, for as long as it runs: with settings that it is to refuse."""
+    command = [sys.executable, "-m", "gunicorn", "workspace.wsgi"]
+    return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from tests.conftest import Tenant, add
-from tests.live import run_manage
+from tests.live import run_manage, run_server
 from users.models import ApiToken, User, Workspace
 from workspace.checks import check_debug
 
@@ -163,8 +161,7 @@ def test_a_setting_that_cannot_work_stops_the_start_with_its_name(name: str, val
 )
 def test_the_server_does_not_start_either(name: str, value: str):
     env = os.environ | {name: value, "BIND": "127.0.0.1:0"}
-    command = [sys.executable, "-m", "gunicorn", "workspace.wsgi"]
-    result = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    result = run_server(env)
     assert result.returncode != 0
     assert name in result.stderr
     assert "Traceback" not in result.stderr
@@ -184,8 +181,7 @@ def test_debug_is_for_this_machine_alone(bind: str, starts: bool):
 
 def test_a_server_in_debug_does_not_start_for_everybody():
     env = os.environ | {"DEBUG": "on", "BIND": "0.0.0.0:0"}
-    command = [sys.executable, "-m", "gunicorn", "workspace.wsgi"]
-    result = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    result = run_server(env)
     assert result.returncode != 0
     assert "DEBUG" in result.stderr and "Traceback" not in result.stderr
 

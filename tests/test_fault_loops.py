@@ -20,15 +20,16 @@ from pymongo.errors import OperationFailure
 from requests.adapters import HTTPAdapter
 
 from integrations.sandbox import Sandbox
-from phones.models import Account, Call, CallEvent, Line, PhoneNumber, token_digest
+from phones.models import Account, Call, CallEvent, PhoneNumber, token_digest
 from phones.services import reconcile
 from tests.conftest import CARRIERS, Good, Tenant, add
 from tests.database import Statement, around_statements
 from tests.environment import ON_MONGODB
 from tests.tally import Tally
-from tests.test_faults import SUBJECTS, assert_active, assert_remembers, changes, prepare_account, quick, rows
+from tests.test_faults import SUBJECTS, Subject, assert_active, assert_remembers, changes, prepare_account, quick, rows
 from tests.test_kills import NEW_TOKEN, age_leases, rotate_at_the_carrier
 from tests.test_numbers_api import send
+from tests.test_removal import start_over
 from tests.test_signatures import event, join
 from tests.test_signatures import send as knock
 from users.models import LimitCounter
@@ -94,6 +95,7 @@ def loop(name: str, mode: str, tally: Tally, attempt: Callable[[Faults], None]) 
         try:
             attempt(faults)
         except BaseException as error:
+            tally("faults tried")
             error.add_note(f"{name}: {mode} at {position}")
             raise
         if not faults.failed:
@@ -109,10 +111,18 @@ def settled() -> None:
     assert reconcile().failed == 0
 
 
-def start_over(sandbox: Sandbox) -> None:
-    sandbox.reset()
-    for model in (CallEvent, Call, PhoneNumber, Line, Account, LimitCounter):
-        model.objects.all().delete()
+def begin(sandbox: Sandbox, tenant: Tenant, subject: Subject, *, known: bool) -> Callable[[], None]:
+    """From nothing, or with another number of the account. Returns what asserts that it is so again."""
+    start_over(sandbox)
+    if known:
+        prepare_account(sandbox, tenant, subject)
+    rows_before, carriers_before = rows(), sandbox.snapshot()
+
+    def assert_as_before() -> None:
+        assert rows() == rows_before
+        assert changes(carriers_before, sandbox.snapshot()) == []
+
+    return assert_as_before
 
 
 def may_say_less(faults: Faults) -> bool:
@@ -130,10 +140,7 @@ def test_adding(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, known
     subject = SUBJECTS[name]
 
     def attempt(faults: Faults) -> None:
-        start_over(sandbox)
-        if known:
-            prepare_account(sandbox, tenant, subject)
-        rows_before, carriers_before = rows(), sandbox.snapshot()
+        assert_as_before = begin(sandbox, tenant, subject, known=known)
         with faults.on():
             reply = add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number))
         settled()
@@ -142,8 +149,7 @@ def test_adding(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, known
             assert reply.status_code == 201 or may_say_less(faults)
         else:
             assert reply.status_code != 201
-            assert rows() == rows_before
-            assert changes(carriers_before, sandbox.snapshot()) == []
+            assert_as_before()
         assert reply.status_code == 201 or faults.failed
 
     loop(f"add {name} {known}", mode, tally, attempt)
@@ -155,10 +161,7 @@ def test_removing(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, las
     subject = SUBJECTS[name]
 
     def attempt(faults: Faults) -> None:
-        start_over(sandbox)
-        if not last:
-            prepare_account(sandbox, tenant, subject)
-        rows_before, carriers_before = rows(), sandbox.snapshot()
+        assert_as_before = begin(sandbox, tenant, subject, known=not last)
         assert add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number)).status_code == 201
         phone = PhoneNumber.objects.get(number=subject.number)
         with faults.on():
@@ -168,8 +171,7 @@ def test_removing(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, las
             assert reply.status_code != 200
             assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
         else:
-            assert rows() == rows_before
-            assert changes(carriers_before, sandbox.snapshot()) == []
+            assert_as_before()
         assert reply.status_code == 200 or faults.failed
 
     loop(f"remove {name} {last}", mode, tally, attempt)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from django.db import connection
 
 from integrations.sandbox import Sandbox
@@ -19,7 +20,7 @@ from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import reconcile
 from tests.conftest import TWILIO, Good, Tenant, add
 from tests.database import shared_url, stored
-from tests.live import PROJECT, run_manage, serve
+from tests.live import PROJECT, run_manage, run_server, serve
 from tests.test_numbers_api import check, data_of, phone, reasons, send
 from users.models import StaffDevice
 from workspace import keys
@@ -60,13 +61,11 @@ def test_a_server_with_a_wrong_key_does_not_start(sandbox: Sandbox, tmp_path: Pa
             "authToken": TWILIO.auth_token,
             "accSId": TWILIO.acc_sid,
         }
-        data = json.dumps(body).encode()
-        head = f"POST /api/call/add-phone HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {live.token}\r\nContent-Type: application/json\r\n"
-        assert b" 201 " in live.send(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)[:20]
+        bearer = {"Authorization": f"Bearer {live.token}"}
+        reply = requests.post(f"{live.url}/api/call/add-phone", json=body, headers=bearer, timeout=30)
+        assert reply.status_code == 201
         before = live.database.rows("phones_account", "auth_token")
-        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi"]
-        env = live.env | {"BIND": "127.0.0.1:0", "CREDENTIAL_KEYS": new_key()}
-        started = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+        started = run_server(live.env | {"BIND": "127.0.0.1:0", "CREDENTIAL_KEYS": new_key()})
         assert started.returncode != 0
         assert "CREDENTIAL_KEYS has none of the keys" in started.stderr and "Traceback" not in started.stderr
         assert live.database.rows("phones_account", "auth_token") == before
@@ -147,6 +146,20 @@ def test_a_number_whose_key_may_come_back_is_removed_when_it_is_back(
     PhoneNumber.objects.update(lease_until="2020-01-01T00:00Z")
     assert not reconcile().failed
     assert not PhoneNumber.objects.exists() and sandbox.snapshot() != before
+
+
+def test_an_add_whose_token_is_lost_is_ended(phone: PhoneNumber, settings: Any) -> None:
+    """It was active and had a new token, and then its process died; now nobody can read that token."""
+    kept = Secret.seal(json.dumps({"auth_token": "a new one"}))
+    PhoneNumber.objects.update(operation=kept, lease_until="2020-01-01T00:00Z")
+    own = settings.CREDENTIAL_KEYS
+    settings.CREDENTIAL_KEYS = [new_key()]
+    assert reconcile().failed == 1, "the key may come back"
+    settings.CREDENTIAL_KEYS = own
+    lose_the_key(settings)
+    assert reconcile().failed == 0
+    phone.refresh_from_db()
+    assert (phone.state, phone.operation, phone.lease_until) == (PhoneNumber.State.ACTIVE, None, None)
 
 
 def test_a_staff_member_whose_device_cannot_be_read_is_told(settings: Any, supervisor: Any, client: Any) -> None:

@@ -262,13 +262,13 @@ def test_killed_after_any_write_or_request_the_rest_is_whole_or_gone(
 # -- a new token ------------------------------------------------------------------------------------------------------
 
 
-def rotate_at_the_carrier(sandbox: Sandbox, subject: Subject) -> None:
+def rotate_at_the_carrier(sandbox: Sandbox, subject: Subject, token: str = NEW_TOKEN) -> None:
     """The customer has made a new token; the old one is good no more."""
     owner = sandbox.state.account(subject.integration, subject.owner)
     if subject.integration == "telnyx":
         del sandbox.state.ids_by_key[owner.secret]
-        sandbox.state.ids_by_key[NEW_TOKEN] = owner.id
-    owner.secret = NEW_TOKEN
+        sandbox.state.ids_by_key[token] = owner.id
+    owner.secret = token
 
 
 each_carrier = pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])

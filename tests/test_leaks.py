@@ -7,11 +7,8 @@ import base64
 import contextlib
 import csv
 import html
-import io
 import json
 import logging
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,11 +25,13 @@ from integrations.sandbox import state as seeds
 from phones.models import Account, PhoneNumber
 from tests.conftest import TWILIO, Good, Tenant, add, sign_in
 from tests.database import last_write, whole_database, written
-from tests.live import PROJECT, Live, serve
+from tests.live import Live, run_manage, serve
 from tests.tally import Tally
 from tests.test_desk import page_of
+from tests.test_faults import SUBJECTS
+from tests.test_kills import rotate_at_the_carrier
 from tests.test_numbers_api import send
-from tests.test_secrets import every_log_line
+from tests.test_secrets import canary_account, every_log_line
 from users.models import User
 from workspace.logs import JsonLines, RequestIdFilter, TextLines
 
@@ -103,14 +102,6 @@ def test_the_search_finds_a_secret_in_each_form() -> None:
 # -- in this process: replies, pages, logs at DEBUG, the database -----------------------------------------------------
 
 
-def give_secret(sandbox: Sandbox, good: Good, secret: str) -> Good:
-    account = sandbox.state.account(good.integration, good.acc_sid or seeds.TELNYX_ACCOUNT)
-    if good.integration == "telnyx":
-        sandbox.state.ids_by_key = {**sandbox.state.ids_by_key, secret: account.id}
-    account.secret = secret
-    return Good(**{**vars(good), "auth_token": secret})
-
-
 def route_elsewhere(sandbox: Sandbox, good: Good) -> None:
     """The customer's own address has a password and a query; then somebody puts it in place of ours."""
     theirs = f"https://user:{quote(URL_PASSWORD, safe='')}@elsewhere.example.com/voice?key={quote(QUERY, safe='')}"
@@ -133,7 +124,7 @@ def test_nothing_that_is_told_logged_or_stored_holds_a_secret(
         {"token": TOKEN, "next token": NEXT_TOKEN, "password of a URL": URL_PASSWORD, "query of a URL": QUERY,
          "bearer token": tenant.token}
     )  # fmt: skip
-    good = give_secret(sandbox, carrier, TOKEN)
+    good = canary_account(sandbox, carrier, TOKEN)
     replies: list[Any] = []
     route_elsewhere(sandbox, good)
 
@@ -167,7 +158,7 @@ def test_nothing_that_is_told_logged_or_stored_holds_a_secret(
         replies.append(send("POST", f"phones/{phone.pk}/check", tenant, {}))
     assert [pages[-1].status_code, replies[-1].status_code] == [500, 500]
 
-    rotate(sandbox, good, NEXT_TOKEN)
+    rotate_at_the_carrier(sandbox, SUBJECTS[carrier.integration], NEXT_TOKEN)
     replies.append(send("PATCH", f"phones/{phone.pk}", tenant, {"authToken": NEXT_TOKEN}))
     assert replies[-1].status_code == 200, replies[-1].content
     replies.append(send("DELETE", f"phones/{phone.pk}", tenant))
@@ -175,9 +166,7 @@ def test_nothing_that_is_told_logged_or_stored_holds_a_secret(
 
     search.scan("replies", "".join(one.content.decode() + str(one.headers) for one in replies))
     search.scan("pages", "".join(one.content.decode() + str(one.headers) for one in pages))
-    search.scan(
-        "log at DEBUG", "".join(lines.format(one) for one in caplog.records for lines in (TextLines(), JsonLines()))
-    )
+    search.scan("log at DEBUG", "\n".join(line for one in caplog.records for line in as_written(one)))
     # The SDK of Telnyx tells at DEBUG what it sends, with our address in it.
     search.scan("log before redaction", every_log_line(), allowed=("webhook token",))
     # The address that the carrier calls must be found by its token.
@@ -196,14 +185,6 @@ def as_written(record: logging.LogRecord) -> list[str]:
 def crash(*args: Any, **kwargs: Any) -> None:
     secret = TOKEN  # noqa: F841  a local variable, as a traceback with variables would show it
     raise RuntimeError("on purpose")
-
-
-def rotate(sandbox: Sandbox, good: Good, token: str) -> None:
-    account = sandbox.state.account(good.integration, good.acc_sid or seeds.TELNYX_ACCOUNT)
-    if good.integration == "telnyx":
-        sandbox.state.ids_by_key[token] = account.id
-        sandbox.state.ids_by_key.pop(TOKEN, None)
-    account.secret = token
 
 
 # -- a server and commands: their output, their files, the list of processes ------------------------------------------
@@ -234,16 +215,15 @@ def process_list() -> Iterator[list[str]]:
 
 
 def test_a_server_and_its_commands_give_no_secret_away(sandbox: Sandbox, tmp_path: Path, tally: Tally) -> None:
-    good = give_secret(sandbox, TWILIO, TOKEN)
+    good = canary_account(sandbox, TWILIO, TOKEN)
     key = base64.urlsafe_b64encode(b"canary-key-0123456789-canary-key"[:32]).decode()
-    settings = {
+    secrets = {
         "SECRET_KEY": "canary-Qz81-signs-cookies-Lw93xTb6nV", "CREDENTIAL_KEYS": key,
-        "METRICS_TOKEN": "canary-Hs72-metrics-token-Jd4k8Yw", "LOG_FORMAT": "json",
+        "METRICS_TOKEN": "canary-Hs72-metrics-token-Jd4k8Yw",
     }  # fmt: skip
-    with serve(tmp_path, sandbox, **settings) as live, process_list() as processes:
-        search = Search({"token": TOKEN, "bearer token": live.token} | settings)
-        del search.secrets["LOG_FORMAT"]
-        replies = talk(live, good, settings["METRICS_TOKEN"])
+    with serve(tmp_path, sandbox, LOG_FORMAT="json", **secrets) as live, process_list() as processes:
+        search = Search({"token": TOKEN, "bearer token": live.token} | secrets)
+        replies = talk(live, good, secrets["METRICS_TOKEN"])
         output = run_commands(live, good, tmp_path)
         ((search.secrets["webhook token"],),) = live.database.rows("phones_account", "webhook_token")
         search.scan("replies of a server", replies)
@@ -291,14 +271,11 @@ def run_commands(live: Live, good: Good, folder: Path) -> str:
         rows.writerow([live.user, good.another, "twilio", TOKEN, good.acc_sid])
         rows.writerow([live.user, good.not_owned, "twilio", f"wrong {TOKEN}", good.acc_sid])
         rows.writerow([live.user, TOKEN, "twilio", TOKEN, TOKEN])
-    output = io.StringIO()
+    output = ""
     for arguments in (
         ["add_phones", str(folder / "numbers.csv"), "--output", "json", "--report", str(folder / "report.csv")],
         ["check_phones", "--output", "json"], ["reconcile"], ["check"], ["rotate_credential_keys"], ["purge"],
     ):  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments], cwd=PROJECT, env=live.env | {"DEBUG": ""}, capture_output=True,
-            text=True, timeout=120, check=False,
-        )  # fmt: skip
-        output.write(done.stdout + done.stderr)
-    return output.getvalue()
+        done = run_manage(*arguments, env=live.env)
+        output += done.stdout + done.stderr
+    return output

@@ -64,14 +64,14 @@ def all_written(transactional_db: None) -> Callable[[], str]:
     return lambda: written(since)
 
 
-def canary_account(sandbox: Sandbox, carrier: Good) -> Good:
+def canary_account(sandbox: Sandbox, carrier: Good, canary: str = CANARY) -> Good:
     """The carrier's good account with a canary for its token."""
     account = sandbox.state.account(carrier.integration, carrier.acc_sid or seeds.TELNYX_ACCOUNT)
     sandbox.state.ids_by_key = (
-        {**sandbox.state.ids_by_key, CANARY: account.id} if carrier.integration == "telnyx" else {}
+        {**sandbox.state.ids_by_key, canary: account.id} if carrier.integration == "telnyx" else {}
     )
-    account.secret = CANARY
-    return Good(**{**vars(carrier), "auth_token": CANARY})
+    account.secret = canary
+    return Good(**{**vars(carrier), "auth_token": canary})
 
 
 FAULTS: dict[str, Callable[[Sandbox], Any]] = {

@@ -6,7 +6,7 @@ import hmac
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
 
 from workspace.models import SealingKey
 from workspace.secrets import Secret
@@ -47,7 +47,7 @@ def admit_newest() -> None:
     if known and not known & set(here):
         raise WrongKey
     for value in here[:1] if known else here:
-        _note(value)
+        SealingKey.objects.get_or_create(check_value=value)
     if not connection.in_atomic_block:  # or it may be undone yet
         _admitted.add(settings.CREDENTIAL_KEYS[0])
 
@@ -70,11 +70,3 @@ def keep_only_configured() -> None:
 
 def _known() -> set[str]:
     return set(SealingKey.objects.values_list("check_value", flat=True))
-
-
-def _note(value: str) -> None:
-    try:
-        with transaction.atomic():
-            SealingKey.objects.get_or_create(check_value=value)
-    except IntegrityError:  # another process did so just now
-        pass

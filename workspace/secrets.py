@@ -52,24 +52,25 @@ class Secret:
 
     def open(self) -> str:
         """The text. Raises CannotOpen when no key fits or the stored bytes were changed."""
-        from cryptography.fernet import InvalidToken
-
-        try:
-            text = _box(tuple(settings.CREDENTIAL_KEYS)).decrypt(self.sealed.encode()).decode()
-        except InvalidToken:
-            raise CannotOpen("A stored secret cannot be opened: its key is missing from CREDENTIAL_KEYS.") from None
+        text = self._opened(settings.CREDENTIAL_KEYS)
         redaction.remember(text)
         return text
 
     def is_readable(self, *, keys: int | None = None) -> bool:
         """Whether it can be opened, with the newest `keys` of CREDENTIAL_KEYS or with any."""
+        try:
+            self._opened(settings.CREDENTIAL_KEYS[:keys])
+        except CannotOpen:
+            return False
+        return True
+
+    def _opened(self, keys: list[str]) -> str:
         from cryptography.fernet import InvalidToken
 
         try:
-            _box(tuple(settings.CREDENTIAL_KEYS[:keys])).decrypt(self.sealed.encode())
+            return _box(tuple(keys)).decrypt(self.sealed.encode()).decode()
         except InvalidToken:
-            return False
-        return True
+            raise CannotOpen("A stored secret cannot be opened: its key is missing from CREDENTIAL_KEYS.") from None
 
     def resealed(self) -> "Secret":
         """The same under the newest key. Raises CannotOpen."""

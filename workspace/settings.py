@@ -197,11 +197,8 @@ TEMPLATES = [
         },
     },
 ]
-DATABASES = {
-    "default": databases.from_url(
-        "DATABASE_URL", env.str("DATABASE_URL", default=f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}")
-    )
-}
+database_url = env.str("DATABASE_URL", default=f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}")
+DATABASES = {"default": databases.from_url("DATABASE_URL", database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "users.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -287,8 +284,7 @@ LOG_FORMATS = {"text": TextLines, "json": JsonLines}
 LOG_FORMAT = env.str("LOG_FORMAT", default="text").strip().lower()
 if LOG_FORMAT not in LOG_FORMATS:
     raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
-PASSWORDS = passwords_of(env.str("DATABASE_URL", default=""), REDIS_URL)
-redaction.keep(SECRET_KEY, *CREDENTIAL_KEYS, METRICS_TOKEN, *PASSWORDS)
+redaction.keep(SECRET_KEY, *CREDENTIAL_KEYS, METRICS_TOKEN, *passwords_of(database_url, REDIS_URL))
 
 LOGGING = {
     "version": 1,

@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 Health = Line.Health
 # Not ours to put right.
-BEYOND_REPAIR = {"number_missing", "number_inactive", "credentials_refused", "carrier_unavailable"}
+BEYOND_REPAIR = {
+    "number_missing", "number_inactive", "credentials_refused", "credentials_unreadable", "carrier_unavailable"
+}  # fmt: skip
 # When many lines are checked: at the same time, of one account of them, and waiting for their turn.
 WORKERS, PER_ACCOUNT, CHUNK = 32, 4, 200
 # What a check does not look at.
@@ -71,11 +73,9 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
     """
     try:
         provider = connect_to(line, ADD_BUDGET_S)
+        check = compare(line, provider)
     except CannotOpen:
         check = as_check([Difference("credentials_unreadable", "", "")])
-        Line.objects.filter(pk=line.pk).update(**check.as_fields(line))
-        return check
-    check = compare(line, provider)
     if repair and any(one.reason not in BEYOND_REPAIR for one in check.reasons):
         try:
             put_right(line, provider, check)
