@@ -29,11 +29,12 @@ from workspace.api import wire_time
 from workspace.fields import OBJECT_ID
 
 
-def with_account_id(fields: dict[str, Any], serializer: serializers.Serializer) -> dict[str, Any]:
-    """The fields, with `accSId` required as the integration that was sent requires it."""
-    given = getattr(serializer, "initial_data", {"integration": "telnyx"})  # none when the documentation asks
-    fields["accSId"].required = given.get("integration") != "telnyx"
-    return fields
+class CredentialsSerializer(serializers.Serializer):
+    """A body with the credentials of an account. Its `accSId` is required as the integration that was sent requires."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        self.fields["accSId"].required = data.get("integration") != "telnyx"
+        return super().run_validation(data)
 
 
 class FlagField(serializers.Field):
@@ -50,7 +51,7 @@ class FlagField(serializers.Field):
         return value
 
 
-class AddPhoneSerializer(serializers.Serializer):
+class AddPhoneSerializer(CredentialsSerializer):
     """The body of add-phone. Fields are checked in this order; the first that is wrong is told."""
 
     userId = UserIdField(source="user_id", help_text="ID of the user who will own this phone number.")
@@ -76,9 +77,6 @@ class AddPhoneSerializer(serializers.Serializer):
         required=False,
         help_text="Telnyx webhook public key, if it cannot be fetched with the API key.",
     )
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        return with_account_id(super().get_fields(), self)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {"account_id": "", "public_key": "", **attrs}
@@ -175,16 +173,13 @@ class CheckPhoneSerializer(serializers.Serializer):
     repair = FlagField(default=False, help_text="Whether to put right what differs.")
 
 
-class AvailablePhonesSerializer(serializers.Serializer):
+class AvailablePhonesSerializer(CredentialsSerializer):
     """The body of available-phones."""
 
     integration = ChoiceOfTexts(sorted(PROVIDERS))
     authToken = AuthTokenField()
     accSId = AccountIdField(required=False)
     cursor = CarrierCursorField(required=False, help_text="`nextCursor` of the page before.")
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        return with_account_id(super().get_fields(), self)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {"account_id": "", "cursor": "", **attrs}

@@ -16,7 +16,7 @@ pytestmark = [
 
 def test_the_turn_ends_with_the_transaction_however_that_ends():
     with transaction.atomic():
-        assert TURN.locked()
+        assert not TURN.locked(), "nobody waits before there is something to do"
         with transaction.atomic():
             Workspace.objects.create(name="kept")
         assert TURN.locked(), "a savepoint is no end"
@@ -31,15 +31,20 @@ def test_the_turn_ends_with_the_transaction_however_that_ends():
 
 
 def test_a_connection_that_is_closed_in_a_transaction_gives_its_turn_back():
+    was_locked = []
+
     def leave() -> None:
         transaction.set_autocommit(False, using="default")
         connections["default"].ensure_connection()
         connections["default"]._start_transaction_under_autocommit()
+        connections["default"].cursor().execute("SELECT 1")
+        was_locked.append(TURN.locked())
         connections.close_all()
 
     thread = threading.Thread(target=leave)
     thread.start()
     thread.join()
+    assert was_locked == [True]
     assert not TURN.locked()
 
 
@@ -57,3 +62,14 @@ def test_threads_that_write_at_the_same_time_all_do():
         thread.join()
     assert Workspace.objects.filter(name="many").count() == 160
     assert not TURN.locked()
+
+
+def test_a_transaction_without_a_statement_ends_like_any_other():
+    with transaction.atomic():
+        pass
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        raise ZeroDivisionError
+    assert not TURN.locked()
+    assert not connection.connection.in_transaction
+    Workspace.objects.create(name="kept")  # on its own: no transaction is left to begin
+    assert not connection.connection.in_transaction

@@ -34,21 +34,23 @@ class ApiView(APIView):
 
     def read(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """The body's fields as the serializer understands them. Raises Refusal for the first that is wrong."""
-        return understood(serializer_class(data=read_json(request._request)))
+        return understood(serializer_class(), read_json(request._request))
 
     def read_query(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """The same for the fields of the query string, of which the last counts if one is repeated."""
-        return understood(serializer_class(data=request.GET.dict()))
+        return understood(serializer_class(), request.GET.dict())
 
 
-def understood(serializer: serializers.Serializer) -> dict[str, Any]:
-    """What the serializer makes of its data. Raises Refusal for the first field that is wrong."""
-    if not serializer.is_valid():
-        name: str = next(name for name in serializer.fields if name in serializer.errors)  # type: ignore[assignment]
-        error = serializer.errors[name][0]
+def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
+    """What the serializer, which may be used again, makes of these fields. Raises Refusal for the first that is wrong."""
+    try:
+        return serializer.run_validation(fields)
+    except serializers.ValidationError as invalid:
+        errors: Any = invalid.detail
+        name = next(name for name in serializer.fields if name in errors)
+        error = errors[name][0]
         known = error.code if error.code.startswith("invalid_") else "invalid_field"
-        raise Refusal(f"{name}: {error}", code=known, field=name)
-    return serializer.validated_data
+        raise Refusal(f"{name}: {error}", code=known, field=name) from None
 
 
 def found(rows: QuerySet[Row], id: str) -> Row:

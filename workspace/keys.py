@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import hmac
+from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import transaction
 
 from workspace.models import SealingKey
 from workspace.secrets import Secret
@@ -48,8 +49,8 @@ def admit_newest() -> None:
         raise WrongKey
     for value in here[:1] if known else here:
         SealingKey.objects.get_or_create(check_value=value)
-    if not connection.in_atomic_block:  # or it may be undone yet
-        _admitted.add(settings.CREDENTIAL_KEYS[0])
+    # Not before, since it may be undone yet.
+    transaction.on_commit(partial(_admitted.add, settings.CREDENTIAL_KEYS[0]))
 
 
 def missing() -> list[str]:

@@ -285,11 +285,12 @@ def activate(addition: Addition, prepared: Prepared) -> None:
     done: dict[str, object] = {"state": State.ACTIVE, "operation_id": ""}
     if not is_rotation:  # else the lease and the token in `operation` stay until the account has the token, too
         done |= {"operation": None, "lease_until": None}
+    checked = just_checked(addition, prepared).as_fields(prepared.line)
     with transaction.atomic():  # one disk flush instead of two; each statement is enough alone
         index_phone(addition.reservation)
         if not addition.mine().update(**done):
             raise overtaken()
-        leases.give_back(prepared.line, addition.id, **just_checked(addition, prepared).as_fields(prepared.line))
+        leases.give_back(prepared.line, addition.id, **checked)
         note("phone.add", addition.reservation, detail=credentials.integration)
     addition.reservation.state = State.ACTIVE
     try:

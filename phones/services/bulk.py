@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any
 
 from django.db import connections
-from django.db.models import QuerySet
 
 from integrations import PROVIDERS
 from integrations.errors import CarrierUnavailable, IntegrationError
@@ -62,7 +62,7 @@ CRASHED = "Something went wrong on our side; nothing was added or changed. The l
 
 @dataclass
 class BulkRow:
-    """A row that makes sense; `line` is its place in the file."""
+    """A row that makes sense; `line` is its place in the file, `user` known once it has been looked up."""
 
     line: int
     user_id: str
@@ -70,6 +70,7 @@ class BulkRow:
     credentials: Credentials
     on_conflict: str
     settings: dict[str, Any] = field(repr=False)
+    user: User | None = field(default=None, repr=False)
     tried_at: float = 0.0
 
     @property
@@ -198,6 +199,7 @@ class Run:
         self.workspace_id, self.dry_run, self.per_account = workspace_id, dry_run, per_account
         self.fail_fast, self.stop = fail_fast, stop
         self.has_failed = False
+        self.serializer = AddRowSerializer()
         self.jobs: SimpleQueue[tuple[Desk, Task] | None] = SimpleQueue()
         # With what became of a row, or when it is to be tried again.
         self.results: SimpleQueue[tuple[Desk, Task, RowOutcome | float]] = SimpleQueue()
@@ -215,15 +217,10 @@ class Run:
     def outcomes(self, rows: Iterator[FileRow], workers: int) -> Iterator[RowOutcome]:
         more = True
         while more or self.waiting:
-            for _ in range(min(GULP, WINDOW - self.waiting) if more and not self.is_stopped else 0):
-                if (row := next(rows, None)) is None:
-                    more = False
-                    break
-                if isinstance(one := self.understand(row), BulkRow):
-                    self.waiting += 1
-                    self.queue_up(one)
-                else:
-                    yield self.final(one)
+            if more and not self.is_stopped and (room := min(GULP, WINDOW - self.waiting)):
+                some = list(islice(rows, room))
+                more = len(some) == room
+                yield from self.take_up(some)
             if self.is_stopped and not self.in_flight:
                 yield from self.left_over(rows)
                 return
@@ -240,12 +237,46 @@ class Run:
         for unread in rows:
             yield RowOutcome(unread.line, *unread.shown(), NOT_TRIED)
 
+    def take_up(self, some: list[FileRow]) -> Iterator[RowOutcome]:
+        """Queue up those rows that are to be added, and yield what became of the others."""
+        wanted = []
+        for row in some:
+            if isinstance(one := self.understand(row), BulkRow):
+                wanted.append(one)
+            else:
+                yield self.final(one)
+        try:
+            users, there = self.known(wanted)
+        except Exception as error:
+            log.error("Rows could not be looked up", exc_info=error)
+            for one in wanted:
+                yield self.final(outcome_of(one, FAILED, Refusal(CRASHED))[1])
+            return
+        for one in wanted:
+            one.user = users.get(one.user_id)
+            if one.user is None:
+                yield self.final(outcome_of(one, FAILED, no_such_user())[1])
+            elif one.key in there:
+                yield self.final(outcome_of(one, EXISTS, message=IN_WORKSPACE)[1])
+            else:
+                self.waiting += 1
+                self.queue_up(one)
+
+    def known(self, rows: list[BulkRow]) -> tuple[dict[str, User], set[tuple[str, str]]]:
+        """The users of these rows who may get a number, and which of the rows are there already: in a file that is run
+        again most of them."""
+        users = User.objects.filter(is_active=True).exclude(workspace=None)
+        if self.workspace_id:
+            users = users.filter(workspace=self.workspace_id)
+        active = PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE, number__in={row.number for row in rows})
+        return users.in_bulk({row.user_id for row in rows}), set(active.values_list("user_id", "number"))
+
     def understand(self, row: FileRow) -> BulkRow | RowOutcome:
         """The same verdict as the API's on the same fields."""
         try:
             if row.problem:
                 raise row.problem
-            fields = dict(understood(AddRowSerializer(data=row.fields)))
+            fields = dict(understood(self.serializer, row.fields))
         except Refusal as error:
             return RowOutcome(row.line, *row.shown(), FAILED, error.code, error.field, str(error))
         taken = {name: fields.pop(name) for name in ("integration", "account_id", "auth_token", "public_key")}
@@ -389,18 +420,18 @@ class Run:
     def perform(self, desk: Desk, row: BulkRow) -> RowOutcome | float:
         """Do one row. Returns what became of it, or when to try again, on the monotonic clock."""
         row.tried_at = row.tried_at or time.monotonic()
-        mine = PhoneNumber.objects.filter(user_id=row.user_id, number=row.number, state=PhoneNumber.State.ACTIVE)
         try:
-            user = self.users().filter(pk=row.user_id).first()
-            if user is None:
-                raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
-            # Most rows of a file that is run again are there: no need to try an insert for them.
-            if mine.exists():
-                raise PhoneExists
-            self.add(desk, row, user)
+            return self.attempt(desk, row)
+        except Exception as error:
+            log.error("Row %s could not be added", row.line, exc_info=error)
+            return outcome_of(row, FAILED, Refusal(CRASHED))[1]
+
+    def attempt(self, desk: Desk, row: BulkRow) -> RowOutcome | float:
+        try:
+            self.add(desk, row)
             return outcome_of(row, WOULD_ADD if self.dry_run else ADDED)[1]
         except PhoneExists as error:
-            if mine.exists():
+            if self.known([row])[1]:
                 return outcome_of(row, EXISTS, message=IN_WORKSPACE)[1]
             return self.later_or_failed(row, error)
         except (LineBusy, LimitHeld) as error:
@@ -409,14 +440,11 @@ class Run:
             if error.code == CarrierUnavailable.code and desk.gate.is_closed:
                 return self.later_or_failed(row, error)
             return outcome_of(row, FAILED, error)[1]
-        except Exception as error:
-            log.error("Row %s could not be added", row.line, exc_info=error)
-            return outcome_of(row, FAILED, Refusal(CRASHED))[1]
 
-    def add(self, desk: Desk, row: BulkRow, user: User) -> None:
+    def add(self, desk: Desk, row: BulkRow) -> None:
         one: dict[str, Any] = {
             **asdict(row.credentials),
-            "user": user,
+            "user": row.user,
             "number": row.number,
             "on_conflict": row.on_conflict,
             "knowledge": Knowledge(desk.is_proved, desk.inventory.take(row.number) if desk.is_proved else None),
@@ -426,11 +454,6 @@ class Run:
             rehearse_add(**one)
         else:
             add_phone(**one, settings=row.settings)
-
-    def users(self) -> QuerySet[User]:
-        """Those who may get a number."""
-        users = User.objects.filter(is_active=True).exclude(workspace=None)
-        return users.filter(workspace=self.workspace_id) if self.workspace_id else users
 
     def later_or_failed(self, row: BulkRow, error: Refusal | IntegrationError) -> RowOutcome | float:
         """What somebody else holds comes free: its holder ends, or its lease does."""
@@ -443,6 +466,10 @@ def outcome_of(
 ) -> tuple[BulkRow, RowOutcome]:
     told = (error.code, error.field, str(error)) if error else (None, None, message)
     return row, RowOutcome(row.line, row.user_id, row.number, outcome, *told)
+
+
+def no_such_user() -> Refusal:
+    return Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
 
 
 def spared_carrier(integration: str) -> IntegrationError:
