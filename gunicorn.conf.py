@@ -102,10 +102,6 @@ def collect_garbage():
 
 def when_ready(server):
     """Load what is imported when first used, so that no client waits for it."""
-    from integrations import PROVIDERS, provider_class
+    from integrations import PROVIDERS, load
 
-    for name in PROVIDERS:
-        provider_class(name).warm_up()
-    # What is loaded now stays for good: the garbage collector need not walk through it again in the middle of requests.
-    gc.collect()
-    gc.freeze()
+    load(PROVIDERS)

@@ -201,7 +201,10 @@ def speed() -> list[Line]:
         import django
 
         django.setup()
-        run(carriers, mixed(user_id, 0, 10), 5)  # loads the SDKs and makes the applications
+        from integrations import PROVIDERS, load
+
+        load(PROVIDERS)  # as the command does
+        run(carriers, mixed(user_id, 0, 10), 5)  # makes the applications
         carriers.set(delay_s=DELAY_S)
         # One worker is too slow for a list to stay fresh: to compare the same work, each number is asked for by itself,
         # and no account holds the workers up.

@@ -62,11 +62,10 @@ def fork_runs(file: str) -> None:
     from django.core.management import call_command
 
     django.setup()
-    for module in ("twilio", "plivo", "telnyx", "bounded_httpx"):
-        importlib.import_module(f"integrations.{module}")
-    from integrations.telnyx import Telnyx
+    from integrations import PROVIDERS, load
 
-    Telnyx.warm_up()
+    load(PROVIDERS)
+    importlib.import_module("integrations.bounded_httpx")
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -42,7 +42,7 @@ class ApiView(APIView):
 
 
 def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
-    """What the serializer, which may be used again, makes of these fields. Raises Refusal for the first that is wrong."""
+    """What a serializer, which may be used again, makes of the fields. Raises Refusal for the first that is wrong."""
     try:
         return serializer.run_validation(fields)
     except serializers.ValidationError as invalid:

@@ -243,11 +243,13 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
     """Keep the account and the line with the carrier's present settings, and mark the number as being applied."""
     while True:
         account, is_new = keep_account(addition.credentials, found, provider, known)
-        line, line_is_new = hold_line(addition, account, found)
-        if line and line_is_new and is_ours(account, found):
+        was_ours, may_have_moved = is_ours(account, found), is_hearsay(addition, found)
+        is_clear = not was_ours and not may_have_moved
+        line, line_is_new, has_begun = hold_line(addition, account, found, begin_new=is_clear)
+        if line and line_is_new and was_ours:
             remember(line, provider, found)
-        is_as_found = line and not (line_is_new and has_moved(addition, provider, found))
-        if line and is_as_found and begin(addition, account, line):
+        is_as_found = line and not (line_is_new and may_have_moved and provider.read(found.id) != found.settings)
+        if line and is_as_found and (has_begun or begin(addition, account, line)):
             return Prepared(account, is_new, line, found, provider)
         # The account was released just now, and perhaps its application with it, or the list was not true any more.
         if line:
@@ -322,10 +324,13 @@ def undo(addition: Addition) -> None:
 # -- parts of the snapshot --------------------------------------------------------------------------------------------
 
 
-def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tuple[Line | None, bool]:
-    """Insert the line, or wait for the lease of the one that is there.
+def hold_line(
+    addition: Addition, account: Account, found: CarrierNumber, *, begin_new: bool
+) -> tuple[Line | None, bool, bool]:
+    """Insert the line, and then begin if `begin_new`; or wait for the lease of the one that is there.
 
-    Returns the line and whether it is new; no line when the account is gone. Raises LineBusy when out of time.
+    Returns the line, whether it is new, and whether the add has begun on it; no line when the account is gone. Raises
+    LineBusy when out of time.
     """
     number = addition.reservation.number
     while True:
@@ -338,14 +343,14 @@ def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tup
             lease_until=clock.now() + LEASE,
         )
         try:
-            with transaction.atomic():
+            with transaction.atomic():  # one disk flush instead of two
                 line.save(force_insert=True)
-            return line, True
+                return line, True, begin_new and begin(addition, account, line)
         except IntegrityError:
             earlier = Line.objects.filter(account_id=account.pk, number=number).first()
         if earlier is None:
             if not Account.objects.filter(pk=account.pk).exists():
-                return None, False
+                return None, False, False
             continue
         if leases.take(earlier, addition.id):
             if earlier.lease_id:
@@ -355,7 +360,7 @@ def hold_line(addition: Addition, account: Account, found: CarrierNumber) -> tup
                 Line.objects.filter(pk=earlier.pk).update(carrier_id=found.id)
                 earlier.carrier_id = found.id
             if Line.objects.filter(pk=earlier.pk, lease_id=addition.id).exists():
-                return earlier, False
+                return earlier, False, False
         leases.pause(addition.deadline)
 
 
@@ -381,14 +386,12 @@ def is_ours(account: Account, found: CarrierNumber) -> bool:
     return found.route is Route.OURS or (found.route is Route.ELSEWHERE and bool(linked) and made.exists())
 
 
-def has_moved(addition: Addition, provider: Provider, found: CarrierNumber) -> bool:
-    """Whether a route that the list showed a moment ago is not there any more, now that nobody else has the line.
+def is_hearsay(addition: Addition, found: CarrierNumber) -> bool:
+    """Whether a route elsewhere was shown by the list a moment ago, and by nothing since nobody else has the line.
 
-    What the list shows may be what an add of ours that was settled since then had left: never the customer's.
+    It may be what an add of ours that was settled since then had left: never the customer's.
     """
-    if found is not addition.listed or found.route is not Route.ELSEWHERE:
-        return False
-    return provider.read(found.id) != found.settings
+    return found is addition.listed and found.route is Route.ELSEWHERE
 
 
 def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any
 
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from integrations import PROVIDERS
 from integrations.errors import CarrierUnavailable, IntegrationError
@@ -24,7 +24,7 @@ from integrations.gate import through
 from phones.errors import LineBusy, PhoneExists
 from phones.models import LEASE, PhoneNumber
 from phones.serializers import AddRowSerializer
-from phones.services.accounts import Credentials
+from phones.services.accounts import Credentials, known_account, proved_before
 from phones.services.adding import Knowledge, add_phone, rehearse_add
 from phones.services.bulk_files import FileRow
 from phones.services.gates import AccountGate, Breaker
@@ -112,7 +112,7 @@ class Desk:
 
     @property
     def most(self) -> int:
-        """How much may be under way. Until its credentials are proved one row goes ahead, so that no others are spent
+        """How much may be under way. Unless its credentials are proved one row goes ahead, so that no others are spent
         on a wrong token. A row that the list has not shown takes two requests at a time: half as many of them leave
         room at the gate for the page that spares the others theirs."""
         if not self.is_proved:
@@ -301,7 +301,8 @@ class Run:
                 self.gates = {key: gate for key, gate in self.gates.items() if id(gate) in used}
             account = digest if credentials.integration == "telnyx" else credentials.account_id
             gate = self.gates.setdefault((credentials.integration, account), AccountGate(self.per_account))
-            self.desks[key] = Desk(gate, Inventory(credentials), credentials.integration)
+            is_proved = were_good(credentials)
+            self.desks[key] = Desk(gate, Inventory(credentials), credentials.integration, is_proved=is_proved)
         return self.desks[key]
 
     def wake(self) -> None:
@@ -466,6 +467,14 @@ def outcome_of(
 ) -> tuple[BulkRow, RowOutcome]:
     told = (error.code, error.field, str(error)) if error else (None, None, message)
     return row, RowOutcome(row.line, row.user_id, row.number, outcome, *told)
+
+
+def were_good(credentials: Credentials) -> bool:
+    """Whether we know the account by these credentials: its rows need not wait for one of them to prove it."""
+    try:
+        return proved_before(known_account(credentials), credentials)
+    except DatabaseError:  # its first row finds out
+        return False
 
 
 def no_such_user() -> Refusal:

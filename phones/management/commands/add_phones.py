@@ -19,6 +19,7 @@ from typing import IO, Any, BinaryIO, TextIO, TypeVar
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from integrations import PROVIDERS, load
 from phones.management.progress import Progress
 from phones.services.bulk import PER_ACCOUNT, WORKERS, RowOutcome, add_rows
 from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
@@ -76,11 +77,12 @@ class Command(BaseCommand):
         with ExitStack() as stack:
             file = stack.enter_context(opened(options["file"]))
             read = Reading(file, options["file"], self.defaults(options), options["limit"])
-            total = self.look_through(read)
+            total, carriers = self.look_through(read)
             output = OUTPUTS[options["output"]](self.stdout)
             report = stack.enter_context(Report.at(options["report"], self.stderr.write))
             progress = stack.enter_context(Progress(total, sys.stderr))
             stack.enter_context(interrupts(stop))
+            load(carriers)
             outcomes = add_rows(
                 read.rows(),
                 workspace_id=workspace.pk if workspace else None,
@@ -120,16 +122,19 @@ class Command(BaseCommand):
             given["accSId"] = options["account_id"]
         return given
 
-    def look_through(self, read: "Reading") -> int:
-        """Read the whole file before a carrier is asked about its first row. Returns how many rows it has."""
-        rows = read.rows()
+    def look_through(self, read: "Reading") -> tuple[int, set[str]]:
+        """Read the whole file before a carrier is asked about its first row. Returns how many rows it has, and of which
+        carriers."""
+        total, carriers = 0, set()
         try:
-            total = sum(1 for _ in rows)
+            for row in read.rows():
+                total += 1
+                carriers.add(str(row.fields.get("integration")))
         except UnreadableFile as error:
             raise CommandError(str(error), returncode=USAGE) from None
         if read.unknown_columns:
             self.stderr.write(f"Columns that mean nothing here: {', '.join(read.unknown_columns)}.")
-        return total
+        return total, carriers & PROVIDERS.keys()
 
 
 @dataclass
