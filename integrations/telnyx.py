@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 # https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications (read 2026-11-23)
 PAGE_SIZE = 250
-LISTED_PAGE_SIZE = 100
 MAX_PAGES = 20
 APPLICATION_ID = re.compile(r"[0-9]{1,20}")
 PUBLIC_KEY_BYTES = 32
@@ -119,7 +118,7 @@ class Telnyx(ApplicationProvider):
             )
             for one in found
         ]
-        return numbers, str(page_number + 1) if len(found) == LISTED_PAGE_SIZE else ""
+        return numbers, str(page_number + 1) if len(found) == PAGE_SIZE else ""
 
     def _link(self, number_id: str, application_id: str) -> None:
         self.ask(lambda timeouts: self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id))
@@ -268,7 +267,7 @@ class Telnyx(ApplicationProvider):
             return None
 
     def _page_of_numbers(self, timeouts: Timeouts, page_number: int) -> list[dict[str, Any]]:
-        page = self.client(timeouts).phone_numbers.list(page_number=page_number, page_size=LISTED_PAGE_SIZE)
+        page = self.client(timeouts).phone_numbers.list(page_number=page_number, page_size=PAGE_SIZE)
         return [number_of(one) for one in listed(page)]
 
     def _inspect(self, number_id: str) -> LinkedNumber | None:

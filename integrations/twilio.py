@@ -61,7 +61,8 @@ OVERRIDES = {
 }
 # https://www.twilio.com/docs/iam/api/account (read 2026-11-23)
 INACTIVE = ("suspended", "closed")
-LISTED_PAGE_SIZE = 100
+# At most 1000, which are 2 MB.
+LISTED_PAGE_SIZE = 250
 HISTORY_PAGE_SIZE = 1000
 
 

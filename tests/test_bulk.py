@@ -204,7 +204,7 @@ def test_a_list_without_the_wanted_numbers_is_soon_left_alone(sandbox: Sandbox, 
 
 
 def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandbox: Sandbox, tenant: Tenant):
-    some(sandbox, TWILIO, 300)
+    some(sandbox, TWILIO, 600)
     credentials = Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token)
     with pytest.raises(InvalidCredentials):
         sandbox.state.account("twilio", TWILIO.acc_sid).status = "suspended"
@@ -215,6 +215,26 @@ def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandb
     for _ in range(3):
         wanted.read_on([])
     assert len(sandbox.ledger) == 4
+
+
+def test_a_page_that_was_not_used_up_in_time_is_read_again_before_the_next(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    numbers = some(sandbox, TWILIO, 300)
+    listed = inventory.Inventory(Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token))
+    listed.read_on(numbers)
+    monkeypatch.setattr(inventory, "FRESH_S", 0.0)
+    listed.read_on(numbers)
+    monkeypatch.undo()
+    shown = listed.listed()
+    assert 200 < len(shown) <= 250
+    for number in shown:
+        assert listed.take(number)
+    listed.read_on([number for number in numbers if number not in shown])
+    assert listed.listed() == set(numbers) - shown
+    pages = [one.query["Page"] for one in sandbox.ledger if "Page" in one.query]
+    assert pages == [["1"]], "the first page is asked for without its number"
+    assert sum("IncomingPhoneNumbers" in one.path for one in sandbox.ledger) == 3
 
 
 def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(

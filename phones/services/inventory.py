@@ -44,7 +44,8 @@ class Inventory:
         self._entries: dict[str, Entry] = {}
         # What a page is read for; a number that is asked for by itself meanwhile is wanted no more.
         self._missing: set[str] = set()
-        self._cursor = ""
+        # Of the page that was read last, and of the one after it.
+        self._cursor = self._following = ""
         self._lock = Lock()
 
     def is_worth_it(self, wanted: int) -> bool:
@@ -74,19 +75,21 @@ class Inventory:
     def read_on(self, wanted: Collection[str]) -> None:
         """Read the next page of the list, after its last the first, and keep what it shows of the wanted numbers.
 
-        Raises IntegrationError. What was known before is forgotten if it is not fresh.
+        What was known before is forgotten if it is not fresh; its page is then read again. Raises IntegrationError.
         """
         credentials = self.credentials
         with self._lock:
-            self._entries = {number: entry for number, entry in self._entries.items() if entry.is_fresh}
-            self._missing = set(wanted) - self._entries.keys()
+            fresh = {number: entry for number, entry in self._entries.items() if entry.is_fresh}
+            is_stale = any(number in self._entries and number not in fresh for number in wanted)
+            self._entries, self._missing = fresh, set(wanted) - fresh.keys()
         provider = connect(
             credentials.integration, credentials.account_id, credentials.auth_token, Deadline(SETTLE_BUDGET_S)
         )
         application = our_application(provider, credentials)
-        asked_at, cursor = time.monotonic(), self._cursor
-        self._cursor = ""  # where to begin if this fails
-        page, self._cursor = provider.list_numbers(cursor)
+        asked_at, cursor = time.monotonic(), self._cursor if is_stale else self._following
+        self._cursor = self._following = ""  # where to begin if this fails
+        page, self._following = provider.list_numbers(cursor)
+        self._cursor = cursor
         found = [one for one in page if one.number in self._missing]
         for one in found:
             self._keep(one, provider, application, asked_at)
