@@ -25,7 +25,8 @@ from integrations.webhooks import Answer, Urls, Webhook, digest
 if TYPE_CHECKING:
     from telnyx import Telnyx as Client
 
-# https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications (read 2026-11-23)
+# The most that a page of a list has. https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications
+# (read 2026-11-23)
 PAGE_SIZE = 250
 MAX_PAGES = 20
 APPLICATION_ID = re.compile(r"[0-9]{1,20}")

@@ -33,7 +33,8 @@ from phones.services.bulk_files import FileRow, read_rows
 from phones.services.gates import AccountGate, Breaker
 from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
 from tests.database import shared_url, table_away
-from users.models import LimitCounter, User
+from users.models import AuditEntry, LimitCounter, User
+from workspace.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -150,6 +151,35 @@ def test_users_of_other_workspaces_are_unknown_if_one_is_named(sandbox: Sandbox,
     assert counted(done(rows)) == {"user_not_found": 1}
 
 
+def test_a_number_that_another_user_has_is_not_there_while_a_dead_run_holds_it(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    colleague = User.objects.create_user(email="colleague@acme.example", workspace=tenant.workspace)
+    (first,) = rows_of(tenant, TWILIO, [TWILIO.number])
+    assert counted(done([FileRow(1, first.fields | {"userId": colleague.pk})])) == {"added": 1}
+    PhoneNumber.objects.create(
+        user=tenant.user, number=TWILIO.number, integration="twilio", operation_id=new_object_id(),
+        lease_until=timezone.now() + timedelta(seconds=1),
+    )  # fmt: skip
+    monkeypatch.setattr(bulk, "LOOK_AGAIN_S", 0.2)
+    assert counted(done([first])) == {"added": 1}
+    assert PhoneNumber.objects.filter(state="active").count() == 2
+
+
+def test_a_user_who_goes_while_a_row_waits_gets_no_number(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+):
+    sandbox.delay_s = 0.3
+    monkeypatch.setattr(bulk, "USER_KNOWN_S", 0.1)
+    rows = iter(rows_of(tenant, TWILIO, some(sandbox, TWILIO, 3)))
+    outcomes = bulk.add_rows(rows, workers=1)
+    ended = [next(outcomes).outcome]
+    tenant.user.is_active = False
+    tenant.user.save()
+    ended += [one.error or one.outcome for one in outcomes]
+    assert ended == ["added", "user_not_found", "user_not_found"]
+
+
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
 def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tenant: Tenant, dry_run: bool):
     numbers = [TWILIO.number, "12125559999", "+1 (212) 555-1234", TWILIO.number, "12125559999"]
@@ -158,6 +188,7 @@ def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tena
     assert [outcomes[line].error or outcomes[line].outcome for line in sorted(outcomes)] == [
         once, "number_not_owned", "exists", "exists", "number_not_owned",
     ]  # fmt: skip
+    assert not AuditEntry.objects.filter(outcome="phone_exists").exists(), "nothing is tried of what is there"
 
 
 def test_a_dry_run_asks_and_writes_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good):

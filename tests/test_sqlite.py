@@ -73,3 +73,15 @@ def test_a_transaction_without_a_statement_ends_like_any_other():
     assert not connection.connection.in_transaction
     Workspace.objects.create(name="kept")  # on its own: no transaction is left to begin
     assert not connection.connection.in_transaction
+
+
+def test_after_a_beginning_that_failed_nothing_stands_by_itself(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection, "transaction_mode", "NOW")
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with pytest.raises(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        monkeypatch.undo()
+        Workspace.objects.create(name="undone")
+        raise ZeroDivisionError
+    assert not Workspace.objects.filter(name="undone").exists()
+    assert not TURN.locked()

@@ -16,9 +16,9 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import connections
 
-from integrations import PROVIDERS
+from integrations import PROVIDERS, provider_class
 from integrations.errors import CarrierUnavailable, IntegrationError
 from integrations.gate import through
 from phones.errors import LineBusy, PhoneExists
@@ -49,6 +49,8 @@ ROW_BUDGET_S = 40.0
 MIN_LISTED = 12
 # Rows of an account beyond those that its gate lets through: it is not idle while a row is written down here.
 AT_THE_GATE = 4
+# A user who was looked up longer ago is looked up again.
+USER_KNOWN_S = 60.0
 # How long a row waits in all for what a dead process holds, and how often it looks.
 PATIENCE_S, LOOK_AGAIN_S = 2.5 * LEASE.total_seconds(), 1.0
 
@@ -62,7 +64,7 @@ CRASHED = "Something went wrong on our side; nothing was added or changed. The l
 
 @dataclass
 class BulkRow:
-    """A row that makes sense; `line` is its place in the file, `user` known once it has been looked up."""
+    """A row that makes sense; `line` is its place in the file, `user` as it was looked up at `looked_up_at`."""
 
     line: int
     user_id: str
@@ -71,6 +73,7 @@ class BulkRow:
     on_conflict: str
     settings: dict[str, Any] = field(repr=False)
     user: User | None = field(default=None, repr=False)
+    looked_up_at: float = 0.0
     tried_at: float = 0.0
 
     @property
@@ -246,14 +249,13 @@ class Run:
             else:
                 yield self.final(one)
         try:
-            users, there = self.known(wanted)
+            there = self.look_up(wanted)
         except Exception as error:
             log.error("Rows could not be looked up", exc_info=error)
             for one in wanted:
                 yield self.final(outcome_of(one, FAILED, Refusal(CRASHED))[1])
             return
         for one in wanted:
-            one.user = users.get(one.user_id)
             if one.user is None:
                 yield self.final(outcome_of(one, FAILED, no_such_user())[1])
             elif one.key in there:
@@ -262,14 +264,17 @@ class Run:
                 self.waiting += 1
                 self.queue_up(one)
 
-    def known(self, rows: list[BulkRow]) -> tuple[dict[str, User], set[tuple[str, str]]]:
-        """The users of these rows who may get a number, and which of the rows are there already: in a file that is run
-        again most of them."""
+    def look_up(self, rows: list[BulkRow]) -> set[tuple[str, str]]:
+        """Find the users of these rows who may get a number. Returns the keys of those that have it already, among
+        others: in a file that is run again most rows are there."""
         users = User.objects.filter(is_active=True).exclude(workspace=None)
         if self.workspace_id:
             users = users.filter(workspace=self.workspace_id)
+        found = users.in_bulk({row.user_id for row in rows})
+        for row in rows:
+            row.user, row.looked_up_at = found.get(row.user_id), time.monotonic()
         active = PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE, number__in={row.number for row in rows})
-        return users.in_bulk({row.user_id for row in rows}), set(active.values_list("user_id", "number"))
+        return set(active.values_list("user_id", "number"))
 
     def understand(self, row: FileRow) -> BulkRow | RowOutcome:
         """The same verdict as the API's on the same fields."""
@@ -317,7 +322,7 @@ class Run:
         """The rows of accounts whose credentials were refused: the carrier is not asked again for each of them."""
         for desk in list(self.desks.values()):
             while desk.refusal and desk.rows:
-                yield self.done(outcome_of(desk.rows.popleft(), FAILED, desk.refusal))
+                yield from self.done(outcome_of(desk.rows.popleft(), FAILED, desk.refusal))
 
     def start(self, workers: int) -> Iterator[RowOutcome]:
         """Give work to those workers that have none, and yield the rows that need none."""
@@ -331,9 +336,9 @@ class Run:
                 continue
             row = desk.rows.popleft()
             if hash(row.key) in self.rehearsed:
-                yield self.done(outcome_of(row, EXISTS, message=IN_FILE))
+                yield from self.done(outcome_of(row, EXISTS, message=IN_FILE))
             elif not self.breakers[desk.integration].allows():
-                yield self.done(outcome_of(row, FAILED, spared_carrier(desk.integration)))
+                yield from self.done(outcome_of(row, FAILED, spared_carrier(desk.integration)))
             else:
                 desk.has_begun_row = True
                 self.hand_out(desk, row)
@@ -355,7 +360,7 @@ class Run:
                     desk.put_listed_first()
                 elif isinstance(result, RowOutcome):
                     self.learn(desk, result)
-                    yield self.done((task, result))
+                    yield from self.done((task, result))
                 else:
                     self.later.append((result, task))
                 desk, task, result = self.results.get_nowait()
@@ -374,18 +379,22 @@ class Run:
             desk.is_proved = False
             desk.inventory.forget()
 
-    def done(self, ended: tuple[BulkRow, RowOutcome]) -> RowOutcome:
+    def done(self, ended: tuple[BulkRow, RowOutcome]) -> Iterator[RowOutcome]:
+        """The outcome of a row, and of those behind it that need not be tried any more."""
         row, outcome = ended
         self.waiting -= 1
         if outcome.outcome == WOULD_ADD:
             self.rehearsed.add(hash(row.key))
         behind = self.followers[row.key]
+        yield self.final(outcome)
+        while behind and outcome.outcome in (ADDED, EXISTS):
+            self.waiting -= 1
+            yield self.final(outcome_of(behind.popleft(), EXISTS, message=IN_WORKSPACE)[1])
         if behind:
             follower = behind.popleft()
             self.desk(follower.credentials).rows.append(follower)
         else:
             del self.followers[row.key]
-        return self.final(outcome)
 
     def final(self, outcome: RowOutcome) -> RowOutcome:
         self.has_failed = self.has_failed or outcome.outcome == FAILED
@@ -429,10 +438,14 @@ class Run:
 
     def attempt(self, desk: Desk, row: BulkRow) -> RowOutcome | float:
         try:
+            if time.monotonic() - row.looked_up_at > USER_KNOWN_S:
+                self.look_up([row])
+            if row.user is None:
+                raise no_such_user()
             self.add(desk, row)
             return outcome_of(row, WOULD_ADD if self.dry_run else ADDED)[1]
         except PhoneExists as error:
-            if self.known([row])[1]:
+            if row.key in self.look_up([row]):
                 return outcome_of(row, EXISTS, message=IN_WORKSPACE)[1]
             return self.later_or_failed(row, error)
         except (LineBusy, LimitHeld) as error:
@@ -470,10 +483,14 @@ def outcome_of(
 
 
 def were_good(credentials: Credentials) -> bool:
-    """Whether we know the account by these credentials: its rows need not wait for one of them to prove it."""
+    """Whether we know the account by these credentials, and all of it: its rows need not wait for one of them."""
     try:
-        return proved_before(known_account(credentials), credentials)
-    except DatabaseError:  # its first row finds out
+        account = known_account(credentials)
+        has_key = account and account.public_key
+        is_whole = has_key or not provider_class(credentials.integration).signs_with_public_key
+        return bool(is_whole) and proved_before(account, credentials)
+    except Exception as error:  # its first row finds out
+        log.info("An account could not be looked up", exc_info=error)
         return False
 
 

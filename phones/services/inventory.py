@@ -44,8 +44,9 @@ class Inventory:
         self._entries: dict[str, Entry] = {}
         # What a page is read for; a number that is asked for by itself meanwhile is wanted no more.
         self._missing: set[str] = set()
-        # Of the page that was read last, and of the one after it.
+        # Of the page that was read last, when that was, and of the one after it.
         self._cursor = self._following = ""
+        self._read_at = 0.0
         self._lock = Lock()
 
     def is_worth_it(self, wanted: int) -> bool:
@@ -71,25 +72,28 @@ class Inventory:
     def forget(self) -> None:
         with self._lock:
             self._entries.clear()
+            self._following = self._cursor
 
     def read_on(self, wanted: Collection[str]) -> None:
         """Read the next page of the list, after its last the first, and keep what it shows of the wanted numbers.
 
-        What was known before is forgotten if it is not fresh; its page is then read again. Raises IntegrationError.
+        What is not fresh any more is forgotten; if it was on the page that was read last, that page is read again.
+        Raises IntegrationError.
         """
         credentials = self.credentials
         with self._lock:
-            fresh = {number: entry for number, entry in self._entries.items() if entry.is_fresh}
-            is_stale = any(number in self._entries and number not in fresh for number in wanted)
-            self._entries, self._missing = fresh, set(wanted) - fresh.keys()
+            stale = {number: entry for number, entry in self._entries.items() if not entry.is_fresh}
+            again = any(number in stale and stale[number].asked_at == self._read_at for number in wanted)
+            self._entries = {number: entry for number, entry in self._entries.items() if number not in stale}
+            self._missing = set(wanted) - self._entries.keys()
         provider = connect(
             credentials.integration, credentials.account_id, credentials.auth_token, Deadline(SETTLE_BUDGET_S)
         )
         application = our_application(provider, credentials)
-        asked_at, cursor = time.monotonic(), self._cursor if is_stale else self._following
+        asked_at, cursor = time.monotonic(), self._cursor if again else self._following
         self._cursor = self._following = ""  # where to begin if this fails
         page, self._following = provider.list_numbers(cursor)
-        self._cursor = cursor
+        self._cursor, self._read_at = cursor, asked_at
         found = [one for one in page if one.number in self._missing]
         for one in found:
             self._keep(one, provider, application, asked_at)

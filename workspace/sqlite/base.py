@@ -51,6 +51,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
             self.end_turn()
+            self.is_to_begin = True  # nothing that comes after in this transaction may stand by itself
             raise
 
     def _commit(self) -> Any:
