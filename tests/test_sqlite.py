@@ -76,7 +76,8 @@ def test_a_transaction_without_a_statement_ends_like_any_other():
 
 
 def test_after_a_beginning_that_failed_nothing_stands_by_itself(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connection, "transaction_mode", "NOW")
+    connection.ensure_connection()
+    monkeypatch.setattr(connections["default"], "transaction_mode", "NOW")
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         with pytest.raises(DatabaseError), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
