@@ -41,11 +41,12 @@ every-case: install
 	@SOAK=1 $(TESTS) $(ARGS)
 	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(ARGS)
 
-# The support desk in a real browser, one after the other; what it looks like is in build/screenshots/ afterwards.
+# The support desk in a real browser, on each engine; what it looks like is in build/screenshots/ afterwards.
 e2e: install
-	@$(PYTHON) -m pytest tests/e2e $(ARGS)
+	@$(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
+	@TEST_DATABASE=mongodb $(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
 
-# Three mongod and two servers: a primary that steps down and dies under load.
+# Three mongod and two servers: a primary that steps down and dies under load; the services of deploy/ as processes.
 test-mongodb: install
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
 

@@ -244,7 +244,7 @@ def memory() -> list[Line]:
         settings = environment(directory, carriers.url)
         user_id = make_user(settings)
         few = peak_kib(settings, directory / "few.csv", mixed(user_id, 0, 1000))
-        many = peak_kib(settings, directory / "many.csv", mixed(user_id, 1000, 10_000))
+        many = peak_kib(settings, directory / "many.csv", mixed(user_id, 240, 10_000))
     print(f"peak memory: {few / 1024:.0f} MiB at 1,000 rows, {many / 1024:.0f} MiB at 10,000")
     return [Line("peak memory, 10,000 rows / 1,000 rows", many / few, 1.1)]
 

@@ -47,7 +47,7 @@ def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> di
         return serializer.run_validation(fields)
     except serializers.ValidationError as invalid:
         errors: Any = invalid.detail
-        name = next(name for name in serializer.fields if name in errors)
+        name: str = next(name for name in serializer.fields if name in errors)  # type: ignore[assignment]
         error = errors[name][0]
         known = error.code if error.code.startswith("invalid_") else "invalid_field"
         raise Refusal(f"{name}: {error}", code=known, field=name) from None

@@ -36,11 +36,11 @@ def test_a_number_is_picked_from_those_of_the_account(desk: Desk, page: Page) ->
 def test_a_large_account_is_looked_through_page_by_page(desk: Desk, page: Page) -> None:
     sid, token = "AC" + "0d" * 16, "twilio-token-of-a-large-account"
     desk.sandbox.add_account("twilio", sid, token)
-    for last in range(105):
+    for last in range(255):
         desk.sandbox.add_number("twilio", sid, f"1646555{8000 + last}")
     fill_in(page, desk, replace(TWILIO, acc_sid=sid, auth_token=token))
     page.get_by_role("button", name=PICK).click()
-    expect(page.get_by_role("radio")).to_have_count(100)
+    expect(page.get_by_role("radio")).to_have_count(250)
     page.get_by_role("button", name="More numbers").click()
     expect(page.get_by_role("radio")).to_have_count(5)
     page.get_by_role("radio").last.check()
