@@ -258,7 +258,8 @@ def without_django(database: Any) -> dict[str, Callable[[], float]]:
 
     workspaces, counters = database["users_workspace"], database["users_limitcounter"]
     log, events = database["phones_call"], database["phones_callevent"]
-    known, line = workspaces.find_one()["_id"], log.find_one()["line_id"]
+    known, some = workspaces.find_one()["_id"], log.find_one()
+    account, line = some["account_id"], some["line_id"]
     now = datetime.now(UTC)
 
     def workspace() -> dict[str, Any]:
@@ -276,7 +277,7 @@ def without_django(database: Any) -> dict[str, Callable[[], float]]:
         kept = {"_id": made, "dedupe_key": str(number), "kind": "status", "payload": event(number), "merged_at": None}
         events.insert_one(kept)
         call = {"status": "completed", "duration_s": 7, "started_at": now, "line_id": line}
-        log.update_one({"_id": ObjectId()}, {"$set": call}, upsert=True)
+        log.update_one({"account_id": account, "carrier_id": f"CA{number}"}, {"$set": call}, upsert=True)
         events.bulk_write([UpdateOne({"_id": made}, {"$set": {"merged_at": now}})])
 
     return {

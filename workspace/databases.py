@@ -33,7 +33,7 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
         "CONN_MAX_AGE": 600,
         "OPTIONS": {
             # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-512;",
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
         },
