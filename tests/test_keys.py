@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import requests
-from django.db import connection
+from django.db import connection, transaction
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import reconcile
 from tests.conftest import TWILIO, Good, Tenant, add
-from tests.database import shared_url, stored
+from tests.database import seen, shared_url, stored
 from tests.live import PROJECT, run_manage, run_server, serve
 from tests.test_numbers_api import check, data_of, phone, reasons, send
 from users.models import StaffDevice
@@ -90,6 +90,19 @@ def test_a_new_key_in_front_is_admitted_and_a_missing_one_is_told(settings: Any)
     assert keys.missing() == []
     settings.CREDENTIAL_KEYS = settings.CREDENTIAL_KEYS[:1]
     assert keys.missing() == [keys.check_value(old)]
+
+
+def test_the_database_is_asked_for_its_keys_once_a_process_and_again_if_that_was_undone() -> None:
+    def asks() -> bool:
+        with seen() as statements, transaction.atomic():
+            Account.objects.update(auth_token=Secret.seal("another"))
+        return any(statement.table == SealingKey._meta.db_table for statement in statements)
+
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        an_account(0).save()
+        raise ZeroDivisionError
+    assert asks() == connection.features.supports_transactions, "MongoDB undoes nothing"
+    assert not asks()
 
 
 def test_a_check_value_tells_nothing_of_the_key() -> None:
