@@ -1,6 +1,7 @@
 """The commands for backup and restore, as the README has them, on SQLite under writes."""
 
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +29,7 @@ FILLER_ROWS, FILLER = 5_000, "x" * 4_000
 def documented(part: str) -> str:
     """The one command of the README that has this in it."""
     (command,) = [line for line in (PROJECT / "README.md").read_text().splitlines() if part in line]
-    return command.replace("/srv/phones/.venv/bin/python", sys.executable)
+    return command.replace("/srv/phones/.venv/bin/python", shlex.quote(sys.executable))
 
 
 def run(command: str, folder: Path) -> None:

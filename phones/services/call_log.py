@@ -47,7 +47,7 @@ def newest_calls(
         after, before: bounds of the start of a call; `after` is within them, `before` is not.
         position: where the page before this one ended.
     """
-    calls = newest_first(calls.select_related("line", "account"), "started_at", None)
+    calls = newest_first(calls, "started_at", None)
     if position and (before is None or position.time < before):
         first, upper = newest_first(calls, "started_at", position), position.time
     elif before:
@@ -55,7 +55,8 @@ def newest_calls(
     else:
         first, upper = calls, timezone.now()
     page, following = cut(look_back(calls, first, min(upper, timezone.now()), after, limit + 1), "started_at", limit)
-    prefetch_related_objects(page, "recordings")
+    # Of the page alone: in a join MongoDB would look up those of every call that it sorts.
+    prefetch_related_objects(page, "line", "account", "recordings")
     return page, following
 
 
