@@ -236,7 +236,8 @@ def requests_to_measure(application: Any, token: str, numbers: dict[str, str]) -
         "a day, status and direction": day | {"status": "busy", "direction": "outbound"},
     }
     paths = {name: f"/api/call/calls?{urlencode(query)}" for name, query in queries.items()}
-    return paths | {"one number's": f"/api/call/phones/{phone}/calls"}
+    one = json.loads(get(application, paths["a day"], token)[1])["data"]["items"][0]["_id"]
+    return paths | {"one number's": f"/api/call/phones/{phone}/calls", "one call": f"/api/call/calls/{one}"}
 
 
 def plans(application: Any, target: str, token: str) -> dict[str, Any]:
@@ -257,7 +258,8 @@ def plans(application: Any, target: str, token: str) -> dict[str, Any]:
             if sql.startswith("SELECT"):
                 cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
                 scans |= {row[3] for row in cursor.fetchall() if SCAN.match(row[3])}
-    return {"calls": len(json.loads(body)["data"]["items"]), "queries": len(statements), "scans": sorted(scans)}
+    shown = len(json.loads(body)["data"].get("items", [body]))
+    return {"calls": shown, "queries": len(statements), "scans": sorted(scans)}
 
 
 def get(application: Any, target: str, token: str) -> tuple[float, bytes]:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from phones.models import Account, Call, Line, PhoneNumber
 from tests.conftest import Tenant
+from tests.database import plan_of, seen, walks
 from tests.test_calls import get
 from workspace.secrets import Secret
 
@@ -101,6 +102,21 @@ def test_filters_choose(tenant: Tenant, phones: list[PhoneNumber]) -> None:
     assert ids(tenant, "unknown=1") == [late.pk, early.pk]
     assert ids(tenant, path=f"phones/{phones[0].pk}/calls") == [early.pk]
     assert ids(tenant, "status=completed", path=f"phones/{phones[0].pk.upper()}/calls") == []
+
+
+@pytest.mark.parametrize("query", ["", "status=busy", "direction=outbound", "status=busy&direction=outbound"])
+def test_a_page_is_read_in_the_order_of_an_index(tenant: Tenant, phones: list[PhoneNumber], query: str) -> None:
+    now = timezone.now()
+    for number in range(120):
+        call(phones[number % 2], now - timedelta(minutes=number), status="busy", direction="outbound")
+
+    for path, lines in {"calls": 2, f"phones/{phones[0].pk}/calls": 1}.items():
+        with seen() as statements:
+            assert len(ids(tenant, f"limit=10&{query}", path)) == 10
+        reads = [one for one in statements if one.table == "phones_call"]
+        assert reads and not any(walks(one) for one in reads)
+        # SQLite has no order of several lines.
+        assert lines > 1 or not any("TEMP B-TREE" in plan_of(one) for one in reads)
 
 
 @pytest.mark.parametrize(
