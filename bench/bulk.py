@@ -151,12 +151,12 @@ def run(
     carriers: Carriers, rows: list[str], workers: int, per_account: int = 8, lists: bool = True
 ) -> dict[str, float]:
     """Add these numbers in this process, with or without reading the accounts' lists. Exits when one is not added."""
-    from phones.services import bulk
+    from phones.services import account_queue
     from phones.services.bulk import add_rows
     from phones.services.bulk_files import read_rows
 
     carriers.asked()
-    bulk.MIN_LISTED = MIN_LISTED if lists else len(rows) + 1
+    account_queue.MIN_LISTED = MIN_LISTED if lists else len(rows) + 1
     cpu, start = time.process_time(), time.perf_counter()
     outcomes = list(add_rows(read_rows(BytesIO(csv_file(rows))), workers=workers, per_account=per_account))
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu

@@ -23,6 +23,14 @@ class RoutedElsewhere(Refusal):
         )
 
 
+class NoSuchUser(Refusal):
+    code = "user_not_found"
+    field = "userId"
+
+    def __init__(self) -> None:
+        super().__init__("userId: user not found in this workspace.")
+
+
 class NoSuchPhone(Refusal):
     code = "not_found"
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from phones.errors import NoSuchUser
 from phones.models import PhoneNumber
 from phones.serializers import (
     AddPhoneSerializer,
@@ -34,7 +35,6 @@ from users.authentication import token_of
 from users.models import User
 from workspace import envelope
 from workspace.api import ApiView, found, wire_page, wire_time
-from workspace.errors import Refusal
 
 
 class AddPhoneView(ApiView):
@@ -141,5 +141,5 @@ def workspace_user(request: Request, user_id: str) -> User:
     user = User.objects.filter(pk=user_id, workspace=token.workspace_id, is_active=True).first()
     if user is None:
         limits.spend(("unknown_users", token.pk))
-        raise Refusal("userId: user not found in this workspace.", code="user_not_found", field="userId")
+        raise NoSuchUser
     return user

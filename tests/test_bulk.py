@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db.models import Model
 from django.utils import timezone
 
 from bench.bulk_kills import Trial
@@ -26,13 +27,14 @@ from integrations.errors import InvalidCredentials
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
-from phones.services import bulk, inventory, remove_phone
+from phones.services import bulk, bulk_rows, inventory, remove_phone
 from phones.services.accounts import Credentials
-from phones.services.bulk import RowOutcome, add_rows
+from phones.services.bulk import add_rows
 from phones.services.bulk_files import FileRow, read_rows
+from phones.services.bulk_rows import BulkRow, RowOutcome
 from phones.services.gates import AccountGate, Breaker
 from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
-from tests.database import shared_url, table_away
+from tests.database import READ, failing, shared_url, table_away
 from users.models import AuditEntry, LimitCounter, User
 from workspace.fields import new_object_id
 
@@ -170,14 +172,23 @@ def test_a_user_who_goes_while_a_row_waits_gets_no_number(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ):
     sandbox.delay_s = 0.3
-    monkeypatch.setattr(bulk, "USER_KNOWN_S", 0.1)
+    monkeypatch.setattr(bulk_rows, "USER_KNOWN_S", 0.1)
     rows = iter(rows_of(tenant, TWILIO, some(sandbox, TWILIO, 3)))
-    outcomes = bulk.add_rows(rows, workers=1)
+    outcomes = add_rows(rows, workers=1)
     ended = [next(outcomes).outcome]
     tenant.user.is_active = False
     tenant.user.save()
     ended += [one.error or one.outcome for one in outcomes]
     assert ended == ["added", "user_not_found", "user_not_found"]
+
+
+@pytest.mark.parametrize("table", [User, PhoneNumber])
+def test_a_look_up_that_fails_once_costs_no_row(sandbox: Sandbox, tenant: Tenant, table: type[Model]):
+    rows = rows_of(tenant, TWILIO, some(sandbox, TWILIO, 3))
+    rows.append(FileRow(9, rows[0].fields | {"userId": "f" * 24}))
+    with failing(READ, table, times=1):
+        outcomes = done(rows)
+    assert counted(outcomes) == {"added": 3, "user_not_found": 1}
 
 
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
@@ -688,5 +699,5 @@ def test_what_a_carrier_echoes_is_told_to_nobody(
 def test_a_row_and_its_outcome_never_print_the_token(sandbox: Sandbox, tenant: Tenant):
     (row,) = rows_of(tenant, TWILIO, [TWILIO.number], authToken=CANARY)
     understood = bulk.Run(None, False, 8, False, Event()).understand(row)
-    assert isinstance(understood, bulk.BulkRow)
+    assert isinstance(understood, BulkRow)
     assert CANARY not in f"{row!r} {understood!r} {understood.credentials!r}"

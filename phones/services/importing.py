@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from phones.models import LEASE, Import
 from phones.services import leases
-from phones.services.bulk import NOT_TRIED, RowOutcome, add_rows
+from phones.services.bulk import add_rows
+from phones.services.bulk_rows import NOT_TRIED, RowOutcome
 from phones.services.imports import forget, pending_rows
 from workspace.fields import new_object_id
 

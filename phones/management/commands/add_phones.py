@@ -21,8 +21,10 @@ from django.db import DatabaseError
 
 from integrations import PROVIDERS, load
 from phones.management.progress import Progress
-from phones.services.bulk import PER_ACCOUNT, WORKERS, RowOutcome, add_rows
+from phones.services.account_queue import PER_ACCOUNT
+from phones.services.bulk import WORKERS, add_rows
 from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
+from phones.services.bulk_rows import RowOutcome
 from users.management.lookups import workspace_by_id
 from users.models import User
 
