@@ -26,7 +26,7 @@ demo: install
 # ARGS="-n 0 -k name" for one test under a debugger.
 # Databases lie in memory where there is room: no test is about a power cut. Tests wait more than they compute.
 IN_MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
-TESTS := $(IN_MEMORY) $(PYTHON) -m pytest -n 3 --ignore=tests/e2e --ignore=tests/failover
+TESTS := $(IN_MEMORY) $(PYTHON) -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/failover
 test: install
 	@$(TESTS) $(ARGS)
 	@TEST_DATABASE=mongodb $(TESTS) --ignore-glob="*/test_sandbox*" $(ARGS)

@@ -489,14 +489,20 @@ def test_figures_are_counted_again_while_the_day_lasts_and_once_after_it(tenant:
     added(tenant, TWILIO)
     count_figures()
     today = timezone.now().date()
-    Figure.objects.filter(day__lt=today, name="day").update(count=7)
+    yesterday = today - timedelta(days=1)
+    for name in ("adds", "numbers"):
+        Figure.objects.create(day=yesterday, name=name, key="x", count=7)
     added(tenant, TWILIO, TWILIO.another)
     count_figures()
     assert Figure.objects.get(day=today, name="adds", key="twilio").count == 2
-    assert set(Figure.objects.filter(day__lt=today, name="day").values_list("count", flat=True)) == {7}
+    assert set(Figure.objects.filter(day=yesterday).values_list("name", flat=True)) == {"adds", "numbers"}
+
+    Figure.objects.filter(name="day").update(counted_at=timezone.now() - timedelta(days=1))
+    count_figures()
+    assert set(Figure.objects.filter(day=yesterday).values_list("name", flat=True)) == {"numbers"}
     PhoneNumber.objects.all().delete()
     count_figures()
-    assert not Figure.objects.filter(name="numbers").exists()
+    assert not Figure.objects.filter(day=today, name="numbers").exists()
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
