@@ -227,9 +227,9 @@ class Call(models.Model):
         # Each list of calls is one of some lines, newest first (services/call_log.py). The id is what calls of the same
         # moment are sorted by: without it MongoDB reads and sorts all of a period instead of a page.
         indexes = [
-            models.Index(fields=["line", "started_at", "id"], name="call_newest"),
-            models.Index(fields=["line", "status", "started_at", "id"], name="call_by_status"),
-            models.Index(fields=["line", "direction", "started_at", "id"], name="call_by_direction"),
+            models.Index(fields=["line", "started_at", "id"], name="calls_of_line"),
+            models.Index(fields=["line", "status", "started_at", "id"], name="calls_by_status"),
+            models.Index(fields=["line", "direction", "started_at", "id"], name="calls_by_direction"),
         ]
 
     def __str__(self) -> str:

@@ -17,12 +17,13 @@ import pytest
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox
-from phones.models import Account, Line, PhoneNumber, token_digest
+from phones.models import Account, Line, MadeApplication, PhoneNumber, token_digest
 from phones.services import reconcile
 from tests.conftest import Tenant, add
 from tests.database import shared_url
 from tests.kill_one_add import EVERY_STEP, REFUSED, SUCCEEDED
 from tests.test_faults import (
+    BEFORE,
     SUBJECTS,
     Subject,
     assert_active,
@@ -351,3 +352,46 @@ def test_who_takes_over_the_line_of_a_dead_add_settles_it_at_once(
     assert_envelope(add(other_tenant, subject.good.body(other_tenant.user, phoneNumber=subject.number)), "")
     assert not PhoneNumber.objects.filter(user=tenant.user, number=subject.number).exists()
     assert_remembers(assert_active(sandbox, subject, other_tenant, subject.number), name)
+
+
+@each_carrier
+@pytest.mark.parametrize("cut", ["hold_line", "remember"])
+@pytest.mark.parametrize("who", ["another user", "the same user, once it is settled"])
+def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, cut: str, who: str
+):
+    """The add died when it had kept what it saw, and not found out yet what there was before."""
+    subject = SUBJECTS[name]
+    prepare_account(sandbox, tenant, subject)
+    body = subject.good.body(tenant.user, phoneNumber=subject.number)
+    assert_envelope(add(tenant, body), "")
+    PhoneNumber.objects.filter(number=subject.number).delete()
+    Line.objects.filter(number=subject.number).delete()
+    when = "after" if cut == "hold_line" else "before"
+    assert killer.run(tenant, subject, f"phones.services.adding:{cut}", when)["ended"] == KILLED
+
+    if who == "another user":
+        adder = other_tenant
+    else:
+        adder = tenant
+        # Its lease is the older one: it was reserved before the carrier was asked, and the line held afterwards.
+        PhoneNumber.objects.filter(state="reserved").update(lease_until=timezone.now() - timedelta(hours=1))
+        assert reconcile().failed == 0
+        assert Line.objects.filter(number=subject.number).exists()
+    age_leases()
+    assert_envelope(add(adder, subject.good.body(adder.user, phoneNumber=subject.number)), "")
+    phone = assert_active(sandbox, subject, adder, subject.number)
+    assert json.loads(phone.line.snapshot.open())[BEFORE[name][0]] == ""
+
+
+@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+def test_an_application_that_a_dead_add_has_made_counts_as_ours(
+    killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str
+):
+    subject = SUBJECTS[name]
+    made = f"integrations.{name}:{name.title()}._create_application"
+    assert killer.run(tenant, subject, made)["ended"] == KILLED
+    assert not MadeApplication.objects.exists()
+    age_leases()
+    assert_envelope(add(tenant, subject.good.body(tenant.user, phoneNumber=subject.another)), "")
+    assert MadeApplication.objects.get().application_id == Account.objects.get().application_id

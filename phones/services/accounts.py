@@ -128,13 +128,15 @@ def ready_application(
             raise provider.unknown_application()
         if application is None:
             # Noted before: there is none with our name now, so whatever has it from now on is of our making.
-            Account.objects.filter(pk=account.pk).update(application_is_made=True)
+            account.application_is_made = True
+            account.save(update_fields=["application_is_made"])
             application = provider.make_application(urls, found.profile_id)
-            MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
         elif not provider.is_ready(application, urls):
             if account.application_is_customers and account.application_snapshot is None:
                 keep_application_snapshot(account, application)
             provider.point_application(application, urls)
+        if account.application_is_made:  # now, or by an add that died before it could note it
+            MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
         name_account(account, application)
     return application.id
 

@@ -356,6 +356,8 @@ def hold_line(
             if earlier.lease_id:
                 # Its holder died: what that left at the carrier comes first. It may take longer than our lease.
                 settle_line(earlier, addition.deadline, proved_token=addition.credentials.auth_token)
+                # Without a number it knows no more than its holder saw at first: perhaps a route of ours.
+                leases.delete_unused(Line.objects.filter(pk=earlier.pk, lease_id=addition.id))
             if earlier.carrier_id != found.id:
                 Line.objects.filter(pk=earlier.pk).update(carrier_id=found.id)
                 earlier.carrier_id = found.id
