@@ -31,7 +31,7 @@ from workspace import keys
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 # Cases of one test that run without SOAK=1.
-MOST_CASES = 1 if ON_MONGODB else 6
+MOST_CASES = 1 if ON_MONGODB else 4
 # Who has one of these, or the mark django_db, asks a database.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "django_db_blocker", "desk"}
 
