@@ -11,8 +11,8 @@ from phones.models import Call, Figure, Line, PhoneNumber
 from users.models import AuditEntry
 
 DAYS = 14
-# What is counted of each day; of this moment; and the name of the row that says when that was.
-EVENTS, NUMBERS, COUNTED = ["adds", "refusals", "calls"], "numbers", "day"
+# The name of the row that says when figures were counted.
+COUNTED = "day"
 
 Counts = dict[str, int]
 
@@ -21,25 +21,22 @@ def count_figures() -> None:
     """Count today, and the days of the last two weeks that were not over when figures were counted last."""
     now, latest = timezone.now(), counted_at()
     today = now.date()
-    due = [day for day in last_days(today) if latest is None or end_of(day) > latest]
-    keep(due, EVENTS, {(day, *which): count for day in due for which, count in events_of(day).items()})
-    keep([today], [NUMBERS], {(today, NUMBERS, key): count for key, count in numbers_by_health().items()})
+    for day in last_days(today):
+        if latest is None or end_of(day) > latest:
+            count_day(day)
+    keep(today, "numbers", numbers_by_health())
     # Last: it says that the others are there.
     Figure.objects.update_or_create(day=today, name=COUNTED, key="", defaults={"count": 1, "counted_at": now})
     Figure.objects.filter(day__lt=today - timedelta(days=2 * DAYS)).delete()
 
 
-def events_of(day: date) -> dict[tuple[str, str], int]:
-    """What there was on a day, by name and key."""
+def count_day(day: date) -> None:
     within = (start_of(day), end_of(day))
     adds = AuditEntry.objects.filter(action="phone.add", at__gte=within[0], at__lt=within[1])
     calls = Call.objects.filter(created_at__gte=within[0], created_at__lt=within[1])
-    counts = [
-        count_by(adds.filter(outcome="ok"), "detail"),
-        count_by(adds.exclude(outcome="ok"), "outcome"),
-        count_by(calls, "account__integration"),
-    ]
-    return {(name, key): count for name, some in zip(EVENTS, counts, strict=True) for key, count in some.items()}
+    keep(day, "adds", count_by(adds.filter(outcome="ok"), "detail"))
+    keep(day, "refusals", count_by(adds.exclude(outcome="ok"), "outcome"))
+    keep(day, "calls", count_by(calls, "account__integration"))
 
 
 def numbers_by_health() -> Counts:
@@ -52,14 +49,15 @@ def count_by(rows: QuerySet[Any], field: str) -> Counts:
     return dict(rows.order_by().values_list(field).annotate(count=Count("pk")))
 
 
-def keep(days: list[date], names: list[str], found: dict[tuple[date, str, str], int]) -> None:
-    """Make the figures of these days and names what was found; most are that already."""
-    there = {(row.day, row.name, row.key): row for row in Figure.objects.filter(day__in=days, name__in=names)}
-    for (day, name, key), count in found.items():
-        if (day, name, key) not in there or there[day, name, key].count != count:
-            Figure.objects.update_or_create(day=day, name=name, key=key, defaults={"count": count})
-    if gone := [row.pk for which, row in there.items() if which not in found]:
-        Figure.objects.filter(pk__in=gone).delete()
+def keep(day: date, name: str, counts: Counts) -> None:
+    """Make the figures of this day and name these; most are that already."""
+    there = dict(Figure.objects.filter(day=day, name=name).values_list("key", "count"))
+    for key, count in counts.items():
+        if there.get(key) != count:
+            counted = {"count": count, "counted_at": timezone.now()}
+            Figure.objects.update_or_create(day=day, name=name, key=key, defaults=counted)
+    if gone := there.keys() - counts.keys():
+        Figure.objects.filter(day=day, name=name, key__in=gone).delete()
 
 
 def start_of(day: date) -> datetime:
