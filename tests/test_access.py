@@ -15,9 +15,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from tests.conftest import Tenant, code_of, new_staff, shown_key, sign_in
-from tests.database import seen, whole_database
-from tests.live import run_manage
+from tests.support.database import seen, whole_database
+from tests.support.live import run_manage
+from tests.support.people import Tenant, code_of, new_staff, shown_key, sign_in
 from users.login import COOL_OFF
 from users.models import AuditEntry, StaffDevice, User
 from users.totp import PASSWORD_LASTS

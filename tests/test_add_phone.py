@@ -12,8 +12,10 @@ from phones.models import Account, Line, PhoneNumber
 from phones.services.carriers import connect, urls_for
 from phones.services.reconciling import reconcile
 from phones.services.restoring import let_line_go
-from tests.carrier_contract import violations
-from tests.conftest import PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from tests.support.api import add
+from tests.support.carrier_contract import violations
+from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good
+from tests.support.people import Tenant
 from workspace.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)

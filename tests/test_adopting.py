@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,17 +16,17 @@ from django.db import IntegrityError, connection
 from django.test import Client, override_settings
 
 from phones.models import Account, CallEvent
-from tests.conftest import code_of, shown_key
-from tests.environment import ON_MONGODB
+from tests.support import PROJECT
+from tests.support.environment import ON_MONGODB
+from tests.support.people import code_of, shown_key
 from users.models import User
 
-HERE = Path(__file__).resolve().parent
-EVIDENCE = HERE.parent / "docs" / "djongo-evidence"
+EVIDENCE = PROJECT / "docs" / "djongo-evidence"
 on_mongodb = pytest.mark.skipif(not ON_MONGODB, reason="djongo wrote to MongoDB only: TEST_DATABASE=mongodb runs this")
 
 
 def restore(database: Any) -> None:
-    dump = json.loads((HERE / "djongo" / "dump.json").read_text())
+    dump = json.loads((PROJECT / "tests" / "djongo" / "dump.json").read_text())
     for name, kept in dump.items():
         documents, indexes = (
             json_util.loads(json.dumps(kept[part]), json_options=CANONICAL) for part in ("documents", "indexes")

@@ -13,7 +13,9 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox
-from tests.conftest import TWILIO, Good, Tenant, add, post
+from tests.support.api import add, post
+from tests.support.carriers import TWILIO, Good
+from tests.support.people import Tenant
 from users.models import ApiToken
 from workspace.envelope import ERRORS
 from workspace.rates import Rate

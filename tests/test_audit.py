@@ -9,8 +9,9 @@ from django.db.models.deletion import Collector
 from django.test import Client
 
 import manage
-from tests.conftest import Tenant, add, new_staff, sign_in
-from tests.database import plan_of, seen, table_away, walks
+from tests.support.api import add
+from tests.support.database import plan_of, seen, table_away, walks
+from tests.support.people import Tenant, new_staff, sign_in
 from users.acting import present_actor
 from users.audit import acting, record
 from users.models import ApiToken, AppendOnly, AuditEntry, Workspace

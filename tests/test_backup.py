@@ -13,8 +13,9 @@ import pytest
 import requests
 
 from integrations.sandbox import Sandbox
-from tests.conftest import TWILIO
-from tests.live import PROJECT, run_manage, serve
+from tests.support import PROJECT
+from tests.support.carriers import TWILIO
+from tests.support.live import run_manage, serve
 from workspace.secrets import Secret
 
 pytestmark = [

@@ -31,8 +31,11 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.services import reconcile
-from tests.conftest import PLIVO, TELNYX, TWILIO, Tenant, add, new_tenant
-from tests.live import Live, serve
+from tests.support import SAMPLES
+from tests.support.api import ENVELOPE, add
+from tests.support.carriers import PLIVO, TELNYX, TWILIO
+from tests.support.live import Live, serve
+from tests.support.people import Tenant, new_tenant
 from users.models import ApiToken, User
 from workspace.fields import new_object_id
 from workspace.rates import Rate
@@ -40,8 +43,7 @@ from workspace.rates import Rate
 pytestmark = pytest.mark.django_db
 
 PATH = "/api/call/add-phone"
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "bad-requests.json").read_text())
-KEYS = ["message", "status", "code", "errorMessage", "data"]
+BAD_REQUESTS = json.loads((SAMPLES / "bad-requests.json").read_text())
 BODY = {
     "userId": "{{USER}}",
     "phoneNumber": TWILIO.number,
@@ -278,7 +280,7 @@ SIBLINGS = [
     ]],
     case("userId-unknown", 404, "user_not_found", body=with_field("userId", "{{UNKNOWN_USER}}"), field="userId"),
 ]  # fmt: skip
-CASES = [one for one in SAMPLES if not one.get("raw_socket")] + SIBLINGS
+CASES = [one for one in BAD_REQUESTS if not one.get("raw_socket")] + SIBLINGS
 BY_NAME = {one["name"]: one for one in CASES}
 
 
@@ -548,7 +550,7 @@ def world(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, settings: Any,
 def assert_enveloped(one: dict[str, Any], status: int, content: bytes) -> dict[str, Any]:
     """Exactly the envelope, and what this case says of it."""
     envelope = json.loads(content)
-    assert list(envelope) == KEYS
+    assert list(envelope) == ENVELOPE
     assert envelope["code"] == status
     if status == 201:
         assert envelope["status"] is True and envelope["errorMessage"] == ""
@@ -612,8 +614,8 @@ def assert_headers(reply: Any) -> None:
 
 
 def test_the_samples_are_those_of_the_contract():
-    assert len(SAMPLES) == 125
-    assert len({one["name"] for one in [*SAMPLES, *SIBLINGS]}) == len(SAMPLES) + len(SIBLINGS)
+    assert len(BAD_REQUESTS) == 125
+    assert len({one["name"] for one in [*BAD_REQUESTS, *SIBLINGS]}) == len(BAD_REQUESTS) + len(SIBLINGS)
     assert all(32 < len(sized(total)) <= total for total in (16384, 16385))
 
 
@@ -668,7 +670,7 @@ def chunked(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (*parts, b""))
 
 
-@pytest.mark.parametrize("one", [one for one in SAMPLES if one.get("raw_socket")], ids=lambda one: one["name"])
+@pytest.mark.parametrize("one", [one for one in BAD_REQUESTS if one.get("raw_socket")], ids=lambda one: one["name"])
 def test_a_request_sent_by_hand_is_refused(live: Live, sandbox: Sandbox, one: dict[str, Any]):
     lines = [f"{name}: {value}" for name, value in one["headers"].items() if name != "Authorization"]
     status, _, body = request(live, good_body(live), *lines)
@@ -729,7 +731,7 @@ def test_what_reaches_us_over_http_is_answered_in_the_envelope(live: Live, sandb
     if options.get("method") == "HEAD":
         assert content == b""
     else:
-        assert list(json.loads(content)) == KEYS
+        assert list(json.loads(content)) == ENVELOPE
     assert sandbox.ledger == []
 
 

@@ -33,14 +33,16 @@ from phones.services.bulk import add_rows
 from phones.services.bulk_files import FileRow, read_rows
 from phones.services.bulk_rows import BulkRow, RowOutcome
 from phones.services.gates import AccountGate, Breaker
-from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
-from tests.database import READ, failing, shared_url, table_away
+from tests.support import PROJECT
+from tests.support.api import add
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.database import READ, failing, shared_url, table_away
+from tests.support.people import Tenant
 from users.models import AuditEntry, LimitCounter, User
 from workspace.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PROJECT = Path(__file__).parent.parent
 SAMPLE = PROJECT / "docs" / "sample-numbers.csv"
 CANARY = "canary-9f8e7d6c5b4a3210"
 
@@ -65,12 +67,6 @@ def done(rows: list[FileRow], **options: Any) -> dict[int, RowOutcome]:
 
 def counted(outcomes: dict[int, RowOutcome]) -> dict[str, int]:
     return dict(Counter(one.error or one.outcome for one in outcomes.values()))
-
-
-def age_leases() -> None:
-    """As if the time that a lease lasts had gone by."""
-    for model in (PhoneNumber, Line, Account):
-        model.objects.exclude(lease_until=None).update(lease_until=timezone.now() - timedelta(hours=1))
 
 
 def assert_ours(sandbox: Sandbox, good: Good, numbers: list[str]) -> None:

@@ -7,9 +7,9 @@ import pytest
 from django.utils import timezone
 
 from phones.models import Account, Call, Line, PhoneNumber
-from tests.conftest import Tenant
-from tests.database import plan_of, seen, walks
-from tests.test_calls import get
+from tests.support.api import get
+from tests.support.database import plan_of, seen, walks
+from tests.support.people import Tenant
 from workspace.secrets import Secret
 
 pytestmark = pytest.mark.django_db

@@ -11,8 +11,10 @@ from django.test import Client
 from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, PhoneNumber, Recording
 from phones.services import reconcile
-from tests.carrier_contract import violations
-from tests.conftest import CARRIERS, Good, Tenant, add
+from tests.support.api import add, get
+from tests.support.carrier_contract import violations
+from tests.support.carriers import CARRIERS, Good
+from tests.support.people import Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,11 +35,6 @@ def added(sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, goo
 @pytest.fixture
 def phone(sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, carrier: Good) -> PhoneNumber:
     return added(sandbox, live_server, settings, tenant, carrier)
-
-
-def get(path: str, tenant: Tenant, **headers: str) -> Any:
-    headers = {"Authorization": f"Bearer {tenant.token}", **headers}
-    return Client(raise_request_exception=False).get(path, headers=headers)
 
 
 def log_of(tenant: Tenant, query: str = "") -> list[dict[str, Any]]:

@@ -20,21 +20,22 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from integrations import base
 from integrations.sandbox import Exchange, Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.reasons import shown_setting
 from phones.services import carriers, checking
-from tests.carrier_contract import violations
-from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
-from tests.database import shared_url
-from tests.live import PROJECT, run_manage
-from tests.test_numbers_api import check, data_of, reasons, send
-from tests.test_races import jitter, repeated, together
+from tests.support import PROJECT
+from tests.support.api import add, check, data_of, reasons, send
+from tests.support.carrier_contract import violations
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.database import shared_url
+from tests.support.live import run_manage
+from tests.support.people import Tenant
+from tests.support.races import jitter, repeated, together
 from workspace.secrets import Secret
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 # For what is done in several threads or processes.
 in_parallel = pytest.mark.django_db(transaction=True)
 
@@ -43,13 +44,6 @@ FOREIGN = f"{seeds.FOREIGN_URL}/somewhere"
 # What a check of a number that is well asks its carrier, all at once.
 REQUESTS_OF_A_CHECK = {"twilio": 2, "plivo": 2, "telnyx": 2}
 SHOWN = ("health", "reasons", "checkedAt")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
-    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
-    settings.WHITENOISE_USE_FINDERS = False  # else each Client looks for every static file
 
 
 # -- the scene --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import json
 import os
 import re
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,12 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 from django.utils import timezone
 
-from tests.conftest import Tenant, add
-from tests.live import run_manage, run_server
+from tests.support import PROJECT
+from tests.support.api import add
+from tests.support.live import run_manage, run_server
+from tests.support.people import Tenant
 from users.models import ApiToken, User, Workspace
 from workspace.checks import check_debug
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def run(*arguments: str) -> str:

@@ -16,8 +16,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
-from tests.conftest import TELNYX, Tenant, add
-from tests.environment import ON_MONGODB
+from tests.support.api import add
+from tests.support.carriers import TELNYX
+from tests.support.environment import ON_MONGODB
+from tests.support.people import Tenant
 from users.models import AuditEntry, User, Workspace
 from workspace import copying
 from workspace.copying import SOURCE, TARGET

@@ -5,7 +5,8 @@ import re
 import pytest
 from django.test import Client
 
-from tests.conftest import Tenant, add, sign_in
+from tests.support.api import add
+from tests.support.people import Tenant, sign_in
 from users.models import ApiToken, User
 
 pytestmark = pytest.mark.django_db

@@ -21,12 +21,13 @@ from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneN
 from phones.number_admin import PhoneNumberAdmin
 from phones.services import add_phone, change_phone
 from phones.services.searching import find_phones
-from tests.conftest import CARRIERS, PLIVO, TWILIO, Good, Tenant, new_staff, sign_in
-from tests.database import whole_database
+from tests.support.carriers import CARRIERS, PLIVO, TWILIO, Good
+from tests.support.database import whole_database
+from tests.support.desk import LIST, page_of
+from tests.support.people import Tenant, new_staff, sign_in
 from users.models import AuditEntry, User
 
 ADD = "/admin/phones/phonenumber/add/"
-LIST = "/admin/phones/phonenumber/"
 WRONG = "a-token-that-is-wrong-0123456789"
 
 
@@ -54,10 +55,6 @@ def errors_of(response: Any) -> dict[str, list[str]]:
     """The codes of the form's errors by field."""
     found = response.context["form"].errors.as_data()
     return {field: [error.code for error in errors] for field, errors in found.items()}
-
-
-def page_of(phone: PhoneNumber) -> str:
-    return f"{LIST}{phone.pk}/change/"
 
 
 def told(response: Any) -> str:

@@ -11,7 +11,7 @@ from django.test import Client
 
 from bench.desk import MOST_QUERIES, fill, look_into, pages
 from phones.services.figures import count_figures
-from tests.conftest import new_staff, sign_in
+from tests.support.people import new_staff, sign_in
 
 pytestmark = pytest.mark.sqlite_only(reason="the rows are made, and the plans are read, by SQL")
 FEW, MANY = (600, 1800), (1200, 3600)

@@ -15,7 +15,9 @@ from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.forms import FIELDS
 from phones.models import PhoneNumber
-from tests.conftest import PLIVO, TELNYX, TWILIO, Good, Tenant, post, sign_in
+from tests.support.api import post
+from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good
+from tests.support.people import Tenant, sign_in
 from users.models import ApiToken, User
 
 pytestmark = pytest.mark.django_db(transaction=True)

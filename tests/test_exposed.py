@@ -14,10 +14,9 @@ import requests
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox.signing import signed
-from tests.conftest import TWILIO
-from tests.live import Live, serve
-from tests.test_faults import changes
-from tests.test_limits import asked_of_carrier
+from tests.support.carriers import TWILIO
+from tests.support.live import Live, serve
+from tests.support.state import asked_of_carrier, changes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

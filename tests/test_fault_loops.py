@@ -22,20 +22,20 @@ from requests.adapters import HTTPAdapter
 from integrations.sandbox import Sandbox
 from phones.models import Account, Call, CallEvent, PhoneNumber, token_digest
 from phones.services import reconcile
-from tests.conftest import CARRIERS, Good, Tenant, add
-from tests.database import Statement, around_statements
-from tests.environment import ON_MONGODB
-from tests.tally import Tally
-from tests.test_faults import SUBJECTS, Subject, assert_active, assert_remembers, changes, prepare_account, quick, rows
-from tests.test_kills import NEW_TOKEN, age_leases, rotate_at_the_carrier
-from tests.test_numbers_api import send
-from tests.test_removal import start_over
-from tests.test_signatures import event, join
-from tests.test_signatures import send as knock
+from tests.support.api import add, send
+from tests.support.carriers import CARRIERS, SUBJECTS, Good, Subject
+from tests.support.database import Statement, around_statements
+from tests.support.environment import ON_MONGODB
+from tests.support.faults import prepare_account
+from tests.support.killing import NEW_TOKEN, rotate_at_the_carrier
+from tests.support.people import Tenant
+from tests.support.state import age_leases, assert_active, assert_remembers, changes, rows, start_over
+from tests.support.tally import Tally
+from tests.support.webhooks import event, join
+from tests.support.webhooks import send as knock
 from users.models import LimitCounter
 
-__all__ = ["quick"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
 
 SOAK = "SOAK" in os.environ
 # Without SOAK one position of so many is tried, others in each test.

@@ -4,266 +4,55 @@ Over HTTP against the sandbox carriers through the real SDKs. What must be so af
 before, and every setting at the three carriers as before.
 """
 
-import json
 import re
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 
-from integrations import base
 from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
-from phones.models import Account, Line, PhoneNumber
 from phones.services import reconcile
-from tests.conftest import PLIVO, TELNYX, TWILIO, Good, Tenant, add
+from tests.support.api import add
+from tests.support.carriers import SUBJECTS
+from tests.support.faults import (
+    CREATE,
+    FAULTS,
+    FIRST,
+    KNOWN,
+    NOT_OURS,
+    PLIVO_APPLICATION,
+    PLIVO_NUMBER,
+    READ,
+    READ_BACK,
+    REFUSALS,
+    TELNYX_APPLICATION,
+    TELNYX_NUMBER,
+    TWILIO_NUMBER,
+    WRITE,
+    Step,
+    expected,
+    fail_at_the_end,
+    prepare_account,
+    script,
+)
+from tests.support.people import Tenant
+from tests.support.state import assert_active, assert_envelope, assert_remembers, changes, rows
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
 
 HANG_READ_TIMEOUT_S = 0.4
-APPLICATION_NAME = "workspace-phones-"
 
 # -- who adds what ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A carrier account as the sandbox has it, and a number of it that the customer has routed elsewhere."""
-
-    good: Good
-    owner: str
-    number: str
-    another: str
-
-    @property
-    def integration(self) -> str:
-        return self.good.integration
-
-
-NO_PROFILE = Good("telnyx", "", seeds.TELNYX_NOPROFILE_KEY, "13125557777", "13125557778", "13125557777", "13125559999")
-SUBJECTS = {
-    "twilio": Subject(TWILIO, seeds.TWILIO_SID, TWILIO.routed_elsewhere, TWILIO.another),
-    "plivo": Subject(PLIVO, seeds.PLIVO_ID, PLIVO.routed_elsewhere, PLIVO.another),
-    "telnyx": Subject(TELNYX, seeds.TELNYX_ACCOUNT, TELNYX.routed_elsewhere, TELNYX.another),
-    "telnyx without a voice profile": Subject(
-        NO_PROFILE, seeds.TELNYX_NOPROFILE_ACCOUNT, NO_PROFILE.number, NO_PROFILE.another
-    ),
-}
-# What the line must remember of the number, in the provider's words.
-BEFORE = {
-    "twilio": ("voice_url", f"{seeds.FOREIGN_URL}/twilio/answer"),
-    "plivo": ("application_id", seeds.PLIVO_CUSTOMER_APP),
-    "telnyx": ("application_id", seeds.TELNYX_CUSTOMER_APP),
-    "telnyx without a voice profile": ("application_id", ""),
-}
-
 # -- which requests an add makes --------------------------------------------------------------------------------------
 
-READ, OPTIONAL, CREATE, WRITE, READ_BACK = "read", "optional", "create", "write", "read back"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One request of an add: the `nth` with this method and path. `on_404` is the outcome when a read gets a 404."""
-
-    name: str
-    method: str
-    path: str
-    kind: str
-    nth: int = 0
-    on_404: str = "carrier_unavailable"
-
-
-TWILIO_NUMBER = r"^/2010-04-01/Accounts/[^/]+/IncomingPhoneNumbers/[^/]+\.json$"
-PLIVO_NUMBER = r"^/v1/Account/[^/]+/Number/\d+/$"
-PLIVO_APPLICATIONS = r"^/v1/Account/[^/]+/Application/$"
-PLIVO_APPLICATION = r"^/v1/Account/[^/]+/Application/\d+/$"
-TELNYX_NUMBER = r"^/phone_numbers/[^/]+$"
-TELNYX_APPLICATIONS = r"^/texml_applications$"
-TELNYX_APPLICATION = r"^/texml_applications/\d+$"
-TELNYX_PROFILES = r"^/outbound_voice_profiles$"
-
-TWILIO_STEPS = [
-    Step("list", "GET", r"^/2010-04-01/Accounts/[^/]+/IncomingPhoneNumbers\.json$", READ, on_404="invalid_credentials"),
-    Step("account", "GET", r"^/2010-04-01/Accounts/[^/]+\.json$", READ, on_404="invalid_credentials"),
-    Step("update", "POST", TWILIO_NUMBER, WRITE),
-]
-PLIVO_READ = Step("number", "GET", PLIVO_NUMBER, READ, on_404="number_not_owned")
-PLIVO_LINK = [Step("link", "POST", PLIVO_NUMBER, WRITE), Step("read back", "GET", PLIVO_NUMBER, READ_BACK, nth=1)]
-TELNYX_LIST = Step("list", "GET", r"^/phone_numbers$", READ)
-TELNYX_ASSIGN = Step("assign", "PATCH", TELNYX_NUMBER, WRITE)
-TELNYX_FIND = [
-    Step("find", "GET", TELNYX_APPLICATIONS, READ),
-    Step("profiles", "GET", TELNYX_PROFILES, READ),
-    Step("key", "GET", r"^/public_key$", OPTIONAL),
-]
-TELNYX_CREATE = Step("create", "POST", TELNYX_APPLICATIONS, CREATE)
-
-# The first add of an account; an add on an account whose application exists.
-FIRST = {
-    "twilio": TWILIO_STEPS,
-    "plivo": [
-        PLIVO_READ,
-        Step("find", "GET", PLIVO_APPLICATIONS, READ),
-        Step("create", "POST", PLIVO_APPLICATIONS, CREATE),
-        *PLIVO_LINK,
-    ],
-    "telnyx": [TELNYX_LIST, *TELNYX_FIND, TELNYX_CREATE, TELNYX_ASSIGN],
-    "telnyx without a voice profile": [
-        TELNYX_LIST,
-        *TELNYX_FIND,
-        Step("create profile", "POST", TELNYX_PROFILES, CREATE),
-        TELNYX_CREATE,
-        TELNYX_ASSIGN,
-    ],
-}
-KNOWN = {
-    "twilio": TWILIO_STEPS,
-    # An application that its id does not find is looked for by name.
-    "plivo": [PLIVO_READ, Step("application", "GET", PLIVO_APPLICATION, READ, on_404=""), *PLIVO_LINK],
-    "telnyx": [TELNYX_LIST, Step("application", "GET", TELNYX_APPLICATION, READ, on_404=""), TELNYX_ASSIGN],
-}
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------
 
-REFUSALS = {f"status {status}": ("status", status) for status in (401, 403, 404)}
-SILENCES: dict[str, tuple[str, int | None]] = {
-    **{f"status {status}": ("status", status) for status in (429, 500, 503)},
-    **{kind: (kind, None) for kind in ("html", "truncated", "hang", "reset", "empty", "redirect")},
-}
-UNKNOWN: dict[str, tuple[str, int | None]] = {
-    "lost_reply": ("lost_reply", None),
-    "applied 500": ("applied_status", 500),
-}
-FAULTS = REFUSALS | SILENCES | UNKNOWN
-
-
-def expected(step: Step, fault: str, *, for_ever: bool) -> str:
-    """The error code that SPEC 2 and 3 ask for; empty for a 201."""
-    if step.kind == OPTIONAL:
-        return ""
-    if fault in REFUSALS:
-        if step.kind != READ:
-            return "webhook_setup_failed"
-        return step.on_404 if fault == "status 404" else "invalid_credentials"
-    if fault in UNKNOWN and step.kind in (CREATE, WRITE):
-        return ""  # read back, or found by its name
-    if step.kind == CREATE:
-        return "webhook_setup_failed"  # never sent twice
-    if not for_ever:
-        return ""  # sent once more
-    return "carrier_unavailable" if step.kind == READ else "webhook_setup_failed"
-
-
-def script(sandbox: Sandbox, subject: Subject, step: Step, fault: str, *, for_ever: bool, after: int = 0) -> None:
-    """Set the fault for this step of the next add; `after` more requests like it pass before."""
-    kind, status = FAULTS[fault]
-    sandbox.fault(
-        kind, carrier=subject.integration, method=step.method, path=step.path, skip=step.nth + after, status=status,
-        times=None if for_ever else 1,
-    )  # fmt: skip
-
 
 # -- what is there ----------------------------------------------------------------------------------------------------
-
-PASSING = {"used_by", "lease_id", "lease_until", "checked_at", "pulled_at"}
-
-
-def rows() -> dict[str, list[dict[str, Any]]]:
-    """All that we keep, without leases and the note of who used an account last."""
-    return {
-        model.__name__: sorted(
-            (
-                {
-                    field.attname: getattr(value, "sealed", value)
-                    for field in row._meta.concrete_fields
-                    if field.attname not in PASSING
-                    for value in [getattr(row, field.attname)]
-                }
-                for row in model.objects.all()
-            ),
-            key=lambda row: row["id"],
-        )
-        for model in (Account, Line, PhoneNumber)
-    }
-
-
-def changes(before: Any, after: Any, path: str = "") -> list[str]:
-    """What differs between two snapshots of the carriers, one line each."""
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return [] if before == after else [f"{path}: {before!r} became {after!r}"]
-    names = sorted(before.keys() | after.keys())
-    return [line for name in names for line in changes(before.get(name), after.get(name), f"{path}/{name}")]
-
-
-def assert_envelope(reply: Any, code: str) -> None:
-    body = reply.json()
-    assert list(body) == ["message", "status", "code", "errorMessage", "data"]
-    assert body["code"] == reply.status_code
-    assert "sandbox" not in reply.content.decode().lower(), "a token or a carrier's body is in the reply"
-    if not code:
-        assert reply.status_code == 201, body
-        return
-    assert reply.status_code != 201, f"{code} was expected"
-    assert body["data"]["error"] == code, body
-    assert reply.status_code == (500 if code in ("webhook_setup_failed", "carrier_unavailable") else 400)
-
-
-def our_applications(sandbox: Sandbox, subject: Subject) -> list[dict[str, Any]]:
-    owner = sandbox.state.account(subject.integration, subject.owner)
-    named = owner.applications.values()
-    return [
-        one for one in named if str(one.get("app_name") or one.get("friendly_name") or "").startswith(APPLICATION_NAME)
-    ]
-
-
-def assert_routed(sandbox: Sandbox, subject: Subject, number: str, account: Account) -> None:
-    """The number's calls come to us, and nothing was made twice."""
-    base_url = f"{django_settings.PUBLIC_URL}/api/webhooks/{subject.integration}/{account.webhook_token}"
-    there = sandbox.state.account(subject.integration, subject.owner).numbers[number]
-    if subject.integration == "twilio":
-        assert there["voice_url"] == f"{base_url}/answer"
-        assert there["voice_fallback_url"] == f"{base_url}/fallback"
-        assert there["status_callback"] == f"{base_url}/status"
-        assert not there["trunk_sid"] and not there["voice_application_sid"]
-        return
-    (application,) = our_applications(sandbox, subject)
-    if subject.integration == "plivo":
-        assert there["application"].endswith(f"/Application/{application['app_id']}/")
-        assert application["answer_url"] == f"{base_url}/answer"
-        assert application["hangup_url"] == f"{base_url}/status"
-    else:
-        assert there["connection_id"] == application["id"]
-        assert application["voice_url"] == f"{base_url}/answer"
-        assert application["status_callback"] == f"{base_url}/status"
-    assert account.application_id in (application.get("app_id"), application.get("id"))
-
-
-def assert_active(sandbox: Sandbox, subject: Subject, tenant: Tenant, number: str) -> PhoneNumber:
-    """The user has the number, once, complete and routed."""
-    phone = PhoneNumber.objects.get(user=tenant.user, number=number)
-    assert phone.state == PhoneNumber.State.ACTIVE
-    assert (phone.operation_id, phone.lease_until, phone.operation) == ("", None, None)
-    assert phone.line.lease_id == "", "the line is still leased"
-    assert phone.line.account.lease_id == "", "the account is still leased"
-    assert phone.line.account.auth_token.open() == subject.good.auth_token
-    assert_routed(sandbox, subject, number, phone.line.account)
-    return phone
-
-
-def assert_remembers(phone: PhoneNumber, name: str) -> None:
-    field, value = BEFORE[name]
-    assert json.loads(phone.line.snapshot.open())[field] == value, "the line does not remember the customer's route"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
-    settings.CARRIER_CONNECT_TIMEOUT_S = 1.0
-    settings.CARRIER_READ_TIMEOUT_S = 5.0
 
 
 def each(
@@ -352,12 +141,6 @@ def assert_ledger_is(sandbox: Sandbox, steps: list[Step]) -> None:
         assert len(like_it) > step.nth, f"no request is the step {step.name}"
 
 
-def prepare_account(sandbox: Sandbox, tenant: Tenant, subject: Subject) -> None:
-    """Have another number of the account added, so that its row and its application are there."""
-    assert add(tenant, subject.good.body(tenant.user, phoneNumber=subject.another)).status_code == 201
-    sandbox.clear_ledger()
-
-
 @each(FIRST, chosen=lambda name, step: name in KNOWN or step.kind == CREATE)
 def test_a_first_add_is_all_or_nothing(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
@@ -437,13 +220,6 @@ def test_a_carrier_that_refuses_connections_leaves_nothing(sandbox: Sandbox, set
 
 # -- an undo that fails too -------------------------------------------------------------------------------------------
 
-# An add that has done everything and is told at the end that the route is not ours: which reply to change, and how.
-NOT_OURS = {
-    "twilio": (TWILIO_STEPS[2], lambda body: body | {"voice_url": "https://elsewhere.example.com/"}),
-    "plivo": (PLIVO_LINK[1], lambda body: body | {"application": None}),
-    "telnyx": (TELNYX_ASSIGN, lambda body: {"data": body["data"] | {"connection_id": None}}),
-    "telnyx without a voice profile": (TELNYX_ASSIGN, lambda body: {"data": body["data"] | {"connection_id": None}}),
-}
 # The requests of the undo. `nth` counts those of the same kind that the add itself has made, but for the changed one.
 TELNYX_UNDO = [
     Step("look", "GET", TELNYX_NUMBER, READ),
@@ -465,13 +241,6 @@ UNDO = {
         Step("delete profile", "DELETE", r"^/outbound_voice_profiles/\d+$", WRITE),
     ],
 }
-
-
-def fail_at_the_end(sandbox: Sandbox, name: str) -> None:
-    step, change = NOT_OURS[name]
-    sandbox.fault(
-        "rewrite", carrier=SUBJECTS[name].integration, method=step.method, path=step.path, skip=step.nth, change=change
-    )
 
 
 @pytest.mark.parametrize("name", NOT_OURS)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phones.models import Account
-from tests.database import stored
+from tests.support.database import stored
 from users.models import Workspace
 from workspace.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
 from workspace.secrets import CannotOpen, Secret, is_key

@@ -21,9 +21,10 @@ from schemathesis.core import NotSet
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Call, PhoneNumber, Recording
-from tests.conftest import CARRIERS, Good, Tenant, add, sign_in
-from tests.tally import Tally
-from tests.test_bad_requests import KEYS
+from tests.support.api import ENVELOPE, add
+from tests.support.carriers import CARRIERS, Good
+from tests.support.people import Tenant, sign_in
+from tests.support.tally import Tally
 from users.models import User
 from workspace.wsgi import application
 
@@ -60,7 +61,7 @@ def is_enveloped(reply: Any, body: bytes) -> bool:
     except ValueError:
         return False
     return (
-        list(said) == KEYS and said["code"] == reply.status_code and said["status"] is False and bool(said["errorMessage"])
+        list(said) == ENVELOPE and said["code"] == reply.status_code and said["status"] is False and bool(said["errorMessage"])
     )  # fmt: skip
 
 
@@ -307,7 +308,7 @@ def test_pages_of_the_desk_whatever_is_typed(
 
 def test_the_judge_finds_what_is_wrong(tenant: Tenant):
     """Each rule once, with a reply that breaks it."""
-    envelope = dict(zip(KEYS, ["m", False, 400, "Because.", {"error": "x", "field": None}], strict=True))
+    envelope = dict(zip(ENVELOPE, ["m", False, 400, "Because.", {"error": "x", "field": None}], strict=True))
     judge(JsonResponse(envelope, status=400), tenant, lambda *_: None)
     for bad in (
         JsonResponse(envelope, status=404),

@@ -9,7 +9,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from phones.models import Account
-from tests.database import unreachable
+from tests.support.database import unreachable
 from workspace.secrets import Secret
 
 

@@ -13,7 +13,9 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
 from phones.services import reconcile
-from tests.conftest import TWILIO, Good, Tenant, add
+from tests.support.api import add
+from tests.support.carriers import TWILIO, Good
+from tests.support.people import Tenant
 from users import idempotency
 from users.models import ApiToken, IdempotentReply
 from workspace.rates import Rate

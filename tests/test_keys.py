@@ -18,17 +18,18 @@ from django.db import connection, transaction
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import reconcile
-from tests.conftest import TWILIO, Good, Tenant, add
-from tests.database import seen, shared_url, stored
-from tests.live import PROJECT, run_manage, run_server, serve
-from tests.test_numbers_api import check, data_of, phone, reasons, send
+from tests.support import PROJECT
+from tests.support.api import add, check, data_of, reasons, send
+from tests.support.carriers import TWILIO, Good
+from tests.support.database import seen, shared_url, stored
+from tests.support.live import run_manage, run_server, serve
+from tests.support.people import Tenant
 from users.models import StaffDevice
 from workspace import keys
 from workspace.models import SealingKey
 from workspace.resealing import reseal_all
 from workspace.secrets import Secret
 
-__all__ = ["phone"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("new_process")]
 
 ROWS = 10_000 if "SOAK" in os.environ else 400

@@ -1,17 +1,12 @@
 """All or nothing when the process dies: an add is killed with SIGKILL at each of its steps, then the rest is settled.
 
-The add runs in a process of its own (tests/kill_one_add.py) on the same database and the same sandbox carriers.
+The add runs in a process of its own (tests/support/kill_one_add.py) on the same database and the same sandbox carriers.
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -19,88 +14,19 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, MadeApplication, PhoneNumber, token_digest
 from phones.services import reconcile
-from tests.conftest import Tenant, add
-from tests.database import shared_url
-from tests.kill_one_add import EVERY_STEP, REFUSED, SUCCEEDED
-from tests.test_faults import (
-    BEFORE,
-    SUBJECTS,
-    Subject,
-    assert_active,
-    assert_envelope,
-    assert_remembers,
-    changes,
-    fail_at_the_end,
-    prepare_account,
-    rows,
-)
+from tests.support.api import add
+from tests.support.carriers import BEFORE, SUBJECTS, Subject
+from tests.support.faults import fail_at_the_end, prepare_account
+from tests.support.kill_one_add import EVERY_STEP, REFUSED, SUCCEEDED
+from tests.support.killing import KILLED, NEW_TOKEN, Killer, rotate_at_the_carrier
+from tests.support.people import Tenant
+from tests.support.state import age_leases, assert_active, assert_envelope, assert_remembers, changes, rows
 from users.models import LimitCounter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KILLED = -9
-NEW_TOKEN = "a-new-token-0123456789"
 
 # -- the process that dies --------------------------------------------------------------------------------------------
-
-
-class Killer:
-    """The running tests/kill_one_add.py."""
-
-    module = "tests.kill_one_add"
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "workspace.settings",
-            "DATABASE_URL": shared_url(),
-            "TWILIO_API_URL": sandbox.twilio_url,
-            "PLIVO_API_URL": sandbox.plivo_url,
-            "TELNYX_API_URL": sandbox.telnyx_url,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", self.module],
-            cwd=Path(__file__).parent.parent, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run(
-        self, tenant: Tenant, subject: Subject, cut: str, when: str = "after", *, call: int = 1, auth_token: str = ""
-    ) -> dict[str, int]:
-        """Add the subject's number for this user, cut there. Returns how the process ended and the calls it made."""
-        fields = {
-            "number": subject.number,
-            "integration": subject.integration,
-            "account_id": subject.good.acc_sid,
-            "auth_token": auth_token or subject.good.auth_token,
-        }
-        job = {"user": tenant.user.pk, "fields": fields, "cut": cut, "when": when, "call": call}
-        return self.send(job)
-
-    def send(self, job: dict[str, Any]) -> dict[str, int]:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(json.dumps(job) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def stop(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
-
-
-@pytest.fixture(scope="session")
-def killer(django_db_setup: None, running_sandbox: Sandbox) -> Iterator[Killer]:
-    killer = Killer(running_sandbox)
-    yield killer
-    killer.stop()
-
-
-def age_leases() -> None:
-    """As if the time that a lease lasts had gone by."""
-    past = timezone.now() - timedelta(hours=1)
-    for model in (PhoneNumber, Line, Account):
-        model.objects.exclude(lease_until=None).update(lease_until=past)
 
 
 # -- where it dies ----------------------------------------------------------------------------------------------------
@@ -261,15 +187,6 @@ def test_killed_after_any_write_or_request_the_rest_is_whole_or_gone(
 
 
 # -- a new token ------------------------------------------------------------------------------------------------------
-
-
-def rotate_at_the_carrier(sandbox: Sandbox, subject: Subject, token: str = NEW_TOKEN) -> None:
-    """The customer has made a new token; the old one is good no more."""
-    owner = sandbox.state.account(subject.integration, subject.owner)
-    if subject.integration == "telnyx":
-        del sandbox.state.ids_by_key[owner.secret]
-        sandbox.state.ids_by_key[token] = owner.id
-    owner.secret = token
 
 
 each_carrier = pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])

@@ -23,19 +23,18 @@ import requests
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, PhoneNumber
-from tests.conftest import TWILIO, Good, Tenant, add, sign_in
-from tests.database import last_write, whole_database, written
-from tests.live import Live, run_manage, serve
-from tests.tally import Tally
-from tests.test_desk import page_of
-from tests.test_faults import SUBJECTS
-from tests.test_kills import rotate_at_the_carrier
-from tests.test_numbers_api import send
-from tests.test_secrets import canary_account, every_log_line
+from tests.support.api import add, send
+from tests.support.canaries import canary_account
+from tests.support.carriers import SUBJECTS, TWILIO, Good
+from tests.support.database import last_write, whole_database, written
+from tests.support.desk import page_of
+from tests.support.killing import rotate_at_the_carrier
+from tests.support.live import Live, run_manage, serve
+from tests.support.people import Tenant, sign_in
+from tests.support.tally import Tally
 from users.models import User
 from workspace.logs import JsonLines, RequestIdFilter, TextLines
 
-__all__ = ["every_log_line"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 # Each with what URLs, JSON and HTML write otherwise.

@@ -15,7 +15,10 @@ from django.utils import timezone
 
 from integrations.sandbox import Sandbox
 from phones.services import reconcile
-from tests.conftest import PLIVO, TELNYX, TWILIO, Tenant, add, new_tenant, post
+from tests.support.api import DAY_S, add, assert_throttled, post
+from tests.support.carriers import PLIVO, TELNYX, TWILIO
+from tests.support.people import Tenant, new_tenant
+from tests.support.state import asked_of_carrier
 from users import limits
 from users.addresses import client_address
 from users.models import ApiToken, LimitCounter
@@ -23,7 +26,6 @@ from workspace.rates import Rate, parse_rate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-DAY_S = 86400
 PATH = "/api/call/add-phone"
 
 
@@ -60,20 +62,6 @@ def at_once(count: int, act: Any) -> list[Any]:
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(one, range(count)))
-
-
-def asked_of_carrier(sandbox: Sandbox) -> int:
-    """How many times the account was asked about: once for each try of credentials."""
-    return len(
-        [call for call in sandbox.ledger if call.path.endswith(".json") and "IncomingPhoneNumbers" not in call.path]
-    )
-
-
-def assert_throttled(reply: Any) -> None:
-    assert reply.status_code == 429, reply.content
-    assert reply.json()["data"] == {"error": "throttled", "field": None}
-    assert "too many" in reply.json()["errorMessage"].lower()
-    assert 1 <= int(reply.headers["Retry-After"]) <= DAY_S + 1
 
 
 # -- each limit -------------------------------------------------------------------------------------------------------

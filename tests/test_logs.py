@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from integrations.sandbox import Sandbox
-from tests.live import serve
+from tests.support.live import serve
 from workspace import redaction
 from workspace.logs import JsonLines, RequestIdFilter, TextLines, request_id
 from workspace.redaction import MOST_REMEMBERED, redact, redact_all

@@ -19,10 +19,12 @@ from integrations.sandbox.signing import signed
 from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.services import reconcile
 from phones.services.carriers import urls_for
-from tests.conftest import CARRIERS, TWILIO, Good, Tenant, add
-from tests.database import seen, unreachable, walks
-from tests.live import run_manage, serve
-from tests.test_webhooks import at_carrier, deliver, form_of
+from tests.support.api import add
+from tests.support.carriers import CARRIERS, TWILIO, Good
+from tests.support.database import seen, unreachable, walks
+from tests.support.live import run_manage, serve
+from tests.support.people import Tenant
+from tests.support.webhooks import at_carrier, deliver, form_of
 from workspace.secrets import Secret
 
 TOKEN = "a-token-for-metrics-0123456789-abcdef"

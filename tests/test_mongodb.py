@@ -29,9 +29,9 @@ from pymongo.errors import AutoReconnect
 
 from phones.models import Account, Line, PhoneNumber
 from phones.services import leases
-from tests.conftest import sign_in
-from tests.environment import ON_MONGODB
-from tests.replica_set import free_ports, mongod
+from tests.support.environment import ON_MONGODB
+from tests.support.people import sign_in
+from tests.support.replica_set import free_ports, mongod
 from users.models import User, Workspace
 from workspace import clock, databases
 from workspace.mongodb.clock import ServerClock

@@ -1,6 +1,5 @@
 """Live with a number: list, change, check, repair, remove, pick."""
 
-import json
 from typing import Any
 
 import pytest
@@ -10,35 +9,11 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Call, Line, PhoneNumber
-from tests.conftest import CARRIERS, Good, Tenant, add
+from tests.support.api import add, check, data_of, send
+from tests.support.carriers import CARRIERS, Good
+from tests.support.people import Tenant
 
 pytestmark = pytest.mark.django_db
-
-
-def send(method: str, path: str, tenant: Tenant, body: Any = None) -> Any:
-    headers = {"Authorization": f"Bearer {tenant.token}"}
-    client = Client(raise_request_exception=False)
-    data = "" if body is None else json.dumps(body)
-    return client.generic(method, f"/api/call/{path}", data, content_type="application/json", headers=headers)
-
-
-def data_of(reply: Any) -> Any:
-    assert reply.status_code == 200, reply.content
-    return reply.json()["data"]
-
-
-@pytest.fixture
-def phone(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> PhoneNumber:
-    assert add(tenant, carrier.body(tenant.user)).status_code == 201
-    return PhoneNumber.objects.get()
-
-
-def check(phone: PhoneNumber, tenant: Tenant, *, repair: bool = False) -> dict[str, Any]:
-    return data_of(send("POST", f"phones/{phone.pk}/check", tenant, {"repair": repair}))
-
-
-def reasons(checked: dict[str, Any]) -> set[str]:
-    return {one["reason"] for one in checked["reasons"]}
 
 
 # -- list and read ----------------------------------------------------------------------------------------------------

@@ -7,20 +7,19 @@ from typing import Any
 
 import pytest
 
-from integrations import base
 from integrations.sandbox import Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
-from tests.carrier_contract import violations
-from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
-from tests.database import last_write, written
-from tests.test_faults import rows
-from tests.test_limits import DAY_S, assert_throttled
-from tests.test_numbers_api import check, data_of, reasons, send
+from tests.support.api import DAY_S, add, assert_throttled, check, data_of, reasons, send
+from tests.support.carrier_contract import violations
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.database import last_write, written
+from tests.support.people import Tenant
+from tests.support.state import rows
 from users.models import LimitCounter
 from workspace.rates import Rate
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 
 PATH = "available-phones"
 OWNER = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
@@ -41,13 +40,6 @@ LARGE = {
     "telnyx": ("telnyx-large", ""),
 }
 LARGE_SECRET = "KEY_of_the_large_account"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
-    settings.WHITENOISE_USE_FINDERS = False  # else each Client looks for every static file
-    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
 
 
 @pytest.fixture

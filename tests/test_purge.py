@@ -12,7 +12,7 @@ from django.db import DatabaseError, models
 from django.utils import timezone
 
 from phones.models import Account, Call, CallEvent, Import, ImportRow, Recording
-from tests.database import INSERT, READ, failing, seen, walks
+from tests.support.database import INSERT, READ, failing, seen, walks
 from users.audit import acting, record
 from users.models import AppendOnly, AuditEntry, IdempotentReply, LimitCounter
 from workspace import retention

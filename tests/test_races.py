@@ -8,92 +8,36 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.services import accounts, adding, reconcile
-from tests.conftest import TELNYX, Good, Tenant, add
-from tests.test_faults import (
-    NOT_OURS,
-    SUBJECTS,
-    Subject,
+from tests.support.api import add
+from tests.support.carriers import SUBJECTS, TELNYX, Subject, brand_new
+from tests.support.faults import NOT_OURS, prepare_account
+from tests.support.people import Tenant
+from tests.support.races import WAIT_S, jitter, repeated, together, wait_for
+from tests.support.state import (
     assert_active,
     assert_envelope,
     assert_remembers,
     assert_routed,
     changes,
     our_applications,
-    prepare_account,
     rows,
 )
 from workspace.rates import Rate
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
 
-WAIT_S = 5.0
 CARRIERS = ["twilio", "plivo", "telnyx"]
 WITH_APPLICATIONS = ["plivo", "telnyx"]
-
-
-@pytest.fixture
-def unlimited(settings: Any) -> None:
-    """These races are about rows and carriers; how often somebody may ask is the matter of one test of its own."""
-    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
-
-
-def repeated(times: int) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("attempt", range(times))
-
-
-def together(*acts: Callable[[], Any]) -> list[Any]:
-    """The results of acts that start at the same moment, each in a thread with a database connection of its own."""
-    start = threading.Barrier(len(acts))
-
-    def run(act: Callable[[], Any]) -> Any:
-        try:
-            start.wait(WAIT_S)
-            return act()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return [future.result() for future in [pool.submit(run, act) for act in acts]]
-
-
-def jitter(sandbox: Sandbox, longest_s: float = 0.03, requests: int = 150) -> None:
-    """Delay each of the next carrier requests by a time of its own. To be set after all other faults."""
-    for _ in range(requests):
-        sandbox.fault("delay", seconds=random.uniform(0, longest_s))
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    give_up_at = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "what the test waits for did not happen"
-        time.sleep(0.005)
-
-
-def brand_new(sandbox: Sandbox, name: str, count: int) -> tuple[Subject, list[str]]:
-    """An account that nobody has added yet, with numbers that are routed nowhere."""
-    owner, secret = {
-        "twilio": ("AC" + "9a" * 16, "twilio-race-token"),
-        "plivo": ("MARACE00000000000001", "plivo-race-token"),
-        "telnyx": ("telnyx-race", "KEY_race_telnyx"),
-    }[name]
-    numbers = [f"1{area}555{3000 + index}" for area in ("617",) for index in range(count)]
-    sandbox.add_account(name, owner, secret)
-    for number in numbers:
-        sandbox.add_number(name, owner, number)
-    good = Good(name, "" if name == "telnyx" else owner, secret, numbers[0], numbers[-1], numbers[0], "16175559999")
-    return Subject(good, owner, numbers[0], numbers[-1]), numbers
 
 
 def path_of(sandbox: Sandbox, subject: Subject, number: str) -> str:

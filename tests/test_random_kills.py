@@ -14,13 +14,13 @@ import pytest
 from integrations.sandbox import Sandbox
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
 from phones.services import reconcile, remove_phone
-from tests.conftest import Tenant
-from tests.tally import Tally
-from tests.test_faults import SUBJECTS, assert_routed, changes, quick, rows
-from tests.test_kills import KILLED, Killer, age_leases
+from tests.support.carriers import SUBJECTS
+from tests.support.killing import KILLED, Killer
+from tests.support.people import Tenant
+from tests.support.state import age_leases, assert_routed, changes, rows
+from tests.support.tally import Tally
 
-__all__ = ["quick"]
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
 
 PARTS, KILLS = (10, 22) if "SOAK" in os.environ else (2, 4)
 # A request that the process had sent arrives before its lease is over: tests end leases at once.
@@ -29,9 +29,9 @@ SEED = os.environ.get("SEED", "workspace phones")
 
 
 class Worker(Killer):
-    """The running tests/kill_at_random.py."""
+    """The running tests/support/kill_at_random.py."""
 
-    module = "tests.kill_at_random"
+    module = "tests.support.kill_at_random"
 
 
 @pytest.fixture(scope="module")

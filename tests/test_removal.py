@@ -17,36 +17,37 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations import base
 from integrations.sandbox import Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import adding, reconcile
-from tests.conftest import PLIVO, TELNYX, TWILIO, Good, Tenant
-from tests.test_faults import (
+from tests.support.carriers import NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good, Subject, brand_new
+from tests.support.faults import (
     FAULTS,
-    NO_PROFILE,
     PLIVO_APPLICATION,
     PLIVO_NUMBER,
-    SUBJECTS,
     TELNYX_APPLICATION,
     TELNYX_NUMBER,
     TELNYX_PROFILES,
     TWILIO_NUMBER,
-    Subject,
+    prepare_account,
+)
+from tests.support.people import Tenant
+from tests.support.races import jitter, repeated, together
+from tests.support.state import (
+    age_leases,
     assert_active,
     assert_envelope,
     assert_remembers,
     assert_routed,
     changes,
     our_applications,
-    prepare_account,
     rows,
+    start_over,
 )
-from tests.test_races import brand_new, jitter, repeated, together
-from users.models import LimitCounter, Workspace
+from users.models import Workspace
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient", "unlimited")]
 
 State = PhoneNumber.State
 CARRIERS = ["twilio", "plivo", "telnyx"]
@@ -54,14 +55,6 @@ each_carrier = pytest.mark.parametrize("name", CARRIERS)
 HANG_READ_TIMEOUT_S = 0.3
 NEW_TOKEN = "a-new-token-0123456789"
 UNKNOWN_ID = "0123456789abcdef01234567"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
-    settings.CARRIER_CONNECT_TIMEOUT_S = 1.0
-    settings.CARRIER_READ_TIMEOUT_S = 5.0
-    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------
@@ -104,13 +97,6 @@ def restored(reply: Any, id: str) -> bool:
 
 def assert_not_found(reply: Any) -> None:
     assert (reply.status_code, reply.json()["data"]) == (404, {"error": "not_found", "field": None})
-
-
-def age_leases() -> None:
-    """As if the time that a lease lasts had gone by."""
-    past = timezone.now() - timedelta(hours=1)
-    for model in (PhoneNumber, Line, Account):
-        model.objects.exclude(lease_until=None).update(lease_until=past)
 
 
 def assert_nothing_is_left() -> None:
@@ -851,12 +837,6 @@ def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_t
 
 
 # -- races ------------------------------------------------------------------------------------------------------------
-
-
-def start_over(sandbox: Sandbox) -> None:
-    sandbox.reset()
-    for model in (PhoneNumber, Line, Account, LimitCounter):
-        model.objects.all().delete()
 
 
 def later(act: Callable[[], Any], offset_s: float) -> Callable[[], Any]:

@@ -1,6 +1,6 @@
 """A removal that is killed with SIGKILL at each of its steps is finished by whoever comes next.
 
-The removal runs in a process of its own (tests/kill_one_removal.py) on the same database and the same sandbox
+The removal runs in a process of its own (tests/support/kill_one_removal.py) on the same database and the same sandbox
 carriers. Who comes next is `reconcile`, the same user who adds the number again, or another user who adds it.
 """
 
@@ -15,21 +15,22 @@ from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.services import reconcile, remove_phone
-from tests.conftest import Tenant, new_tenant
-from tests.kill_one_add import EVERY_STEP, SUCCEEDED
-from tests.test_faults import SUBJECTS, Subject, assert_envelope, assert_routed, changes, our_applications, rows
-from tests.test_kills import KILLED, Killer, age_leases
-from tests.test_removal import add, start_over
+from tests.support.api import add
+from tests.support.carriers import SUBJECTS, Subject
+from tests.support.kill_one_add import EVERY_STEP, SUCCEEDED
+from tests.support.killing import KILLED, Killer
+from tests.support.people import Tenant, new_tenant
+from tests.support.state import age_leases, assert_envelope, assert_routed, changes, our_applications, rows, start_over
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
 
 # -- the process that dies --------------------------------------------------------------------------------------------
 
 
 class Remover(Killer):
-    """The running tests/kill_one_removal.py."""
+    """The running tests/support/kill_one_removal.py."""
 
-    module = "tests.kill_one_removal"
+    module = "tests.support.kill_one_removal"
 
     def remove(self, phone_id: str, cut: str, when: str = "after", *, call: int = 1) -> dict[str, int]:
         """Remove the number, cut there. Returns how the process ended and the calls it made."""
@@ -137,11 +138,6 @@ def steps(place: Place) -> list[str]:
         elif integration != "twilio":
             found.append(f"{provider}.delete_application")
     return found
-
-
-@pytest.fixture(autouse=True)
-def unlimited(settings: Any) -> None:
-    settings.LIMITS = settings.LIMITS | {"requests": None, "adds": None}
 
 
 # -- what must be so afterwards ---------------------------------------------------------------------------------------

@@ -10,20 +10,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import plivo
 import pytest
 import requests
 import telnyx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from plivo.exceptions import AuthenticationError, ForbiddenError, ResourceNotFoundError, ValidationError
-from requests.adapters import HTTPAdapter
 from twilio.base.exceptions import TwilioException, TwilioRestException
-from twilio.http.http_client import TwilioHttpClient
-from twilio.rest import Client as TwilioClient
 
 from integrations.sandbox import Exchange, Sandbox, rounds
 from integrations.sandbox import state as seeds
-from tests.carrier_contract import reply_violations, request_violations, spec, violations
+from tests.support.carrier_contract import reply_violations, request_violations, spec, violations
+from tests.support.sandbox_clients import plivo_client, telnyx_client, twilio_client
 
 NUMBERS = f"/2010-04-01/Accounts/{seeds.TWILIO_SID}/IncomingPhoneNumbers"
 
@@ -32,43 +29,6 @@ NUMBERS = f"/2010-04-01/Accounts/{seeds.TWILIO_SID}/IncomingPhoneNumbers"
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as running:
         yield running
-
-
-class ToSandbox(TwilioHttpClient):
-    """Twilio's SDK has no base URL: replace it in every request."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(timeout=5)
-        self.url = url
-
-    def request(self, method, url, *args, **kwargs):
-        return super().request(method, url.replace("https://api.twilio.com", self.url), *args, **kwargs)
-
-
-class Rewriting(HTTPAdapter):
-    """Plivo's SDK has none either."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__()
-        self.url = url
-
-    def send(self, request, *args, **kwargs):
-        request.url = request.url.replace("https://api.plivo.com", self.url)
-        return super().send(request, *args, **kwargs)
-
-
-def twilio_client(sandbox, sid=seeds.TWILIO_SID, token=seeds.TWILIO_TOKEN):
-    return TwilioClient(sid, token, http_client=ToSandbox(sandbox.twilio_url), environment={"_": ""})
-
-
-def plivo_client(sandbox, auth_id=seeds.PLIVO_ID, token=seeds.PLIVO_TOKEN):
-    client = plivo.RestClient(auth_id, token)
-    client.session.mount("https://api.plivo.com", Rewriting(sandbox.plivo_url))
-    return client
-
-
-def telnyx_client(sandbox, key=seeds.TELNYX_KEY):
-    return telnyx.Telnyx(api_key=key, base_url=sandbox.telnyx_url, max_retries=0)
 
 
 def ask_twilio(sandbox, path=f"{NUMBERS}.json", method="GET", timeout=5, **kwargs):

@@ -21,8 +21,8 @@ from twilio.request_validator import RequestValidator
 from integrations.sandbox import Delivery, PlacedCall, Sandbox
 from integrations.sandbox import state as seeds
 from integrations.sandbox.signing import signed
-from tests.carrier_contract import violations
-from tests.test_sandbox import plivo_client, telnyx_client, twilio_client
+from tests.support.carrier_contract import violations
+from tests.support.sandbox_clients import plivo_client, telnyx_client, twilio_client
 
 OURS = "https://ours.example.com"
 CALLER = "+441632960083"

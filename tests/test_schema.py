@@ -9,7 +9,9 @@ from django.test import Client
 from openapi_spec_validator import validate
 
 from integrations.sandbox import Sandbox
-from tests.conftest import TWILIO, Tenant, add
+from tests.support.api import add
+from tests.support.carriers import TWILIO
+from tests.support.people import Tenant
 
 
 @pytest.fixture(scope="module")

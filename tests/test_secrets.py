@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ from phones.models import Account
 from phones.numbers import to_e164
 from phones.services import add_phone, reconcile
 from phones.services.accounts import Credentials
-from tests.conftest import CARRIERS, TWILIO, Good, Tenant, add
-from tests.database import last_write, written
-from tests.live import serve
+from tests.support.api import add
+from tests.support.canaries import CANARY, canary_account
+from tests.support.carriers import CARRIERS, TWILIO, Good
+from tests.support.database import last_write, written
+from tests.support.live import serve
+from tests.support.people import Tenant
 from workspace.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-CANARY = "canary-7f3a9c51e2d84b06"
 
 
 def spellings(secret: str) -> list[str]:
@@ -36,42 +37,10 @@ def found(secrets: list[str], text: str) -> list[str]:
 
 
 @pytest.fixture
-def every_log_line(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
-    """All that any logger says, at DEBUG, tracebacks included."""
-    levels = {
-        name: logger.level
-        for name, logger in logging.root.manager.loggerDict.items()
-        if isinstance(logger, logging.Logger)
-    }
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.DEBUG)
-    caplog.set_level(logging.DEBUG)
-    formatter = logging.Formatter("%(name)s %(levelname)s %(message)s")
-
-    def read() -> str:
-        lines = [formatter.format(record) + str(vars(record)) for record in caplog.records]
-        return "\n".join(lines)
-
-    yield read
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
-
-@pytest.fixture
 def all_written(transactional_db: None) -> Callable[[], str]:
     """What the test has written, as it lies on the disk."""
     since = last_write()
     return lambda: written(since)
-
-
-def canary_account(sandbox: Sandbox, carrier: Good, canary: str = CANARY) -> Good:
-    """The carrier's good account with a canary for its token."""
-    account = sandbox.state.account(carrier.integration, carrier.acc_sid or seeds.TELNYX_ACCOUNT)
-    sandbox.state.ids_by_key = (
-        {**sandbox.state.ids_by_key, canary: account.id} if carrier.integration == "telnyx" else {}
-    )
-    account.secret = canary
-    return Good(**{**vars(carrier), "auth_token": canary})
 
 
 FAULTS: dict[str, Callable[[Sandbox], Any]] = {

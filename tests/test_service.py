@@ -15,11 +15,14 @@ import pytest
 
 from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
-from tests.conftest import CARRIERS, Tenant, add
-from tests.database import Apart, shared_url
-from tests.live import PROJECT, run_manage
-from tests.test_faults import SUBJECTS, changes, rows
-from tests.test_kills import KILLED, Killer, age_leases
+from tests.support import PROJECT
+from tests.support.api import add
+from tests.support.carriers import CARRIERS, SUBJECTS
+from tests.support.database import Apart, shared_url
+from tests.support.killing import KILLED, Killer
+from tests.support.live import run_manage
+from tests.support.people import Tenant
+from tests.support.state import age_leases, changes, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,9 +8,8 @@ import random
 import string
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -23,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.db import OperationalError, connection
 from django.http import QueryDict
 from django.http.request import HttpHeaders
-from django.test import Client
 from django.utils import timezone
 from plivo.exceptions import ValidationError
 from plivo.utils import validate_v3_signature
@@ -36,12 +34,14 @@ from integrations.sandbox import state as seeds
 from integrations.sandbox.signing import FORM, signed
 from integrations.webhooks import Webhook
 from phones.models import Account, Call, CallEvent, Recording
-from phones.services.carriers import urls_for
-from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add, new_tenant
-from tests.database import INSERT, OTHER, READ, failing
-from tests.tally import Tally
+from tests.support import SAMPLES
+from tests.support.api import add
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.database import INSERT, OTHER, READ, failing
+from tests.support.people import Tenant, new_tenant
+from tests.support.tally import Tally
+from tests.support.webhooks import NOW, PUBLIC_URL, Form, Knock, Party, event, join, send
 
-PUBLIC_URL = "https://phones.example.com"
 KINDS = ("answer", "status", "fallback", "recording", "done")
 FORGED_PER_KIND, FORGED_PER_CARRIER = (2_000, 10_000) if "SOAK" in os.environ else (400, 2_000)
 # A second account at each carrier, with its own token and, at Telnyx, its own key.
@@ -53,16 +53,12 @@ OTHERS = {
     "telnyx": replace(TELNYX, auth_token=seeds.TELNYX_OTHER_KEY, number=TELNYX.not_owned),
 }
 KEYLESS = replace(TELNYX, auth_token=seeds.TELNYX_NOPROFILE_KEY, number="13125557777")
-# The clock of what checks Telnyx' timestamps.
-NOW = 1_795_420_800
 SIGNATURES = {
     "twilio": ("X-Twilio-Signature",),
     "plivo": ("X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"),
     "telnyx": ("telnyx-signature-ed25519",),
 }
 EXTRA = {"twilio": (), "plivo": ("X-Plivo-Signature-V3-Nonce",), "telnyx": ("telnyx-timestamp",)}
-
-Form = list[tuple[str, str]]
 
 
 @pytest.fixture
@@ -85,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 # -- the vendors' vectors ---------------------------------------------------------------------------------------------
 
-SAMPLES = json.loads((Path(__file__).parent / "samples" / "signatures.json").read_text())["vectors"]
+VECTORS = json.loads((SAMPLES / "signatures.json").read_text())["vectors"]
 # Where a receiver decides for itself.
 OUR_VERDICTS = {
     "tw-v11": (False, "a SharedKey is not supported: we know the auth token only"),
@@ -97,7 +93,7 @@ OUR_VERDICTS = {
 }
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["id"])
+@pytest.mark.parametrize("sample", VECTORS, ids=lambda sample: sample["id"])
 def test_each_published_vector_gets_its_verdict(clock: Any, sample: dict[str, Any]) -> None:
     clock.time = lambda: sample.get("now", NOW)
     headers = HttpHeaders({HttpHeaders.to_wsgi_name(name): value for name, value in sample["headers"].items()})
@@ -133,65 +129,6 @@ def test_telnyx_timestamps_may_be_five_minutes_off(clock: Any, late_by: int, val
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Knock:
-    """A request as it is on the wire; `path` has the query."""
-
-    path: str
-    body: bytes
-    headers: dict[str, str]
-
-    @property
-    def mark(self) -> tuple[Any, ...]:
-        return self.path, self.body, tuple(sorted(self.headers.items()))
-
-    def with_headers(self, **changes: str | None) -> "Knock":
-        """With these headers changed; underscores are dashes, and None removes one."""
-        headers = self.headers | {name.replace("_", "-"): value for name, value in changes.items()}  # type: ignore[dict-item]
-        return replace(self, headers={name: value for name, value in headers.items() if value is not None})
-
-
-CLIENT = Client(raise_request_exception=False)
-
-
-def send(knock: Knock, method: str = "POST") -> Any:
-    headers = {name: value for name, value in knock.headers.items() if name != "Content-Type"}
-    content_type = knock.headers.get("Content-Type", "")
-    return CLIENT.generic(method, knock.path, knock.body, content_type=content_type, headers=headers)
-
-
-@dataclass(frozen=True)
-class Party:
-    """One account: our row of it, and the carrier's."""
-
-    row: Account
-    carrier: seeds.Account
-
-    def path(self, kind: str) -> str:
-        return getattr(urls_for(self.row), kind).removeprefix(PUBLIC_URL)
-
-    def knock(
-        self, kind: str, form: Form | bytes, *, query: str = "", timestamp: int | None = NOW, nonce: str = ""
-    ) -> Knock:
-        """A request as the carrier makes it; without a timestamp it is made now."""
-        path = self.path(kind) + (f"?{query}" if query else "")
-        body, headers = signed(self.carrier, PUBLIC_URL + path, form, timestamp=timestamp, nonce=nonce or None)
-        return Knock(path, body, headers)
-
-    def secrets(self) -> list[str]:
-        held = [self.row.auth_token.open(), self.row.webhook_token, self.row.public_key, self.row.account_id]
-        return [one for one in held if one]
-
-
-def join(sandbox: Sandbox, tenant: Tenant, good: Good) -> Party:
-    provider_class(good.integration).warm_up()  # as the server does: to load an SDK takes a busy machine long
-    reply = add(tenant, good.body(tenant.user))
-    assert reply.status_code == 201, reply.content
-    row = Account.objects.get(lines__number=good.number)
-    name = good.acc_sid or good.auth_token
-    return Party(row, sandbox.state.account(good.integration, name))
-
-
 @pytest.fixture
 def party(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
     return join(sandbox, tenant, carrier)
@@ -200,19 +137,6 @@ def party(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
 @pytest.fixture
 def other(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
     return join(sandbox, tenant, OTHERS[carrier.integration])
-
-
-def event(integration: str, call_id: str = "CA-1", **fields: str) -> Form:
-    """What a carrier says of a call to us."""
-    plus = "" if integration == "plivo" else "+"
-    own = {
-        "CallUUID" if integration == "plivo" else "CallSid": call_id,
-        "From": f"{plus}441632960083",
-        "To": plus + CARRIERS[integration].number,
-        "CallStatus": "ringing",
-        "Direction": "inbound",
-    }
-    return list((own | fields).items())
 
 
 def events(integration: str) -> list[Form]:

@@ -10,10 +10,10 @@ from django.test import Client
 from integrations.sandbox import Sandbox
 from phones import slots
 from phones.models import PhoneNumber, Recording
-from tests.conftest import PLIVO, TWILIO, Tenant, add, sign_in
-from tests.test_calls import get
-from tests.test_faults import rows
-from tests.test_numbers_api import send
+from tests.support.api import add, get, send
+from tests.support.carriers import PLIVO, TWILIO
+from tests.support.people import Tenant, sign_in
+from tests.support.state import rows
 from users.models import IdempotentReply, User
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from integrations.sandbox import Sandbox
-from tests.conftest import CARRIERS, Good
-from tests.live import Live, serve
-from tests.test_faults import changes
+from tests.support.carriers import CARRIERS, Good
+from tests.support.live import Live, serve
+from tests.support.state import changes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

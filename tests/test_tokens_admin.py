@@ -10,8 +10,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from tests.conftest import Tenant, add, sign_in
-from tests.database import whole_database
+from tests.support.api import add
+from tests.support.database import whole_database
+from tests.support.people import Tenant, sign_in
 from users.models import ApiToken, AuditEntry, User
 
 pytestmark = pytest.mark.django_db

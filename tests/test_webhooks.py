@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import requests
-from django.test import Client
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox
@@ -17,8 +16,10 @@ from integrations.sandbox.signing import signed
 from integrations.sandbox.state import Account as CarrierAccount
 from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
 from phones.services.carriers import urls_for
-from tests.conftest import CARRIERS, PLIVO, TELNYX, TWILIO, Good, Tenant, add
-from tests.test_numbers_api import data_of, send
+from tests.support.api import add, data_of, send
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.people import Tenant
+from tests.support.webhooks import at_carrier, deliver, form_of
 from workspace.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,22 +33,6 @@ def account(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Account:
 def account_of(tenant: Tenant, good: Good) -> Account:
     assert add(tenant, good.body(tenant.user)).status_code == 201
     return Account.objects.get()
-
-
-def at_carrier(sandbox: Sandbox, good: Good) -> CarrierAccount:
-    return sandbox.state.account(good.integration, good.acc_sid or good.auth_token)
-
-
-def deliver(url: str, body: bytes, headers: dict[str, str]) -> Any:
-    path = url.removeprefix("https://phones.example.com")
-    kind = headers.pop("Content-Type", "application/x-www-form-urlencoded")
-    return Client(raise_request_exception=False).post(path, body, content_type=kind, headers=headers)
-
-
-def form_of(good: Good, call_id: str = "one", **fields: str) -> list[tuple[str, str]]:
-    name, plus = ("CallUUID", "") if good.integration == "plivo" else ("CallSid", "+")
-    usual = {name: call_id, "From": f"{plus}441632960083", "To": plus + good.number, "Direction": "inbound"}
-    return list({**usual, "CallStatus": "ringing", **fields}.items())
 
 
 def test_every_refusal_is_empty_and_says_how_long_it_is(account: Account, live_server: Any) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from bson import json_util
 from pymongo import MongoClient
 
-from tests.replica_set import ReplicaSet
+from tests.support.replica_set import ReplicaSet
 
 HERE = Path(__file__).resolve().parent
 CURRENT = ("django==5.2.19", "pymongo==4.20.0", "pytz==2026.6")

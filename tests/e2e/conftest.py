@@ -13,8 +13,10 @@ import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from integrations.sandbox import Sandbox
-from tests.conftest import CARRIERS, Good, code_of
-from tests.live import PROJECT, Live, serve
+from tests.support import PROJECT
+from tests.support.carriers import CARRIERS, Good
+from tests.support.live import Live, serve
+from tests.support.people import code_of
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from integrations.sandbox import state as seeds
-from tests.conftest import CARRIERS, TELNYX, TWILIO
 from tests.e2e.conftest import Desk, fill, fill_in, says, shoot
+from tests.support.carriers import CARRIERS, TELNYX, TWILIO
 
 ADD = "Add the number"
 NAMES = {

@@ -3,8 +3,8 @@
 from playwright.sync_api import Page, expect
 
 from integrations.sandbox import state as seeds
-from tests.conftest import CARRIERS, TWILIO
 from tests.e2e.conftest import Desk, shoot
+from tests.support.carriers import CARRIERS, TWILIO
 
 
 def test_the_dashboard_counts_numbers_calls_and_refusals(desk: Desk, page: Page) -> None:

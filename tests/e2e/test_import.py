@@ -6,8 +6,8 @@ import openpyxl
 from playwright.sync_api import Page, expect
 
 from phones.numbers import readable
-from tests.conftest import TWILIO
 from tests.e2e.conftest import Desk, choose, fill, says, shoot
+from tests.support.carriers import TWILIO
 
 TRY, ADD = "Try the rows", "Add "
 HEAD = ["userId", "phoneNumber", "integration", "label", "colour"]

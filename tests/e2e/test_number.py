@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from integrations.sandbox import state as seeds
-from tests.conftest import CARRIERS
 from tests.e2e.conftest import Desk, fill, says, shoot
+from tests.support.carriers import CARRIERS
 
 # What an audio element comes to: whether it is heard.
 PLAYED = """audio => new Promise(done => {

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from playwright.sync_api import Page, expect
 
-from tests.conftest import PLIVO, TWILIO
 from tests.e2e.conftest import Desk, fill_in, says, shoot
+from tests.support.carriers import PLIVO, TWILIO
 
 PICK = "Pick from the account's numbers"
 

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import code_of
 from tests.e2e.conftest import Desk, Staff, give_code, give_password, shoot, watched
+from tests.support.people import code_of
 
 
 def test_the_first_sign_in_sets_up_a_second_factor_and_the_next_asks_for_its_code(

@@ -15,8 +15,9 @@ import pytest
 from pymongo import MongoClient
 
 from integrations.sandbox import Sandbox
-from tests.live import PROJECT, run_manage, wait_until_ready
-from tests.replica_set import ReplicaSet, free_ports, mongod
+from tests.support import PROJECT
+from tests.support.live import run_manage, wait_until_ready
+from tests.support.replica_set import ReplicaSet, free_ports, mongod
 
 DATABASE = "failover"
 

@@ -22,9 +22,10 @@ import redis
 import requests
 import yaml
 
-from tests.conftest import CARRIERS
-from tests.live import PROJECT, wait_until_ready
-from tests.replica_set import ReplicaSet, free_ports, mongod
+from tests.support import PROJECT
+from tests.support.carriers import CARRIERS
+from tests.support.live import wait_until_ready
+from tests.support.replica_set import ReplicaSet, free_ports, mongod
 
 DEPLOY = PROJECT / "deploy"
 ENDS_WITHIN_S = 45

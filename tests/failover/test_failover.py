@@ -15,10 +15,10 @@ import requests
 
 from integrations.sandbox import Sandbox
 from phones.models import Account
-from tests.conftest import CARRIERS
 from tests.failover.conftest import Cluster
-from tests.test_events import DIALECTS, encoded
-from tests.test_signatures import Party
+from tests.support.carriers import CARRIERS
+from tests.support.dialects import DIALECTS, encoded
+from tests.support.webhooks import Party
 
 LASTS_S, STEP_DOWN_EVERY_S = 60.0, 5.0
 KILL_AT_S = (18.0, 38.0)

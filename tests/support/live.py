@@ -1,6 +1,7 @@
 """A server as in production: gunicorn with the project's own settings file, a database of its own, a free port."""
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -10,13 +11,16 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from integrations.sandbox import Sandbox
-from tests.database import Apart
+from tests.support import PROJECT
+from tests.support.database import Apart
 
-PROJECT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 30
+# Says that the template is complete, and whose workspace and token it has.
+MADE = "workspace.json"
 
 
 @dataclass
@@ -70,17 +74,42 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def template_folder() -> Path:
+    return Path(os.environ["TESTS_FOLDER"])
+
+
+@cache
+def template() -> Apart:
+    """A migrated database with a workspace, to be copied: to migrate one takes a hundred times as long.
+
+    The first process of a run that asks for it makes it.
+    """
+    folder = template_folder()
+    database = Apart(folder)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / MADE).exists():
+            env = os.environ | {"DATABASE_URL": database.url}
+            migrated = run_manage("migrate", "--verbosity", "0", env=env)
+            assert migrated.returncode == 0, migrated.stderr
+            made = run_manage("create_workspace", "Live", "--email", "user@live.example.com", env=env)
+            (folder / MADE).write_text(made.stdout)
+    return database
+
+
 @contextlib.contextmanager
 def serve(
     folder: Path, sandbox: Sandbox, *, is_public: bool = True, workers: int = 1, **variables: str
 ) -> Iterator[Live]:
-    """Migrate a database, make a workspace in it and run gunicorn.
+    """Run gunicorn with a migrated database of its own that has a workspace in it.
 
     Args:
         is_public: has the PUBLIC_URL of the tests; if not, its own address, so that carriers and a browser reach it.
         variables: more of the environment.
     """
     database = Apart(folder)
+    template().copy_to(database)
+    made = json.loads((template_folder() / MADE).read_text())
     port = free_port()
     env = os.environ | {
         "DATABASE_URL": database.url,
@@ -91,9 +120,6 @@ def serve(
         **({} if is_public else {"PUBLIC_URL": f"http://127.0.0.1:{port}"}),
         **variables,
     }
-    migrated = run_manage("migrate", "--verbosity", "0", env=env)
-    assert migrated.returncode == 0, migrated.stderr
-    made = json.loads(run_manage("create_workspace", "Live", "--email", "user@live.example.com", env=env).stdout)
     with (folder / "gunicorn.log").open("wb") as log:
         command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", str(workers)]
         server = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)

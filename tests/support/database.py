@@ -4,11 +4,12 @@
 """
 
 import contextlib
+import hashlib
 import os
 import re
+import shutil
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +19,12 @@ from urllib.parse import urlsplit
 
 from bson import Timestamp
 from django.db import OperationalError, connection, models
-from pymongo import MongoClient
+from pymongo import IndexModel, MongoClient
 from pymongo.errors import OperationFailure
 from pymongo.synchronous.bulk import _Bulk
 from pymongo.synchronous.pool import Connection
 
-from tests.environment import ON_MONGODB
+from tests.support.environment import ON_MONGODB
 
 # -- where it is ------------------------------------------------------------------------------------------------------
 
@@ -284,6 +285,10 @@ def walks(statement: Statement) -> bool:
     return looked_at > done["nReturned"] + skipped + SLACK or (sorts and looked_at > SLACK)
 
 
+def options_of(index: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in index.items() if name not in ("key", "v", "ns")}
+
+
 # -- a database of its own --------------------------------------------------------------------------------------------
 
 
@@ -292,8 +297,20 @@ class Apart:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "live.sqlite3"
-        self.name = f"live_{uuid.uuid4().hex}"
+        self.name = f"live_{hashlib.sha256(str(folder).encode()).hexdigest()[:32]}"
         self.url = mongodb_url(self.name) if ON_MONGODB else f"sqlite:///{self.file}"
+
+    def copy_to(self, other: "Apart") -> None:
+        """Fill another one, which is empty, with what is here. Nobody may be writing."""
+        if not ON_MONGODB:
+            shutil.copy(self.file, other.file)
+            return
+        with self.client() as ours, other.client() as theirs:
+            for name in ours.list_collection_names():
+                indexes = [IndexModel(one["key"], **options_of(one)) for one in ours[name].list_indexes()]
+                theirs[name].create_indexes(indexes)
+                if rows := list(ours[name].find()):
+                    theirs[name].insert_many(rows)
 
     @contextmanager
     def client(self) -> Iterator[Any]:

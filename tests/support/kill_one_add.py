@@ -69,7 +69,7 @@ def put_everywhere(cut: Cut) -> None:
     from django.db import connection
     from requests.adapters import HTTPAdapter
 
-    from tests.database import Statement, around_statements
+    from tests.support.database import Statement, around_statements
 
     def around(run: Callable[[], Any], statement: Statement) -> Any:
         return (cut.around(run) if statement.is_write else run)()

@@ -10,7 +10,6 @@ import copy
 import json
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +17,9 @@ from jsonschema import FormatChecker
 from openapi_schema_validator import OAS30Validator, OAS31Validator
 
 from integrations.sandbox import Exchange
+from tests.support import PROJECT
 
-SPECS = Path(__file__).parent / "carrier_specs"
+SPECS = PROJECT / "tests" / "carrier_specs"
 FILES = {"twilio": "twilio_api_v2010", "plivo": "plivo", "telnyx": "telnyx"}
 
 UNDOCUMENTED_PATHS = {("telnyx", "/public_key")}

@@ -1,11 +1,11 @@
 """Removes numbers and dies on the way: the process that tests/test_removal_kills.py kills.
 
-Like tests/kill_one_add.py, whose cuts it uses; a job has the id of the `phone`, and `cut`, `when` and `call`.
+Like tests/support/kill_one_add.py, whose cuts it uses; a job has the id of the `phone`, and `cut`, `when` and `call`.
 """
 
 from typing import Any
 
-from tests.kill_one_add import REFUSED, SUCCEEDED, main, put_wanted
+from tests.support.kill_one_add import REFUSED, SUCCEEDED, main, put_wanted
 
 
 def remove(job: dict[str, Any]) -> tuple[int, int]:

@@ -7,8 +7,9 @@ import atexit
 import base64
 import os
 import sys
+import tempfile
 
-from tests.replica_set import ReplicaSet, mongod
+from tests.support.replica_set import ReplicaSet, mongod
 
 ON_MONGODB = os.environ.get("TEST_DATABASE") == "mongodb"
 
@@ -33,6 +34,11 @@ for name in list(os.environ):
         "LOGIN_FAILURES",
     ):
         del os.environ[name]
+
+if "TESTS_FOLDER" not in os.environ:
+    # For what all processes of a run share.
+    folder = tempfile.TemporaryDirectory(prefix="workspace-phones-tests-")
+    os.environ["TESTS_FOLDER"] = folder.name
 
 if ON_MONGODB and "PYTEST_XDIST_WORKER" not in os.environ:
     if mongod() is None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.kill_one_add import CRASHED, load
+from tests.support.kill_one_add import CRASHED, load
 
 
 def work(job: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ def work(job: dict[str, Any]) -> None:
 
 def add(chance: random.Random, users: list[Any], *_: Any) -> None:
     from phones.services import add_phone
-    from tests.test_faults import SUBJECTS
+    from tests.support.carriers import SUBJECTS
 
     subject = chance.choice(list(SUBJECTS.values()))
     add_phone(
@@ -79,7 +79,7 @@ def take_in(chance: random.Random, users: list[Any], key: str, kept: Any) -> Non
     from urllib.parse import urlencode
 
     from phones.services.calls import record_event
-    from tests.test_signatures import event
+    from tests.support.webhooks import event
 
     if phone := any_number(chance):
         account = phone.line.account

@@ -1,0 +1,17 @@
+"""Tokens that can be searched for, to see that they are nowhere."""
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox import state as seeds
+from tests.support.carriers import Good
+
+CANARY = "canary-7f3a9c51e2d84b06"
+
+
+def canary_account(sandbox: Sandbox, carrier: Good, canary: str = CANARY) -> Good:
+    """The carrier's good account with a canary for its token."""
+    account = sandbox.state.account(carrier.integration, carrier.acc_sid or seeds.TELNYX_ACCOUNT)
+    sandbox.state.ids_by_key = (
+        {**sandbox.state.ids_by_key, canary: account.id} if carrier.integration == "telnyx" else {}
+    )
+    account.secret = canary
+    return Good(**{**vars(carrier), "auth_token": canary})
