@@ -2,14 +2,8 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -25,18 +19,18 @@ from django.utils import timezone
 from bench.bulk_kills import Trial
 from integrations.errors import InvalidCredentials
 from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.services import bulk, bulk_rows, inventory, remove_phone
 from phones.services.accounts import Credentials
 from phones.services.bulk import add_rows
 from phones.services.bulk_files import FileRow, read_rows
-from phones.services.bulk_rows import BulkRow, RowOutcome
+from phones.services.bulk_rows import BulkRow
 from phones.services.gates import AccountGate, Breaker
 from tests.support import PROJECT
 from tests.support.api import add
+from tests.support.bulk import assert_ours, counted, csv_of, done, environment, rows_of, some
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
-from tests.support.database import READ, failing, shared_url, table_away
+from tests.support.database import READ, failing, table_away
 from tests.support.people import Tenant
 from users.models import AuditEntry, LimitCounter, User
 from workspace.fields import new_object_id
@@ -45,45 +39,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SAMPLE = PROJECT / "docs" / "sample-numbers.csv"
 CANARY = "canary-9f8e7d6c5b4a3210"
-
-
-def rows_of(tenant: Tenant, good: Good, numbers: list[str], **changes: Any) -> list[FileRow]:
-    return [
-        FileRow(line, good.body(tenant.user, phoneNumber=number, **changes)) for line, number in enumerate(numbers, 2)
-    ]
-
-
-def some(sandbox: Sandbox, good: Good, count: int) -> list[str]:
-    """New numbers of a carrier's good account."""
-    numbers = [f"{good.number[:4]}77{index:05}" for index in range(count)]
-    for number in numbers:
-        sandbox.add_number(good.integration, good.acc_sid or seeds.TELNYX_ACCOUNT, number)
-    return numbers
-
-
-def done(rows: list[FileRow], **options: Any) -> dict[int, RowOutcome]:
-    return {one.line: one for one in add_rows(rows, **options)}
-
-
-def counted(outcomes: dict[int, RowOutcome]) -> dict[str, int]:
-    return dict(Counter(one.error or one.outcome for one in outcomes.values()))
-
-
-def assert_ours(sandbox: Sandbox, good: Good, numbers: list[str]) -> None:
-    """Every number is active, once, and its calls come to us; nothing is held."""
-    active = PhoneNumber.objects.filter(integration=good.integration, state="active", operation_id="", lease_until=None)
-    assert sorted(active.values_list("number", flat=True)) == sorted(numbers)
-    account = Account.objects.get(integration=good.integration)
-    assert not account.lines.exclude(lease_id="").exists() and not account.lease_id
-    there = sandbox.snapshot()[good.integration][good.acc_sid or seeds.TELNYX_ACCOUNT]["numbers"]
-    for number in numbers:
-        match good.integration:
-            case "twilio":
-                assert f"/api/webhooks/twilio/{account.webhook_token}/" in there[number]["voice_url"]
-            case "plivo":
-                assert there[number]["application"].endswith(f"/{account.application_id}/")
-            case _:
-                assert there[number]["connection_id"] == account.application_id
 
 
 # -- each row ---------------------------------------------------------------------------------------------------------
@@ -492,24 +447,6 @@ def test_a_file_whose_runs_are_killed_ends_as_if_none_had_been(
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
-def environment(sandbox: Sandbox) -> dict[str, str]:
-    return {
-        "DATABASE_URL": shared_url(),
-        "TWILIO_API_URL": sandbox.twilio_url,
-        "PLIVO_API_URL": sandbox.plivo_url,
-        "TELNYX_API_URL": sandbox.telnyx_url,
-    }
-
-
-def csv_of(rows: list[FileRow]) -> str:
-    names = list(rows[0].fields)
-    out = StringIO()
-    writer = csv.writer(out)
-    writer.writerow(names)
-    writer.writerows([row.fields.get(name, "") for name in names] for row in rows)
-    return out.getvalue()
-
-
 def command(*arguments: str) -> tuple[int, str, str]:
     """Run it in this process: its exit status, stdout and stderr."""
     out, err = StringIO(), StringIO()
@@ -612,63 +549,6 @@ def test_the_report_is_no_spreadsheets_formula(sandbox: Sandbox, tenant: Tenant,
     assert command(str(file), "--report", str(report))[0] == 3
     cells = [cell for row in csv.reader(report.read_text().splitlines()) for cell in row]
     assert "'+1 911" in cells and not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
-
-
-@contextmanager
-def running(file: Path, sandbox: Sandbox, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    env = os.environ | environment(sandbox) | {"DJANGO_SETTINGS_MODULE": "workspace.settings"} | variables
-    started = [sys.executable, "manage.py", "add_phones", str(file), *arguments]
-    process = subprocess.Popen(started, cwd=PROJECT, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_until(holds: Callable[[], Any], within_s: float = 60) -> None:
-    give_up_at = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
-
-
-def test_ctrl_c_finishes_what_is_under_way_and_no_secret_is_told_anywhere(
-    sandbox: Sandbox, tenant: Tenant, tmp_path: Path
-):
-    """One process for both, as its start is most of what it costs."""
-    numbers = some(sandbox, TWILIO, 60)
-    sandbox.state.account("twilio", TWILIO.acc_sid).secret = CANARY
-    rows = rows_of(tenant, TWILIO, numbers, authToken=None)
-    rows += rows_of(tenant, TWILIO, ["12125550001"], authToken=f"{CANARY} x") + rows_of(tenant, TWILIO, [CANARY])
-    report, sandbox.delay_s = tmp_path / "report.csv", 0.2
-    with running(Path("-"), sandbox, "--auth-token-env", "TOKEN", "--workers", "4", "--output", "json",
-                 "--report", str(report), TOKEN=CANARY) as process:  # fmt: skip
-        assert process.stdin and process.stdout and process.stderr
-        process.stdin.write(csv_of(rows))
-        process.stdin.close()
-        process.stdin = None
-        wait_until(lambda: PhoneNumber.objects.filter(state="active").count() >= 5)
-        arguments = Path(f"/proc/{process.pid}/cmdline").read_text()
-        assert "add_phones" in arguments and CANARY not in arguments
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    told = json.loads(out)
-    summary = told["summary"]
-    assert summary["total"] == 62 and 5 <= summary["added"] <= 20
-    assert summary["total"] == summary["added"] + summary["failed"] + summary["not_tried"]
-    assert PhoneNumber.objects.count() == PhoneNumber.objects.filter(state="active").count() == summary["added"]
-    assert len(report.read_text().splitlines()) == 63
-    for text in (out, err, report.read_text()):
-        assert CANARY not in text
-    assert "Interrupted" in err
-
-    sandbox.delay_s = 0
-    rows = rows_of(tenant, TWILIO, numbers, authToken=CANARY)
-    assert counted(done(rows)) == {"exists": summary["added"], "added": 60 - summary["added"]}
-    assert_ours(sandbox, TWILIO, numbers)
 
 
 FAULTS: dict[str, dict[str, Any]] = {

@@ -5,13 +5,10 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
-from tests.support.live import serve
 from workspace import redaction
 from workspace.logs import JsonLines, RequestIdFilter, TextLines, request_id
 from workspace.redaction import MOST_REMEMBERED, redact, redact_all
@@ -159,17 +156,3 @@ def test_a_traceback_that_another_handler_wrote_is_not_taken_over() -> None:
     assert TOKEN in logging.Formatter().format(record)
     RequestIdFilter().filter(record)
     assert TOKEN not in TextLines().format(record)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_every_line_of_a_server_is_an_object_with_the_request_it_belongs_to(sandbox: Sandbox, tmp_path: Path) -> None:
-    with serve(tmp_path, sandbox, LOG_FORMAT="json") as live:
-        live.send(
-            b"POST /api/webhooks/twilio/not-a-token-but-as-secret/status HTTP/1.1\r\nHost: localhost\r\n"
-            b"X-Request-ID: forged\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
-        )
-    lines = [json.loads(line) for line in (tmp_path / "gunicorn.log").read_text().splitlines()]
-    assert any(line["logger"] == "gunicorn.error" and "Listening at" in line["message"] for line in lines)
-    (refused,) = [line for line in lines if "Webhook refused" in line["message"]]
-    assert refused["requestId"] not in ("-", "")
-    assert "not-a-token-but-as-secret" not in str(lines)

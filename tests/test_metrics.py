@@ -1,18 +1,14 @@
 """`/metrics`: who may read it, what it says, and that it says nothing about customers."""
 
 import os
-import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from django.test import Client
 from django.utils import timezone
-from prometheus_client.parser import text_string_to_metric_families
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox.signing import signed
@@ -22,7 +18,8 @@ from phones.services.carriers import urls_for
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import seen, unreachable, walks
-from tests.support.live import run_manage, serve
+from tests.support.live import run_manage
+from tests.support.metrics import samples
 from tests.support.people import Tenant
 from tests.support.webhooks import at_carrier, deliver, form_of
 from workspace.secrets import Secret
@@ -39,16 +36,6 @@ def metrics_token(settings: Any) -> None:
 
 def ask(authorization: str = f"Bearer {TOKEN}") -> Any:
     return Client(headers={"Authorization": authorization}).get("/metrics")
-
-
-def samples(text: str) -> dict[tuple[str, ...], float]:
-    """Each value by its name and the values of its labels, in the order of their names."""
-    families = text_string_to_metric_families(text)
-    return {
-        (one.name, *(value for _, value in sorted(one.labels.items()))): one.value
-        for family in families
-        for one in family.samples
-    }
 
 
 def now() -> dict[tuple[str, ...], float]:
@@ -204,39 +191,3 @@ def test_without_the_database_the_counters_are_told_all_the_same(tmp_path: Path)
     assert told["phones_database_up",] == 0
     assert ("phones_event_lag_seconds",) not in told
     assert any(key[0] == "phones_http_responses_total" for key in told)
-
-
-# -- in production ----------------------------------------------------------------------------------------------------
-
-
-def test_all_workers_count_together_and_tell_nothing_of_customers(sandbox: Sandbox, tmp_path: Path) -> None:
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    with serve(tmp_path, sandbox, workers=3, METRICS_TOKEN=TOKEN, TMPDIR=str(folder)) as live:
-        headers = {"Authorization": f"Bearer {live.token}"}
-
-        def knock(_: int) -> int:
-            return requests.get(f"{live.url}/api/call/phones", headers=headers, timeout=20).status_code
-
-        body = TWILIO.body(type("User", (), {"pk": live.user}))
-        assert (
-            requests.post(f"{live.url}/api/call/add-phone", json=body, headers=headers, timeout=20).status_code == 201
-        )
-        with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(knock, range(60))) == {200}
-        texts = [
-            requests.get(f"{live.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20).text
-            for _ in range(6)
-        ]
-        counted = [samples(text) for text in texts]
-        workers = {file.name.rpartition("_")[2] for file in folder.glob("phones-metrics-*/counter_*.db")}
-        rows = live.database.rows("phones_account", "account_id", "webhook_token")[0]
-    assert len(workers) > 2, "several processes have counted"
-    assert [one["phones_adds_total", "twilio", "added"] for one in counted] == [1] * 6
-    replies = [one["phones_http_responses_total", "2xx"] for one in counted]
-    # At least those sent here; each look at the page is one more.
-    assert replies == [replies[0] + n for n in range(6)] and replies[0] >= 61
-    for secret in (live.token, TOKEN, live.user, TWILIO.number, TWILIO.auth_token, *rows):
-        assert secret not in texts[-1]
-    assert not re.search(r"[0-9a-f]{24}", texts[-1])
-    assert list(folder.glob("phones-metrics-*")) == [], "the server has cleaned up"

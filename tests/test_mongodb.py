@@ -4,16 +4,12 @@ What all tests of the product show on it: TEST_DATABASE=mongodb.
 """
 
 import logging
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +27,6 @@ from phones.models import Account, Line, PhoneNumber
 from phones.services import leases
 from tests.support.environment import ON_MONGODB
 from tests.support.people import sign_in
-from tests.support.replica_set import free_ports, mongod
 from users.models import User, Workspace
 from workspace import clock, databases
 from workspace.mongodb.clock import ServerClock
@@ -95,38 +90,6 @@ def test_djongo_is_a_spelling_with_one_warning(caplog: pytest.LogCaptureFixture)
     (warning,) = caplog.records
     assert "mongodb://" in warning.getMessage()
     assert "hunter2" not in caplog.text
-
-
-@pytest.mark.skipif(mongod() is None, reason="there is no mongod that runs on this machine")
-def test_a_server_alone_is_refused_at_start_with_the_reason(tmp_path: Path):
-    (port,) = free_ports(1)
-    (tmp_path / "data").mkdir()
-    command = [
-        str(mongod()),
-        "--dbpath",
-        str(tmp_path / "data"),
-        "--port",
-        str(port),
-        "--bind_ip",
-        "127.0.0.1",
-        "--nounixsocket",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            env = os.environ | {
-                "DATABASE_URL": f"mongodb://127.0.0.1:{port}/d",
-                "BIND": f"127.0.0.1:{free_ports(1)[0]}",
-            }
-            for started in (["manage.py", "migrate"], ["-m", "gunicorn"]):
-                ended = subprocess.run(
-                    [sys.executable, *started], env=env, capture_output=True, text=True, timeout=60, check=False
-                )
-                assert ended.returncode != 0
-                assert "is no replica set" in ended.stderr
-                assert "rs.initiate()" in ended.stderr
-                assert "Traceback" not in ended.stderr
-        finally:
-            server.kill()
 
 
 # -- one document or many ---------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import json
 import logging
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,23 +16,13 @@ from phones.numbers import to_e164
 from phones.services import add_phone, reconcile
 from phones.services.accounts import Credentials
 from tests.support.api import add
-from tests.support.canaries import CANARY, canary_account
+from tests.support.canaries import CANARY, canary_account, found
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import last_write, written
-from tests.support.live import serve
 from tests.support.people import Tenant
 from workspace.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def spellings(secret: str) -> list[str]:
-    """How a secret may look: as it is, and as HTTP Basic authentication and repr write it."""
-    return [secret, base64.b64encode(secret.encode()).decode().rstrip("=")[:-2], secret.encode().hex()]
-
-
-def found(secrets: list[str], text: str) -> list[str]:
-    return [one for secret in secrets for one in spellings(secret) if one in text]
 
 
 @pytest.fixture
@@ -141,22 +130,3 @@ def test_bad_fields_are_not_repeated(tenant: Tenant, every_log_line: Callable[[]
     assert add(tenant, json.dumps(TWILIO.body(tenant.user))[:-1] + CANARY).status_code == 400
     assert add(Tenant(tenant.workspace, tenant.user, CANARY), {}).status_code == 401
     assert CANARY not in every_log_line()
-
-
-def test_a_server_tells_and_stores_no_secret_either(sandbox: Sandbox, tmp_path: Path):
-    """What the log handlers of production write, the server's own lines included."""
-    canary_account(sandbox, TWILIO)
-    with serve(tmp_path, sandbox, LIMIT_FAILED_TOKENS="off") as live:
-        answers = b""
-        for token, secret in ((live.token, CANARY), (live.token, "wrong-" + CANARY), (CANARY, CANARY)):
-            body = {"userId": live.user, "phoneNumber": TWILIO.number, "integration": "twilio"}
-            body |= {"authToken": secret, "accSId": TWILIO.acc_sid}
-            data = json.dumps(body).encode()
-            head = f"POST /api/call/add-phone HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-            answers += live.send(f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data)
-        assert answers.startswith(b"HTTP/1.1 201")
-        everything = b"".join(file.read_bytes() for file in tmp_path.iterdir()) + answers
-        stored = live.database.written()
-        assert live.user in stored, "the search would find nothing"
-        assert not found([CANARY, live.token], everything.decode("latin-1") + stored)
-        assert len(live.database.rows("phones_account", "_id")) == 1

@@ -3,7 +3,6 @@
 import base64
 import json
 import logging
-import os
 import random
 import string
 from collections.abc import Callable, Iterator
@@ -34,7 +33,7 @@ from integrations.sandbox import state as seeds
 from integrations.sandbox.signing import FORM, signed
 from integrations.webhooks import Webhook
 from phones.models import Account, Call, CallEvent, Recording
-from tests.support import SAMPLES
+from tests.support import EVERY_CASE, SAMPLES
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import INSERT, OTHER, READ, failing
@@ -43,7 +42,7 @@ from tests.support.tally import Tally
 from tests.support.webhooks import NOW, PUBLIC_URL, Form, Knock, Party, event, join, send
 
 KINDS = ("answer", "status", "fallback", "recording", "done")
-FORGED_PER_KIND, FORGED_PER_CARRIER = (2_000, 10_000) if "SOAK" in os.environ else (400, 2_000)
+FORGED_PER_KIND, FORGED_PER_CARRIER = (2_000, 10_000) if EVERY_CASE else (400, 2_000)
 # A second account at each carrier, with its own token and, at Telnyx, its own key.
 OTHERS = {
     "twilio": replace(

@@ -1,5 +1,7 @@
 """Tokens that can be searched for, to see that they are nowhere."""
 
+import base64
+
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from tests.support.carriers import Good
@@ -15,3 +17,12 @@ def canary_account(sandbox: Sandbox, carrier: Good, canary: str = CANARY) -> Goo
     )
     account.secret = canary
     return Good(**{**vars(carrier), "auth_token": canary})
+
+
+def spellings(secret: str) -> list[str]:
+    """How a secret may look: as it is, and as HTTP Basic authentication and repr write it."""
+    return [secret, base64.b64encode(secret.encode()).decode().rstrip("=")[:-2], secret.encode().hex()]
+
+
+def found(secrets: list[str], text: str) -> list[str]:
+    return [one for secret in secrets for one in spellings(secret) if one in text]

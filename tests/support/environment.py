@@ -11,7 +11,8 @@ import tempfile
 
 from tests.support.replica_set import ReplicaSet, mongod
 
-ON_MONGODB = os.environ.get("TEST_DATABASE") == "mongodb"
+ENGINE = os.environ.get("TEST_DATABASE", "sqlite")
+ON_MONGODB = ENGINE == "mongodb"
 
 os.environ.update(
     SECRET_KEY="a-key-for-tests-only-0123456789-abcdefghijklmnop",

@@ -1,6 +1,6 @@
 """A process that does everything at once is killed with SIGKILL at any moment; nothing is left half-done or lost.
 
-SEED=… repeats a run: the acts are the same, the moment of the kill as near as a clock allows.
+SAMPLE_SEED=… repeats a run: the acts are the same, the moment of the kill as near as a clock allows.
 """
 
 import os
@@ -14,6 +14,7 @@ import pytest
 from integrations.sandbox import Sandbox
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
 from phones.services import reconcile, remove_phone
+from tests.support import EVERY_CASE
 from tests.support.carriers import SUBJECTS
 from tests.support.killing import KILLED, Killer
 from tests.support.people import Tenant
@@ -22,10 +23,10 @@ from tests.support.tally import Tally
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
 
-PARTS, KILLS = (10, 22) if "SOAK" in os.environ else (2, 4)
+PARTS, KILLS = (10, 22) if EVERY_CASE else (2, 4)
 # A request that the process had sent arrives before its lease is over: tests end leases at once.
 ON_ITS_WAY_S = 0.4
-SEED = os.environ.get("SEED", "workspace phones")
+SEED = os.environ.get("SAMPLE_SEED", "workspace phones")
 
 
 class Worker(Killer):

@@ -21,6 +21,7 @@ from schemathesis.core import NotSet
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Call, PhoneNumber, Recording
+from tests.support import EVERY_CASE
 from tests.support.api import ENVELOPE, add
 from tests.support.carriers import CARRIERS, Good
 from tests.support.people import Tenant, sign_in
@@ -30,10 +31,9 @@ from workspace.wsgi import application
 
 pytestmark = pytest.mark.django_db
 
-SOAK = "SOAK" in os.environ
-SCHEMA_EXAMPLES = 250 if SOAK else 4
-PARTS = 48 if SOAK else 4
-CHANGED_IN_A_PART = 1_250 if SOAK else 60
+SCHEMA_EXAMPLES = 250 if EVERY_CASE else 4
+PARTS = 48 if EVERY_CASE else 4
+CHANGED_IN_A_PART = 1_250 if EVERY_CASE else 60
 CANARY = "canary-3b1f0c9d7e5a2468"
 
 

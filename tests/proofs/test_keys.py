@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import reconcile
-from tests.support import PROJECT
+from tests.support import EVERY_CASE, PROJECT
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import TWILIO, Good
 from tests.support.database import seen, shared_url, stored
@@ -32,8 +32,8 @@ from workspace.secrets import Secret
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("new_process")]
 
-ROWS = 10_000 if "SOAK" in os.environ else 400
-KILLS = 20 if "SOAK" in os.environ else 4
+ROWS = 10_000 if EVERY_CASE else 400
+KILLS = 20 if EVERY_CASE else 4
 
 
 def new_key() -> str:
