@@ -182,7 +182,7 @@ class Run:
 
     def find_users(self, rows: list[BulkRow]) -> None:
         """Give the rows those of their users who may get a number."""
-        users = User.objects.filter(is_active=True).exclude(workspace=None)
+        users = User.objects.filter(is_active=True, workspace__is_active=True)
         if self.workspace_id:
             users = users.filter(workspace=self.workspace_id)
         found = users.in_bulk({row.user_id for row in rows})
