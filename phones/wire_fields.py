@@ -29,11 +29,13 @@ class UserIdField(WireField):
 
 
 class NumberField(WireField):
+    refusal = "invalid_phone_number"
+
     def to_internal_value(self, data: Any) -> str:
         try:
             return to_e164(super().to_internal_value(data))
         except ValueError as error:
-            raise serializers.ValidationError(str(error), "invalid_phone_number") from None
+            raise serializers.ValidationError(str(error), self.refusal) from None
 
 
 class ChoiceOfTexts(WireField):
@@ -128,6 +130,8 @@ class TextField(WireField):
 
 class ForwardField(NumberField):
     """A number to forward calls to; null or empty for none."""
+
+    refusal = "invalid_field"  # the other one blames phoneNumber
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, allow_blank=True, **kwargs)
