@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from django.db.models import Count, QuerySet
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from phones.models import Call, Figure, Line, PhoneNumber
@@ -21,22 +22,17 @@ def count_figures() -> None:
     """Count today, and the days of the last two weeks that were not over when figures were counted last."""
     now, latest = timezone.now(), counted_at()
     today = now.date()
-    for day in last_days(today):
-        if latest is None or end_of(day) > latest:
-            count_day(day)
-    keep(today, "numbers", numbers_by_health())
+    days = [day for day in last_days(today) if latest is None or end_of(day) > latest]
+    since = start_of(days[0])
+    adds = AuditEntry.objects.filter(action="phone.add", at__gte=since)
+    calls = Call.objects.filter(created_at__gte=since)
+    keep(days, "adds", count_by(adds.filter(outcome="ok"), "at", "detail"))
+    keep(days, "refusals", count_by(adds.exclude(outcome="ok"), "at", "outcome"))
+    keep(days, "calls", count_by(calls, "created_at", "account__integration"))
+    keep([today], "numbers", {(today, key): count for key, count in numbers_by_health().items()})
     # Last: it says that the others are there.
     Figure.objects.update_or_create(day=today, name=COUNTED, key="", defaults={"count": 1, "counted_at": now})
     Figure.objects.filter(day__lt=today - timedelta(days=2 * DAYS)).delete()
-
-
-def count_day(day: date) -> None:
-    within = (start_of(day), end_of(day))
-    adds = AuditEntry.objects.filter(action="phone.add", at__gte=within[0], at__lt=within[1])
-    calls = Call.objects.filter(created_at__gte=within[0], created_at__lt=within[1])
-    keep(day, "adds", count_by(adds.filter(outcome="ok"), "detail"))
-    keep(day, "refusals", count_by(adds.exclude(outcome="ok"), "outcome"))
-    keep(day, "calls", count_by(calls, "account__integration"))
 
 
 def numbers_by_health() -> Counts:
@@ -45,19 +41,22 @@ def numbers_by_health() -> Counts:
     return {f"{integration} {health}": count for integration, health, count in found}
 
 
-def count_by(rows: QuerySet[Any], field: str) -> Counts:
-    return dict(rows.order_by().values_list(field).annotate(count=Count("pk")))
+def count_by(rows: QuerySet[Any], time: str, field: str) -> dict[tuple[date, str], int]:
+    """How many rows there are for each day of `time` and each value of `field`."""
+    found = rows.order_by().values_list(TruncDate(time), field).annotate(count=Count("pk"))
+    return {(day, key): count for day, key, count in found}
 
 
-def keep(day: date, name: str, counts: Counts) -> None:
-    """Make the figures of this day and name these; most are that already."""
-    there = dict(Figure.objects.filter(day=day, name=name).values_list("key", "count"))
-    for key, count in counts.items():
-        if there.get(key) != count:
+def keep(days: list[date], name: str, counts: dict[tuple[date, str], int]) -> None:
+    """Store these figures of these days. Those that have not changed are not written again."""
+    of_days = Figure.objects.filter(day__in=days, name=name)
+    there = {(day, key): count for day, key, count in of_days.values_list("day", "key", "count")}
+    for (day, key), count in counts.items():
+        if there.get((day, key)) != count:
             counted = {"count": count, "counted_at": timezone.now()}
             Figure.objects.update_or_create(day=day, name=name, key=key, defaults=counted)
-    if gone := there.keys() - counts.keys():
-        Figure.objects.filter(day=day, name=name, key__in=gone).delete()
+    for day, key in there.keys() - counts.keys():
+        Figure.objects.filter(day=day, name=name, key=key).delete()
 
 
 def start_of(day: date) -> datetime:
