@@ -68,7 +68,7 @@ def told() -> list[tuple[str, str]]:
 # -- the second factor ------------------------------------------------------------------------------------------------
 
 
-def test_the_first_sign_in_sets_up_a_device_and_the_next_asks_for_its_code(ann: User):
+def test_the_first_sign_in_sets_up_a_device_and_the_next_asks_for_its_code(ann: User) -> None:
     client = past_password(ann)
     page = client.get("/admin/", follow=True)
     assert page.redirect_chain[-1][0] == "/admin/totp/?next=%2Fadmin%2F"
@@ -96,7 +96,7 @@ def admin_addresses(user: User) -> list[str]:
 
 
 @pytest.mark.parametrize("has_device", [False, True])
-def test_before_the_code_nothing_of_the_admin_can_be_reached(ann: User, has_device: bool):
+def test_before_the_code_nothing_of_the_admin_can_be_reached(ann: User, has_device: bool) -> None:
     ann.is_superuser = True
     ann.save()
     if has_device:
@@ -110,7 +110,7 @@ def test_before_the_code_nothing_of_the_admin_can_be_reached(ann: User, has_devi
     assert client.get("/admin/totp/").status_code == 302
 
 
-def test_a_wrong_code_is_said_beside_its_field(ann: User):
+def test_a_wrong_code_is_said_beside_its_field(ann: User) -> None:
     sign_in(ann)
     client = past_password(ann)
     for code in ("000000", "", "12345", "1234567", "abcdef", "١٢٣٤٥٦", "9" * 400):
@@ -120,7 +120,7 @@ def test_a_wrong_code_is_said_beside_its_field(ann: User):
     assert ("totp.failed", "wrong_code") in told()
 
 
-def test_a_code_is_good_once(ann: User):
+def test_a_code_is_good_once(ann: User) -> None:
     sign_in(ann)
     used = StaffDevice.objects.get().last_step
     key = key_of(ann)
@@ -131,14 +131,14 @@ def test_a_code_is_good_once(ann: User):
     assert StaffDevice.objects.get().last_step > used
 
 
-def test_of_two_who_show_a_code_at_once_one_wins(ann: User):
+def test_of_two_who_show_a_code_at_once_one_wins(ann: User) -> None:
     sign_in(ann)
     code = code_of(key_of(ann), steps=1)
     first, second = StaffDevice.objects.get(), StaffDevice.objects.get()
     assert [first.verify_token(code), second.verify_token(code)] == [True, False]
 
 
-def test_too_many_wrong_codes_are_refused_for_a_while_even_the_right_one(ann: User, settings: Any):
+def test_too_many_wrong_codes_are_refused_for_a_while_even_the_right_one(ann: User, settings: Any) -> None:
     settings.LIMITS = {**settings.LIMITS, "codes": parse_rate("3/hour")}
     sign_in(ann)
     client = past_password(ann)
@@ -149,7 +149,7 @@ def test_too_many_wrong_codes_are_refused_for_a_while_even_the_right_one(ann: Us
     assert "Too many wrong codes" in reply.content.decode()
 
 
-def test_a_key_is_sealed_and_nobody_else_is_shown_it(ann: User, caplog: pytest.LogCaptureFixture):
+def test_a_key_is_sealed_and_nobody_else_is_shown_it(ann: User, caplog: pytest.LogCaptureFixture) -> None:
     mine, theirs = past_password(ann), past_password(ann)
     key, other = shown_key(mine.get("/admin/totp/")), shown_key(theirs.get("/admin/totp/"))
     assert key != other, "who also has the password sees another key"
@@ -164,7 +164,7 @@ def test_a_key_is_sealed_and_nobody_else_is_shown_it(ann: User, caplog: pytest.L
     assert bare not in " ".join([*rows, *sessions, caplog.text]) and key_of(ann) == bare
 
 
-def test_who_gave_the_password_long_ago_gives_it_again(ann: User):
+def test_who_gave_the_password_long_ago_gives_it_again(ann: User) -> None:
     client = past_password(ann)
     session = client.session
     session["password_at"] = time.time() - PASSWORD_LASTS.total_seconds() - 1
@@ -174,26 +174,26 @@ def test_who_gave_the_password_long_ago_gives_it_again(ann: User):
 
 
 @pytest.mark.parametrize("next_url", ["https://evil.example/", "//evil.example/", "javascript:alert(1)"])
-def test_it_does_not_lead_elsewhere(ann: User, next_url: str):
+def test_it_does_not_lead_elsewhere(ann: User, next_url: str) -> None:
     client = past_password(ann)
     key = shown_key(client.get("/admin/totp/", {"next": next_url}))
     assert client.post("/admin/totp/", {"code": code_of(key), "next": next_url})["Location"] == "/admin/"
 
 
-def test_it_can_be_switched_off(ann: User, settings: Any):
+def test_it_can_be_switched_off(ann: User, settings: Any) -> None:
     settings.STAFF_TOTP = False
     assert past_password(ann).get("/admin/users/user/").status_code == 200
     assert told() == [("login", "ok")]
 
 
-def test_production_demands_it(settings: Any):
+def test_production_demands_it(settings: Any) -> None:
     assert "workspace.E006" not in {found.id for found in run_checks(include_deployment_checks=True)}
     settings.STAFF_TOTP = False
     assert "workspace.E006" in {found.id for found in run_checks(include_deployment_checks=True)}
 
 
 @pytest.mark.parametrize(("public_url", "on"), [("https://phones.example.com", True), ("http://127.0.0.1:8000", False)])
-def test_it_is_on_wherever_carriers_can_call(public_url: str, on: bool):
+def test_it_is_on_wherever_carriers_can_call(public_url: str, on: bool) -> None:
     shown = run_manage("diffsettings", env=os.environ | {"PUBLIC_URL": public_url}).stdout
     assert f"STAFF_TOTP = {on}" in shown
 
@@ -206,7 +206,7 @@ def reset(client: Client, user: User) -> Any:
     return client.post("/admin/users/user/", data, follow=True)
 
 
-def test_a_supervisor_resets_the_device_of_a_colleague(staff: User, supervisor: User):
+def test_a_supervisor_resets_the_device_of_a_colleague(staff: User, supervisor: User) -> None:
     theirs, desk = sign_in(staff), sign_in(supervisor)
     assert reset(desk, staff).status_code == 200
     assert not StaffDevice.objects.filter(user=staff).exists()
@@ -216,7 +216,7 @@ def test_a_supervisor_resets_the_device_of_a_colleague(staff: User, supervisor: 
     sign_in(staff)
 
 
-def test_support_resets_nobody_and_a_supervisor_no_superuser(staff: User, supervisor: User):
+def test_support_resets_nobody_and_a_supervisor_no_superuser(staff: User, supervisor: User) -> None:
     root = new_staff("root@example.com", is_superuser=True)
     sign_in(root)
     assert reset(sign_in(supervisor), root).status_code == 200
@@ -225,7 +225,7 @@ def test_support_resets_nobody_and_a_supervisor_no_superuser(staff: User, superv
     assert not AuditEntry.objects.filter(action="totp.reset").exists()
 
 
-def test_the_command_resets_too(staff: User):
+def test_the_command_resets_too(staff: User) -> None:
     sign_in(staff)
     call_command("reset_totp", " Support@Example.com ", stdout=StringIO())
     assert not StaffDevice.objects.exists()
@@ -241,7 +241,7 @@ def guess(email: str, times: int, address: str = "192.0.2.1") -> list[int]:
 
 
 @pytest.mark.parametrize("email", ["support@example.com", "nobody@example.com"])
-def test_five_wrong_passwords_lock_an_address_out_whether_or_not_the_account_exists(ann: User, email: str):
+def test_five_wrong_passwords_lock_an_address_out_whether_or_not_the_account_exists(ann: User, email: str) -> None:
     assert guess(email, 7) == [200, 200, 200, 200, 429, 429, 429]
     page = give_password(Client(), email, PASSWORD)
     assert page.status_code == 429 and 840 < int(page["Retry-After"]) <= 900
@@ -253,7 +253,7 @@ def test_five_wrong_passwords_lock_an_address_out_whether_or_not_the_account_exi
     assert AuditEntry.objects.filter(action="login.failed").first().actor == email  # type: ignore[union-attr]
 
 
-def test_neither_the_case_of_the_address_nor_another_browser_makes_a_difference(ann: User):
+def test_neither_the_case_of_the_address_nor_another_browser_makes_a_difference(ann: User) -> None:
     for email in (
         "support@example.com",
         "SUPPORT@example.com",
@@ -265,13 +265,13 @@ def test_neither_the_case_of_the_address_nor_another_browser_makes_a_difference(
     assert last.status_code == 429
 
 
-def test_who_tries_many_accounts_is_locked_out_altogether(ann: User):
+def test_who_tries_many_accounts_is_locked_out_altogether(ann: User) -> None:
     statuses = [guess(f"user{number}@example.com", 1)[0] for number in range(20)]
     assert statuses == [200] * 19 + [429]
     assert give_password(Client(), ann.email, PASSWORD).status_code == 429
 
 
-def test_a_sign_in_forgets_the_failures_of_its_account_only(ann: User):
+def test_a_sign_in_forgets_the_failures_of_its_account_only(ann: User) -> None:
     guess("nobody@example.com", 3)
     guess(ann.email, 4)
     past_password(ann)
@@ -279,13 +279,13 @@ def test_a_sign_in_forgets_the_failures_of_its_account_only(ann: User):
     assert guess("nobody@example.com", 2) == [200, 429]
 
 
-def test_the_lock_ends_by_itself(ann: User):
+def test_the_lock_ends_by_itself(ann: User) -> None:
     guess(ann.email, 5)
     AccessAttempt.objects.update(attempt_time=timezone.now() - COOL_OFF)
     past_password(ann)
 
 
-def test_the_right_password_of_a_customer_is_a_failure_like_any_other(tenant: Tenant):
+def test_the_right_password_of_a_customer_is_a_failure_like_any_other(tenant: Tenant) -> None:
     tenant.user.set_password(PASSWORD)
     tenant.user.save()
     replies = [give_password(Client(), tenant.user.email, PASSWORD) for _ in range(5)]
@@ -295,14 +295,14 @@ def test_the_right_password_of_a_customer_is_a_failure_like_any_other(tenant: Te
 
 
 @pytest.mark.parametrize(("proxies", "expected"), [(0, "192.0.2.1"), (1, "198.51.100.7")])
-def test_the_address_is_the_one_that_our_own_proxies_saw(ann: User, settings: Any, proxies: int, expected: str):
+def test_the_address_is_the_one_that_our_own_proxies_saw(ann: User, settings: Any, proxies: int, expected: str) -> None:
     settings.TRUSTED_PROXY_COUNT = proxies
     give_password(Client(), ann.email, CANARY, **{"X-Forwarded-For": "203.0.113.1, 198.51.100.7"})
     assert AccessAttempt.objects.get().ip_address == expected
     assert AuditEntry.objects.get().address == expected
 
 
-def test_nothing_that_was_typed_is_kept_or_logged_but_the_address(ann: User, caplog: pytest.LogCaptureFixture):
+def test_nothing_that_was_typed_is_kept_or_logged_but_the_address(ann: User, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     for email in (ann.email, CANARY, f"{CANARY}@"):
         Client().post(
@@ -315,12 +315,12 @@ def test_nothing_that_was_typed_is_kept_or_logged_but_the_address(ann: User, cap
     assert CANARY not in caplog.text
 
 
-def test_it_can_be_switched_off_too(ann: User, settings: Any):
+def test_it_can_be_switched_off_too(ann: User, settings: Any) -> None:
     settings.AXES_ENABLED = False
     assert guess(ann.email, 8) == [200] * 8
 
 
-def test_an_address_that_was_typed_in_capitals_signs_in(settings: Any):
+def test_an_address_that_was_typed_in_capitals_signs_in(settings: Any) -> None:
     settings.STAFF_TOTP = False
     root = Client()
     root.force_login(new_staff("root@example.com", is_superuser=True))
@@ -336,7 +336,7 @@ def test_an_address_that_was_typed_in_capitals_signs_in(settings: Any):
 # -- sessions ---------------------------------------------------------------------------------------------------------
 
 
-def test_cookies_are_for_https_only_and_not_for_scripts(ann: User):
+def test_cookies_are_for_https_only_and_not_for_scripts(ann: User) -> None:
     client = past_password(ann)
     for name in ("sessionid", "csrftoken"):
         cookie = client.cookies[name]
@@ -345,21 +345,21 @@ def test_cookies_are_for_https_only_and_not_for_scripts(ann: User):
     assert (client.session.get_expiry_date() - timezone.now()).total_seconds() <= 12 * 3600
 
 
-def test_the_session_changes_its_name_with_each_step(ann: User):
+def test_the_session_changes_its_name_with_each_step(ann: User) -> None:
     client = past_password(ann)
     before = client.cookies["sessionid"].value
     give_code(client, code_of(shown_key(client.get("/admin/totp/"))))
     assert client.cookies["sessionid"].value != before
 
 
-def test_a_logout_is_in_the_trail(ann: User):
+def test_a_logout_is_in_the_trail(ann: User) -> None:
     client = sign_in(ann)
     client.post("/admin/logout/")
     row = AuditEntry.objects.get(action="logout")
     assert (row.actor_kind, row.actor) == ("staff", ann.email)
 
 
-def test_a_change_of_ones_own_password_is_in_the_trail(ann: User):
+def test_a_change_of_ones_own_password_is_in_the_trail(ann: User) -> None:
     client = sign_in(ann)
     new = {"new_password1": CANARY, "new_password2": CANARY}
     assert client.post("/admin/password_change/", {"old_password": "wrong", **new}).status_code == 200
@@ -376,7 +376,7 @@ def may(group: str) -> set[str]:
     return set(Group.objects.get(name=group).permissions.values_list("codename", flat=True))
 
 
-def test_support_looks_and_adds_and_a_supervisor_also_removes():
+def test_support_looks_and_adds_and_a_supervisor_also_removes() -> None:
     assert {
         "view_user",
         "view_workspace",
@@ -398,7 +398,7 @@ def test_support_looks_and_adds_and_a_supervisor_also_removes():
     } - {"view_user"}
 
 
-def test_each_migrate_puts_the_groups_right():
+def test_each_migrate_puts_the_groups_right() -> None:
     before = may("support"), may("supervisor")
     support = Group.objects.get(name="support")
     support.permissions.set(Permission.objects.filter(codename="delete_user"))
@@ -408,12 +408,12 @@ def test_each_migrate_puts_the_groups_right():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_emptied_database_has_them_too():
+def test_an_emptied_database_has_them_too() -> None:
     call_command("flush", interactive=False, verbosity=0)
     assert may("support") < may("supervisor")
 
 
-def test_permissions_that_come_later_are_given_then():
+def test_permissions_that_come_later_are_given_then() -> None:
     content_type = Permission.objects.get(codename="add_phonenumber").content_type
     for codename in ("check_phonenumber", "rotate_phonenumber"):
         Permission.objects.get_or_create(codename=codename, content_type=content_type, defaults={"name": codename})
@@ -422,7 +422,7 @@ def test_permissions_that_come_later_are_given_then():
     assert "rotate_phonenumber" in may("supervisor")
 
 
-def test_staff_without_a_group_sees_nothing(tenant: Tenant):
+def test_staff_without_a_group_sees_nothing(tenant: Tenant) -> None:
     client = sign_in(new_staff("new@example.com"))
     page = client.get("/admin/")
     assert page.status_code == 200 and not page.context["app_list"]
@@ -431,7 +431,7 @@ def test_staff_without_a_group_sees_nothing(tenant: Tenant):
 
 
 @pytest.mark.parametrize("group", ["support", "supervisor"])
-def test_nobody_but_a_superuser_changes_users(group: str, tenant: Tenant):
+def test_nobody_but_a_superuser_changes_users(group: str, tenant: Tenant) -> None:
     user = new_staff("someone@example.com", group)
     client = sign_in(user)
     page = client.get(f"/admin/users/user/{user.pk}/change/")
@@ -450,7 +450,7 @@ def test_nobody_but_a_superuser_changes_users(group: str, tenant: Tenant):
     assert client.get("/admin/users/user/", {"password__startswith": "md5"}).status_code in (302, 400)
 
 
-def test_the_trail_names_the_fields_that_a_superuser_changed(tenant: Tenant):
+def test_the_trail_names_the_fields_that_a_superuser_changed(tenant: Tenant) -> None:
     client = sign_in(new_staff("root@example.com", is_superuser=True))
     address = f"/admin/users/user/{tenant.user.pk}/change/"
     client.post(address, {"email": "renamed@example.com", "workspace": tenant.workspace.pk})
@@ -471,7 +471,7 @@ def test_the_trail_names_the_fields_that_a_superuser_changed(tenant: Tenant):
     assert CANARY not in str(list(AuditEntry.objects.values_list()))
 
 
-def test_create_staff_prints_a_password_that_works_once_for_all():
+def test_create_staff_prints_a_password_that_works_once_for_all() -> None:
     out = StringIO()
     call_command("create_staff", "--email", "Eve@Example.com", "--group", "support", stdout=out)
     made = json.loads(out.getvalue())
@@ -489,7 +489,7 @@ def test_create_staff_prints_a_password_that_works_once_for_all():
 # -- what it costs others ---------------------------------------------------------------------------------------------
 
 
-def test_the_api_and_webhooks_pay_nothing_for_it(tenant: Tenant):
+def test_the_api_and_webhooks_pay_nothing_for_it(tenant: Tenant) -> None:
     with seen() as captured:
         reply = Client().post(f"/api/webhooks/twilio/{'x' * 40}/answer", {})
     assert reply.status_code == 403 and len(captured) == 1

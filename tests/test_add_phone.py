@@ -70,7 +70,7 @@ def assert_nothing_happened(sandbox: Sandbox, before: dict[str, Any]) -> None:
 # -- added ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_added_number_is_routed_to_us_and_kept(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_an_added_number_is_routed_to_us_and_kept(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     reply = add(tenant, carrier.body(tenant.user))
     assert reply.status_code == 201, reply.content
     phone = PhoneNumber.objects.get()
@@ -92,7 +92,9 @@ def test_an_added_number_is_routed_to_us_and_kept(sandbox: Sandbox, tenant: Tena
     assert_routed_to_us(sandbox, carrier, carrier.number)
 
 
-def test_the_second_number_of_an_account_shares_its_application(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_the_second_number_of_an_account_shares_its_application(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good
+) -> None:
     before = len(applications(sandbox, carrier))
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     assert add(tenant, carrier.body(tenant.user, phoneNumber=carrier.another)).status_code == 201
@@ -112,7 +114,7 @@ ELSEWHERE = [
 @pytest.mark.parametrize(("good", "number"), ELSEWHERE)
 def test_a_number_routed_elsewhere_is_taken_over_and_can_be_given_back_as_it_was(
     sandbox: Sandbox, tenant: Tenant, good: Good, number: str
-):
+) -> None:
     before = sandbox.snapshot()
     assert add(tenant, good.body(tenant.user, phoneNumber=number)).status_code == 201
     assert_routed_to_us(sandbox, good, number)
@@ -123,7 +125,7 @@ def test_a_number_routed_elsewhere_is_taken_over_and_can_be_given_back_as_it_was
 @pytest.mark.parametrize(("good", "number"), ELSEWHERE)
 def test_a_number_routed_elsewhere_is_left_alone_when_asked_to_refuse(
     sandbox: Sandbox, tenant: Tenant, good: Good, number: str
-):
+) -> None:
     before = sandbox.snapshot()
     reply = add(tenant, good.body(tenant.user, phoneNumber=number, onConflict="refuse"))
     assert_refused(reply, 400, "number_routed_elsewhere", "phoneNumber")
@@ -134,7 +136,7 @@ def test_a_number_routed_elsewhere_is_left_alone_when_asked_to_refuse(
                                               (TELNYX, "13125551234")])  # fmt: skip
 def test_an_empty_route_and_the_carriers_demo_are_no_conflict(
     sandbox: Sandbox, tenant: Tenant, good: Good, number: str
-):
+) -> None:
     assert add(tenant, good.body(tenant.user, phoneNumber=number, onConflict="refuse")).status_code == 201
     assert_routed_to_us(sandbox, good, number)
 
@@ -154,7 +156,7 @@ def give_back_everything() -> None:
 # -- refused by the carrier -------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_token_is_invalid_credentials(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_wrong_token_is_invalid_credentials(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     before = sandbox.snapshot()
     reply = add(tenant, carrier.body(tenant.user, authToken="wrong-token"))
     assert_refused(reply, 400, "invalid_credentials", "authToken")
@@ -175,7 +177,7 @@ def test_a_wrong_token_is_invalid_credentials(sandbox: Sandbox, tenant: Tenant, 
 )
 def test_a_suspended_closed_or_foreign_account_is_invalid_credentials(
     sandbox: Sandbox, tenant: Tenant, good: Good, acc_sid: str | None, token: str, number: str
-):
+) -> None:
     before = sandbox.snapshot()
     reply = add(tenant, good.body(tenant.user, accSId=acc_sid, authToken=token, phoneNumber=number))
     assert_refused(reply, 400, "invalid_credentials", "authToken")
@@ -183,14 +185,16 @@ def test_a_suspended_closed_or_foreign_account_is_invalid_credentials(
     assert_nothing_happened(sandbox, before)
 
 
-def test_a_number_of_another_account_is_not_owned(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_number_of_another_account_is_not_owned(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     before = sandbox.snapshot()
     reply = add(tenant, carrier.body(tenant.user, phoneNumber=carrier.not_owned))
     assert_refused(reply, 400, "number_not_owned", "phoneNumber")
     assert_nothing_happened(sandbox, before)
 
 
-def test_a_longer_number_that_contains_the_wanted_one_is_not_it(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_longer_number_that_contains_the_wanted_one_is_not_it(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good
+) -> None:
     prefix = {"twilio": "4420794600", "plivo": "4420794601", "telnyx": "4420794602"}[carrier.integration]
     sandbox.add_number(carrier.integration, OWNERS[carrier.integration], prefix + "00")
     reply = add(tenant, carrier.body(tenant.user, phoneNumber=prefix + "0"))
@@ -201,14 +205,16 @@ def test_a_longer_number_that_contains_the_wanted_one_is_not_it(sandbox: Sandbox
     ("good", "number"),
     [(TWILIO, "12125550004"), (PLIVO, "14155550003"), (PLIVO, "14155550004"), (TELNYX, "13125550004")],
 )
-def test_a_number_without_voice_or_not_active_is_not_usable(sandbox: Sandbox, tenant: Tenant, good: Good, number: str):
+def test_a_number_without_voice_or_not_active_is_not_usable(
+    sandbox: Sandbox, tenant: Tenant, good: Good, number: str
+) -> None:
     before = sandbox.snapshot()
     reply = add(tenant, good.body(tenant.user, phoneNumber=number))
     assert_refused(reply, 400, "number_not_usable", "phoneNumber")
     assert_nothing_happened(sandbox, before)
 
 
-def test_the_same_number_again_exists_however_it_is_written(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_the_same_number_again_exists_however_it_is_written(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     sandbox.clear_ledger()
     for written in (
@@ -222,7 +228,7 @@ def test_the_same_number_again_exists_however_it_is_written(sandbox: Sandbox, te
 
 def test_two_users_may_have_the_same_number_on_one_line(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
-):
+) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     snapshot = Line.objects.get().snapshot.open()
     assert add(other_tenant, carrier.body(other_tenant.user)).status_code == 201
@@ -235,7 +241,7 @@ def test_two_users_may_have_the_same_number_on_one_line(
 # -- accounts ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_token_just_proved_becomes_the_accounts_token(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_the_token_just_proved_becomes_the_accounts_token(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     account = sandbox.state.account(carrier.integration, OWNERS[carrier.integration])
     account.secret = "rotated-token"
@@ -249,7 +255,7 @@ def test_the_token_just_proved_becomes_the_accounts_token(sandbox: Sandbox, tena
     assert not PhoneNumber.objects.filter(operation__isnull=False).exists()
 
 
-def test_a_failed_add_leaves_the_account_row_that_was_there(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_failed_add_leaves_the_account_row_that_was_there(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     before = Account.objects.values().get() | {"auth_token": None}
     for method in ("POST", "PATCH"):
@@ -261,7 +267,7 @@ def test_a_failed_add_leaves_the_account_row_that_was_there(sandbox: Sandbox, te
     assert PhoneNumber.objects.count() == Line.objects.count() == 1
 
 
-def test_the_telnyx_account_is_named_by_the_application_that_we_made(sandbox: Sandbox, tenant: Tenant):
+def test_the_telnyx_account_is_named_by_the_application_that_we_made(sandbox: Sandbox, tenant: Tenant) -> None:
     assert add(tenant, TELNYX.body(tenant.user)).status_code == 201
     row = Account.objects.get()
     assert row.account_id == row.application_id
@@ -271,7 +277,9 @@ def test_the_telnyx_account_is_named_by_the_application_that_we_made(sandbox: Sa
     assert row.public_key == sandbox.state.account("telnyx", seeds.TELNYX_KEY).public_key()
 
 
-def test_a_voice_profile_is_made_where_there_is_none_and_goes_with_the_application(sandbox: Sandbox, tenant: Tenant):
+def test_a_voice_profile_is_made_where_there_is_none_and_goes_with_the_application(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
     before = sandbox.snapshot()
     body = TELNYX.body(tenant.user, phoneNumber="13125557777", authToken=seeds.TELNYX_NOPROFILE_KEY)
     assert add(tenant, body).status_code == 201
@@ -286,7 +294,7 @@ def test_a_voice_profile_is_made_where_there_is_none_and_goes_with_the_applicati
     assert_nothing_happened(sandbox, before)
 
 
-def test_a_named_telnyx_application_is_used_and_put_back_as_it_was(sandbox: Sandbox, tenant: Tenant):
+def test_a_named_telnyx_application_is_used_and_put_back_as_it_was(sandbox: Sandbox, tenant: Tenant) -> None:
     before = sandbox.snapshot()
     body = TELNYX.body(tenant.user, accSId=seeds.TELNYX_CUSTOMER_APP)
     assert add(tenant, body).status_code == 201
@@ -298,20 +306,20 @@ def test_a_named_telnyx_application_is_used_and_put_back_as_it_was(sandbox: Sand
 
 
 @pytest.mark.parametrize("acc_sid", ["999", "no-number", seeds.TELNYX_SIP_CONNECTION])
-def test_an_unknown_telnyx_application_is_an_invalid_field(sandbox: Sandbox, tenant: Tenant, acc_sid: str):
+def test_an_unknown_telnyx_application_is_an_invalid_field(sandbox: Sandbox, tenant: Tenant, acc_sid: str) -> None:
     before = sandbox.snapshot()
     assert_refused(add(tenant, TELNYX.body(tenant.user, accSId=acc_sid)), 400, "invalid_field", "accSId")
     assert_nothing_happened(sandbox, before)
 
 
-def test_a_public_key_that_the_client_gives_is_kept(sandbox: Sandbox, tenant: Tenant):
+def test_a_public_key_that_the_client_gives_is_kept(sandbox: Sandbox, tenant: Tenant) -> None:
     key = sandbox.state.account("telnyx", seeds.TELNYX_OTHER_KEY).public_key()
     assert add(tenant, TELNYX.body(tenant.user, publicKey=key)).status_code == 201
     assert Account.objects.get().public_key == key
     assert not any(exchange.path == "/public_key" for exchange in sandbox.ledger)
 
 
-def test_an_application_that_somebody_changed_is_pointed_at_us_again(sandbox: Sandbox, tenant: Tenant):
+def test_an_application_that_somebody_changed_is_pointed_at_us_again(sandbox: Sandbox, tenant: Tenant) -> None:
     for good, url in ((PLIVO, "answer_url"), (TELNYX, "voice_url")):
         assert add(tenant, good.body(tenant.user)).status_code == 201
         application_id = Account.objects.get(integration=good.integration).application_id
@@ -321,7 +329,7 @@ def test_an_application_that_somebody_changed_is_pointed_at_us_again(sandbox: Sa
         assert_routed_to_us(sandbox, good, good.another)
 
 
-def test_an_application_that_somebody_deleted_is_made_again(sandbox: Sandbox, tenant: Tenant):
+def test_an_application_that_somebody_deleted_is_made_again(sandbox: Sandbox, tenant: Tenant) -> None:
     for good in (PLIVO, TELNYX):
         assert add(tenant, good.body(tenant.user)).status_code == 201
         application_id = Account.objects.get(integration=good.integration).application_id
@@ -332,7 +340,9 @@ def test_an_application_that_somebody_deleted_is_made_again(sandbox: Sandbox, te
         assert Account.objects.get(integration=good.integration).application_id != application_id
 
 
-def test_a_route_of_ours_without_a_line_is_not_taken_for_the_customers(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_route_of_ours_without_a_line_is_not_taken_for_the_customers(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good
+) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     PhoneNumber.objects.all().delete()  # the database is lost, the carrier's settings are not
     Line.objects.all().delete()
@@ -344,7 +354,9 @@ def test_a_route_of_ours_without_a_line_is_not_taken_for_the_customers(sandbox: 
     assert not (now.get("voice_url") or now.get("application") or now.get("connection_id"))
 
 
-def test_a_setting_that_somebody_changed_after_us_stays_when_the_number_is_given_back(sandbox: Sandbox, tenant: Tenant):
+def test_a_setting_that_somebody_changed_after_us_stays_when_the_number_is_given_back(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
     assert add(tenant, TWILIO.body(tenant.user, phoneNumber="12125550001")).status_code == 201
     sandbox.console("twilio", seeds.TWILIO_SID, number="12125550001", voice_url="https://new.example.com/")
     give_back_everything()
@@ -356,7 +368,7 @@ def test_a_setting_that_somebody_changed_after_us_stays_when_the_number_is_given
 # -- the carriers' documents ------------------------------------------------------------------------------------------
 
 
-def test_every_request_and_every_reply_keeps_to_the_carriers_documents(sandbox: Sandbox, tenant: Tenant):
+def test_every_request_and_every_reply_keeps_to_the_carriers_documents(sandbox: Sandbox, tenant: Tenant) -> None:
     for good, number in [*ELSEWHERE, *((good, good.number) for good in (TWILIO, PLIVO, TELNYX))]:
         assert add(tenant, good.body(tenant.user, phoneNumber=number)).status_code == 201
     give_back_everything()

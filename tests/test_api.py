@@ -33,7 +33,7 @@ def error(reply: Any) -> str:
 # -- the public page --------------------------------------------------------------------------------------------------
 
 
-def test_an_added_number_is_told_to_the_letter(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_an_added_number_is_told_to_the_letter(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     before = timezone.now()
     reply = add(tenant, carrier.body(tenant.user, phoneNumber=f"+{carrier.number}"))
     assert reply.status_code == 201, reply.content
@@ -52,14 +52,14 @@ def test_an_added_number_is_told_to_the_letter(sandbox: Sandbox, tenant: Tenant,
 
 def test_the_same_number_again_is_refused_and_another_user_may_add_it(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
-):
+) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     again = add(tenant, carrier.body(tenant.user, phoneNumber=f"+{carrier.number}"))
     assert (again.status_code, again.json()["data"]) == (400, {"error": "phone_exists", "field": "phoneNumber"})
     assert add(other_tenant, carrier.body(other_tenant.user)).status_code == 201
 
 
-def test_no_token_is_told_how_to_send_one(sandbox: Sandbox, tenant: Tenant):
+def test_no_token_is_told_how_to_send_one(sandbox: Sandbox, tenant: Tenant) -> None:
     reply = post(PATH, TWILIO.body(tenant.user), None)
     assert reply.status_code == 401
     assert reply.headers["WWW-Authenticate"] == "Bearer"
@@ -69,14 +69,14 @@ def test_no_token_is_told_how_to_send_one(sandbox: Sandbox, tenant: Tenant):
 
 def test_another_workspaces_user_is_as_unknown_as_one_that_does_not_exist(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant
-):
+) -> None:
     replies = [add(tenant, TWILIO.body(tenant.user, userId=pk)) for pk in (other_tenant.user.pk, "f" * 24)]
     assert [reply.status_code for reply in replies] == [404, 404]
     assert replies[0].content == replies[1].content
     assert sandbox.ledger == []
 
 
-def test_an_id_in_upper_case_is_answered_in_lower_case(sandbox: Sandbox, tenant: Tenant):
+def test_an_id_in_upper_case_is_answered_in_lower_case(sandbox: Sandbox, tenant: Tenant) -> None:
     reply = add(tenant, TWILIO.body(tenant.user, userId=tenant.user.pk.upper()))
     assert reply.json()["data"]["userId"] == tenant.user.pk
 
@@ -101,7 +101,7 @@ def test_a_crash_is_an_envelope_and_a_log_line(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     error_raised: Exception,
-):
+) -> None:
     monkeypatch.setattr("phones.views.add_phone", broken(error_raised))
     reply = add(tenant, TWILIO.body(tenant.user))
     assert reply.status_code == 500
@@ -120,7 +120,7 @@ def test_a_crash_is_an_envelope_and_a_log_line(
 )
 def test_whatever_breaks_the_reply_is_an_envelope(
     tenant: Tenant, settings: Any, monkeypatch: pytest.MonkeyPatch, where: str, debug: bool
-):
+) -> None:
     settings.DEBUG = debug
     monkeypatch.setattr(where, broken(OperationalError("unable to open database file")))
     reply = add(tenant, {})
@@ -129,13 +129,13 @@ def test_whatever_breaks_the_reply_is_an_envelope(
     assert "unable" not in reply.content.decode()
 
 
-def test_every_code_has_a_status_and_a_sentence():
+def test_every_code_has_a_status_and_a_sentence() -> None:
     assert {status for status, _ in ERRORS.values()} == {400, 401, 404, 405, 409, 413, 415, 416, 422, 429, 500}
     assert all(sentence and sentence[0].isupper() for _, sentence in ERRORS.values())
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
-def test_every_address_under_the_api_answers_in_the_envelope(tenant: Tenant, method: str):
+def test_every_address_under_the_api_answers_in_the_envelope(tenant: Tenant, method: str) -> None:
     """Also those that are added later."""
     client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {tenant.token}"})
     routes = [str(one.pattern) for one in get_resolver().url_patterns if str(one.pattern).startswith("api")]
@@ -151,7 +151,7 @@ def test_every_address_under_the_api_answers_in_the_envelope(tenant: Tenant, met
         assert reply.headers["Cache-Control"] == "no-store" and reply.headers["X-Request-ID"]
 
 
-def test_what_is_outside_the_api_has_no_envelope(tenant: Tenant):
+def test_what_is_outside_the_api_has_no_envelope(tenant: Tenant) -> None:
     reply = Client().get("/nothing")
     assert reply.status_code == 404
     assert "html" in reply.headers["Content-Type"]
@@ -159,13 +159,13 @@ def test_what_is_outside_the_api_has_no_envelope(tenant: Tenant):
 
 
 @pytest.mark.parametrize("path", [PATH, "/api/nothing", "/api/schema"])
-def test_a_host_that_is_not_ours_is_refused(path: str):
+def test_a_host_that_is_not_ours_is_refused(path: str) -> None:
     reply = Client(raise_request_exception=False).get(path, headers={"Host": "evil.example"})
     assert reply.status_code == 400
     assert error(reply) == "bad_host"
 
 
-def test_the_last_use_of_a_token_is_noted_to_the_minute(tenant: Tenant):
+def test_the_last_use_of_a_token_is_noted_to_the_minute(tenant: Tenant) -> None:
     add(tenant, {})
     first = ApiToken.objects.get().last_used_at
     assert first is not None
@@ -231,7 +231,7 @@ def told(reply: Any) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_fault_alone_is_told(sandbox: Sandbox, tenant: Tenant, settings: Any, name: str):
+def test_each_fault_alone_is_told(sandbox: Sandbox, tenant: Tenant, settings: Any, name: str) -> None:
     assert told(send_with(tenant, settings, name)).strip() == name.strip()
 
 
@@ -241,11 +241,13 @@ PAIRS = [pair for pair in pairwise(NAMES) if pair != ("phone_exists phoneNumber"
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_of_two_faults_the_earlier_check_is_told(
     sandbox: Sandbox, tenant: Tenant, settings: Any, first: str, second: str
-):
+) -> None:
     assert told(send_with(tenant, settings, first, second)).strip() == first.strip()
 
 
-def test_a_number_that_exists_is_told_before_the_limit_of_guesses(sandbox: Sandbox, tenant: Tenant, settings: Any):
+def test_a_number_that_exists_is_told_before_the_limit_of_guesses(
+    sandbox: Sandbox, tenant: Tenant, settings: Any
+) -> None:
     assert add(tenant, TWILIO.body(tenant.user)).status_code == 201
     settings.LIMITS = settings.LIMITS | {"refused_credentials": Rate(1, 86400)}
     guess = TWILIO.body(tenant.user, phoneNumber=TWILIO.another, authToken="guess")
@@ -254,12 +256,12 @@ def test_a_number_that_exists_is_told_before_the_limit_of_guesses(sandbox: Sandb
     assert error(add(tenant, guess | {"phoneNumber": TWILIO.number})) == "phone_exists"
 
 
-def test_a_missing_account_id_is_told_before_the_optional_fields(tenant: Tenant):
+def test_a_missing_account_id_is_told_before_the_optional_fields(tenant: Tenant) -> None:
     reply = add(tenant, TWILIO.body(tenant.user, accSId=None, onConflict="x", publicKey="x"))
     assert told(reply) == "invalid_field accSId"
 
 
-def test_with_everything_wrong_the_faults_are_told_one_after_the_other(sandbox: Sandbox, tenant: Tenant):
+def test_with_everything_wrong_the_faults_are_told_one_after_the_other(sandbox: Sandbox, tenant: Tenant) -> None:
     """Mend one field after the other, as a client would."""
     body: dict[str, Any] = {
         "userId": 1,

@@ -26,7 +26,7 @@ def desk(db: None) -> Client:
     return sign_in(new_staff("root@example.com", is_superuser=True))
 
 
-def test_a_row_says_who_what_and_when():
+def test_a_row_says_who_what_and_when() -> None:
     with acting("staff", "ann@example.com", "192.0.2.1"):
         record(
             "phone.add",
@@ -43,12 +43,12 @@ def test_a_row_says_who_what_and_when():
     assert row.request_id == "-"
 
 
-def test_without_anybody_the_system_acts():
+def test_without_anybody_the_system_acts() -> None:
     record("phone.repair")
     assert AuditEntry.objects.values_list("actor_kind", "actor", "address").get() == ("system", "", "")
 
 
-def test_texts_that_are_too_long_are_cut_and_stay_on_one_line():
+def test_texts_that_are_too_long_are_cut_and_stay_on_one_line() -> None:
     with acting("staff", "a" * 300, "b" * 300):
         record("c" * 300, outcome="d" * 300, number="1" * 300, detail="e\r\nf " * 300)
     row = AuditEntry.objects.get()
@@ -56,7 +56,7 @@ def test_texts_that_are_too_long_are_cut_and_stay_on_one_line():
     assert row.detail.startswith("e f e f")
 
 
-def test_a_row_can_be_neither_changed_nor_deleted():
+def test_a_row_can_be_neither_changed_nor_deleted() -> None:
     record("phone.add")
     row = AuditEntry.objects.get()
     row.action = "nothing"
@@ -77,13 +77,13 @@ def test_a_row_can_be_neither_changed_nor_deleted():
     assert AuditEntry.objects.get().action == "phone.add"
 
 
-def test_a_row_with_the_id_of_another_does_not_replace_it():
+def test_a_row_with_the_id_of_another_does_not_replace_it() -> None:
     record("phone.add")
     with pytest.raises(IntegrityError):
         AuditEntry(pk=AuditEntry.objects.get().pk, action="nothing").save()
 
 
-def test_history_outlives_its_rows(tenant: Tenant):
+def test_history_outlives_its_rows(tenant: Tenant) -> None:
     record("user.delete", workspace_id=tenant.workspace.pk)
     collector = Collector(using="default")
     collector.collect([tenant.user])
@@ -93,7 +93,7 @@ def test_history_outlives_its_rows(tenant: Tenant):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_act_that_cannot_be_told_is_done_and_fails_visibly():
+def test_an_act_that_cannot_be_told_is_done_and_fails_visibly() -> None:
     desk = sign_in(new_staff("root@example.com", is_superuser=True))
     desk.raise_request_exception = False
     token = ApiToken.issue(Workspace.objects.create(name="one"))[0]
@@ -106,7 +106,7 @@ def test_an_act_that_cannot_be_told_is_done_and_fails_visibly():
 # -- who acts ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_api_acts_as_its_token_and_only_during_its_request(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+def test_the_api_acts_as_its_token_and_only_during_its_request(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("users.authentication.note_use", lambda token: seen.append(present_actor()))
     add(tenant, {})
@@ -114,7 +114,7 @@ def test_the_api_acts_as_its_token_and_only_during_its_request(tenant: Tenant, m
     assert present_actor() == ("system", "", "")
 
 
-def test_a_refused_token_acts_as_nobody(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+def test_a_refused_token_acts_as_nobody(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr("users.limits.spend", lambda *limits: seen.append(present_actor()))
     add(Tenant(tenant.workspace, tenant.user, "wp_wrong"), {})
@@ -122,7 +122,7 @@ def test_a_refused_token_acts_as_nobody(tenant: Tenant, monkeypatch: pytest.Monk
 
 
 @pytest.mark.django_db(transaction=True)  # a command closes its connections
-def test_a_command_acts_by_its_name(tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+def test_a_command_acts_by_its_name(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     prefix = ApiToken.objects.get().prefix
     for arguments in (["create_token", "--workspace", tenant.workspace.pk], ["revoke_token", prefix]):
         monkeypatch.setattr("sys.argv", ["manage.py", *arguments])
@@ -135,7 +135,7 @@ def test_a_command_acts_by_its_name(tenant: Tenant, monkeypatch: pytest.MonkeyPa
     assert present_actor() == ("system", "", "")
 
 
-def test_who_acts_in_one_thread_does_not_act_in_another():
+def test_who_acts_in_one_thread_does_not_act_in_another() -> None:
     seen = []
     with acting("command", "reconcile"):
         thread = threading.Thread(target=lambda: seen.append(present_actor()))
@@ -147,7 +147,7 @@ def test_who_acts_in_one_thread_does_not_act_in_another():
 # -- the list ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_list_is_read_only_even_for_a_superuser(desk: Client):
+def test_the_list_is_read_only_even_for_a_superuser(desk: Client) -> None:
     record("phone.add", number="12125551234", detail="<b>bold</b>")
     row = AuditEntry.objects.get(action="phone.add")
     page = desk.get(f"/admin/users/auditentry/{row.pk}/change/")
@@ -169,7 +169,7 @@ def found(desk: Client, **query: str) -> list[str]:
     return [entry.detail for entry in page.context["cl"].result_list]
 
 
-def test_it_is_searched_by_number_actor_and_request(desk: Client):
+def test_it_is_searched_by_number_actor_and_request(desk: Client) -> None:
     for number, name in (
         ("12125551234", "ann@example.com"),
         ("14155551234", "anna@example.com"),
@@ -195,7 +195,7 @@ def test_it_is_searched_by_number_actor_and_request(desk: Client):
      {"at__gte": "2026-01-01 00:00:00+00:00"}, {"p": "3"}, {"action": "login", "outcome": "ok"}, {"_facets": "True"},
      {"phone_id": "a" * 24}, {"workspace_id": "a" * 24}],
 )  # fmt: skip
-def test_no_question_reads_the_whole_trail(desk: Client, query: dict[str, str]):
+def test_no_question_reads_the_whole_trail(desk: Client, query: dict[str, str]) -> None:
     AuditEntry.objects.bulk_create(AuditEntry(action="login", actor="ann@example.com") for _ in range(300))
     with seen() as statements:
         found(desk, **query)
@@ -205,7 +205,7 @@ def test_no_question_reads_the_whole_trail(desk: Client, query: dict[str, str]):
         assert not walks(one), (one, plan_of(one))
 
 
-def test_the_list_counts_no_further_than_it_must(desk: Client):
+def test_the_list_counts_no_further_than_it_must(desk: Client) -> None:
     AuditEntry.objects.bulk_create(AuditEntry(action="login") for _ in range(COUNTED + 1))
     page = desk.get("/admin/users/auditentry/", {"p": "100"})
     assert page.context["cl"].paginator.num_pages == COUNTED / 50

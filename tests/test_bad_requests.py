@@ -568,7 +568,7 @@ def assert_enveloped(one: dict[str, Any], status: int, content: bytes) -> dict[s
 
 
 @pytest.mark.parametrize("name", BY_NAME)
-def test_a_bad_request_gets_its_reply_and_changes_nothing(world: World, name: str):
+def test_a_bad_request_gets_its_reply_and_changes_nothing(world: World, name: str) -> None:
     one = BY_NAME[name]
     if "setup" in one:
         world.prepare(one["setup"])
@@ -612,7 +612,7 @@ def assert_headers(reply: Any) -> None:
         assert int(reply.headers["Retry-After"]) > 0
 
 
-def test_the_samples_are_those_of_the_contract():
+def test_the_samples_are_those_of_the_contract() -> None:
     assert len(BAD_REQUESTS) == 125
     assert len({one["name"] for one in [*BAD_REQUESTS, *SIBLINGS]}) == len(BAD_REQUESTS) + len(SIBLINGS)
     assert all(32 < len(sized(total)) <= total for total in (16384, 16385))

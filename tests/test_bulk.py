@@ -44,7 +44,7 @@ CANARY = "canary-9f8e7d6c5b4a3210"
 # -- each row ---------------------------------------------------------------------------------------------------------
 
 
-def test_numbers_of_all_carriers_are_added_with_how_they_answer(sandbox: Sandbox, tenant: Tenant):
+def test_numbers_of_all_carriers_are_added_with_how_they_answer(sandbox: Sandbox, tenant: Tenant) -> None:
     numbers = {good.integration: some(sandbox, good, 20) for good in CARRIERS.values()}
     settings = {"label": "Front desk", "action": "forward", "forwardTo": "+1 212 555 0100", "record": True}
     rows = [row for good in CARRIERS.values() for row in rows_of(tenant, good, numbers[good.integration], **settings)]
@@ -84,7 +84,7 @@ VERDICTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", VERDICTS)
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
-def test_a_row_gets_the_verdict_of_the_api(sandbox: Sandbox, tenant: Tenant, case: str, dry_run: bool):
+def test_a_row_gets_the_verdict_of_the_api(sandbox: Sandbox, tenant: Tenant, case: str, dry_run: bool) -> None:
     body = TWILIO.body(tenant.user, **VERDICTS[case])
     reply = add(tenant, body).json()
     (one,) = add_rows([FileRow(7, body)], dry_run=dry_run)
@@ -95,7 +95,9 @@ def test_a_row_gets_the_verdict_of_the_api(sandbox: Sandbox, tenant: Tenant, cas
     assert not PhoneNumber.objects.exists()
 
 
-def test_users_of_other_workspaces_are_unknown_if_one_is_named(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant):
+def test_users_of_other_workspaces_are_unknown_if_one_is_named(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant
+) -> None:
     rows = rows_of(tenant, TWILIO, [TWILIO.number])
     assert counted(done(rows, workspace_id=other_tenant.workspace.pk)) == {"user_not_found": 1}
     assert counted(done(rows, workspace_id=tenant.workspace.pk)) == {"added": 1}
@@ -106,7 +108,7 @@ def test_users_of_other_workspaces_are_unknown_if_one_is_named(sandbox: Sandbox,
 
 def test_a_number_that_another_user_has_is_not_there_while_a_dead_run_holds_it(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     colleague = User.objects.create_user(email="colleague@acme.example", workspace=tenant.workspace)
     (first,) = rows_of(tenant, TWILIO, [TWILIO.number])
     assert counted(done([FileRow(1, first.fields | {"userId": colleague.pk})])) == {"added": 1}
@@ -121,7 +123,7 @@ def test_a_number_that_another_user_has_is_not_there_while_a_dead_run_holds_it(
 
 def test_a_user_who_goes_while_a_row_waits_gets_no_number(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     sandbox.delay_s = 0.3
     monkeypatch.setattr(bulk_rows, "USER_KNOWN_S", 0.1)
     rows = iter(rows_of(tenant, TWILIO, some(sandbox, TWILIO, 3)))
@@ -134,7 +136,7 @@ def test_a_user_who_goes_while_a_row_waits_gets_no_number(
 
 
 @pytest.mark.parametrize("table", [User, PhoneNumber])
-def test_a_look_up_that_fails_once_costs_no_row(sandbox: Sandbox, tenant: Tenant, table: type[Model]):
+def test_a_look_up_that_fails_once_costs_no_row(sandbox: Sandbox, tenant: Tenant, table: type[Model]) -> None:
     rows = rows_of(tenant, TWILIO, some(sandbox, TWILIO, 3))
     rows.append(FileRow(9, rows[0].fields | {"userId": "f" * 24}))
     with failing(READ, table, times=1):
@@ -143,7 +145,7 @@ def test_a_look_up_that_fails_once_costs_no_row(sandbox: Sandbox, tenant: Tenant
 
 
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
-def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tenant: Tenant, dry_run: bool):
+def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tenant: Tenant, dry_run: bool) -> None:
     numbers = [TWILIO.number, "12125559999", "+1 (212) 555-1234", TWILIO.number, "12125559999"]
     outcomes = done(rows_of(tenant, TWILIO, numbers), dry_run=dry_run)
     once = "would_add" if dry_run else "added"
@@ -153,7 +155,7 @@ def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tena
     assert not AuditEntry.objects.filter(outcome="phone_exists").exists(), "nothing is tried of what is there"
 
 
-def test_a_dry_run_asks_and_writes_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_dry_run_asks_and_writes_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     numbers = some(sandbox, carrier, 30)
     before = sandbox.snapshot()
     assert counted(done(rows_of(tenant, carrier, numbers), dry_run=True)) == {"would_add": 30}
@@ -167,7 +169,7 @@ def test_a_dry_run_asks_and_writes_nothing(sandbox: Sandbox, tenant: Tenant, car
 
 def test_the_numbers_of_an_account_are_read_in_pages_and_its_application_is_made_once(
     sandbox: Sandbox, tenant: Tenant, carrier: Good
-):
+) -> None:
     numbers = some(sandbox, carrier, 100)
     assert counted(done(rows_of(tenant, carrier, numbers), workers=4)) == {"added": 100}
     writes = [one for one in sandbox.ledger if one.method != "GET"]
@@ -178,7 +180,7 @@ def test_the_numbers_of_an_account_are_read_in_pages_and_its_application_is_made
     assert_ours(sandbox, carrier, numbers)
 
 
-def test_a_file_in_another_order_than_the_list_is_read_from_the_list_too(sandbox: Sandbox, tenant: Tenant):
+def test_a_file_in_another_order_than_the_list_is_read_from_the_list_too(sandbox: Sandbox, tenant: Tenant) -> None:
     numbers = some(sandbox, PLIVO, 200)
     assert counted(done(rows_of(tenant, PLIVO, numbers[::-1]), workers=4)) == {"added": 200}
     # Ten pages; each number's link is read back. One by one it would be 600.
@@ -186,7 +188,7 @@ def test_a_file_in_another_order_than_the_list_is_read_from_the_list_too(sandbox
     assert_ours(sandbox, PLIVO, numbers)
 
 
-def test_a_list_without_the_wanted_numbers_is_soon_left_alone(sandbox: Sandbox, tenant: Tenant):
+def test_a_list_without_the_wanted_numbers_is_soon_left_alone(sandbox: Sandbox, tenant: Tenant) -> None:
     some(sandbox, PLIVO, 2000)
     numbers = [f"1415588{index:04}" for index in range(40)]
     for number in numbers:
@@ -196,7 +198,7 @@ def test_a_list_without_the_wanted_numbers_is_soon_left_alone(sandbox: Sandbox, 
     assert 1 <= len(pages) <= 10
 
 
-def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandbox: Sandbox, tenant: Tenant):
+def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandbox: Sandbox, tenant: Tenant) -> None:
     some(sandbox, TWILIO, 600)
     credentials = Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token)
     with pytest.raises(InvalidCredentials):
@@ -212,7 +214,7 @@ def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandb
 
 def test_a_page_that_was_not_used_up_in_time_is_read_again_before_the_next(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     numbers = some(sandbox, TWILIO, 300)
     listed = inventory.Inventory(Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token))
     listed.read_on(numbers)
@@ -232,7 +234,7 @@ def test_a_page_that_was_not_used_up_in_time_is_read_again_before_the_next(
 
 def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """Each number is changed at the carrier right after the list was read."""
     numbers = some(sandbox, TWILIO, 30)
     read_on = inventory.Inventory.read_on
@@ -254,7 +256,7 @@ def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(
     assert now == before[numbers[-1]]
 
 
-def test_an_account_whose_credentials_are_refused_is_not_asked_for_each_row(sandbox: Sandbox, tenant: Tenant):
+def test_an_account_whose_credentials_are_refused_is_not_asked_for_each_row(sandbox: Sandbox, tenant: Tenant) -> None:
     rows = rows_of(tenant, TWILIO, some(sandbox, TWILIO, 40), authToken="wrong")
     outcomes = done(rows)
     assert counted(outcomes) == {"invalid_credentials": 40}
@@ -263,14 +265,14 @@ def test_an_account_whose_credentials_are_refused_is_not_asked_for_each_row(sand
     assert {counter.used for counter in LimitCounter.objects.all()} == {1}
 
 
-def test_guesses_in_a_file_come_to_the_limit_of_the_others(sandbox: Sandbox, tenant: Tenant):
+def test_guesses_in_a_file_come_to_the_limit_of_the_others(sandbox: Sandbox, tenant: Tenant) -> None:
     rows = [FileRow(line, TWILIO.body(tenant.user, authToken=f"guess-{line}")) for line in range(30)]
     for row in rows:
         row.fields["phoneNumber"] = f"121255560{row.line:02}"
     assert counted(done(rows)) == {"invalid_credentials": 20, "throttled": 10}
 
 
-def test_a_revoked_account_stops_by_itself_and_a_new_token_completes_it(sandbox: Sandbox, tenant: Tenant):
+def test_a_revoked_account_stops_by_itself_and_a_new_token_completes_it(sandbox: Sandbox, tenant: Tenant) -> None:
     plivo, twilio = some(sandbox, PLIVO, 40), some(sandbox, TWILIO, 40)
     rows = [
         row for pair in zip(rows_of(tenant, PLIVO, plivo), rows_of(tenant, TWILIO, twilio), strict=True) for row in pair
@@ -299,7 +301,7 @@ def test_a_revoked_account_stops_by_itself_and_a_new_token_completes_it(sandbox:
     assert_ours(sandbox, PLIVO, plivo)
 
 
-def test_a_carrier_that_goes_down_is_spared_and_the_others_are_done(sandbox: Sandbox, tenant: Tenant):
+def test_a_carrier_that_goes_down_is_spared_and_the_others_are_done(sandbox: Sandbox, tenant: Tenant) -> None:
     telnyx, twilio = some(sandbox, TELNYX, 60), some(sandbox, TWILIO, 60)
     rows = rows_of(tenant, TELNYX, telnyx) + rows_of(tenant, TWILIO, twilio)
     for line, row in enumerate(rows):
@@ -323,7 +325,7 @@ def test_a_carrier_that_goes_down_is_spared_and_the_others_are_done(sandbox: San
 
 def test_a_carrier_that_admits_few_at_a_time_gets_fewer_and_every_number_is_added(
     sandbox: Sandbox, tenant: Tenant, carrier: Good
-):
+) -> None:
     numbers = some(sandbox, carrier, 40)
     sandbox.delay_s, sandbox.concurrency_limit = 0.03, 3
     try:
@@ -334,7 +336,9 @@ def test_a_carrier_that_admits_few_at_a_time_gets_fewer_and_every_number_is_adde
     assert 0 < sum(one.status == 429 for one in sandbox.ledger) < 30
 
 
-def test_a_429_makes_the_account_wait_as_long_as_the_carrier_says_and_no_other(sandbox: Sandbox, tenant: Tenant):
+def test_a_429_makes_the_account_wait_as_long_as_the_carrier_says_and_no_other(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
     numbers, others = some(sandbox, TWILIO, 40), some(sandbox, PLIVO, 40)
     sandbox.delay_s = 0.02
     sandbox.fault("status", carrier="twilio", status=429, skip=12, headers={"Retry-After": "2"})
@@ -360,7 +364,7 @@ def test_a_429_makes_the_account_wait_as_long_as_the_carrier_says_and_no_other(s
 )  # fmt: skip
 def test_how_long_to_wait_is_read_from_every_carriers_reply(
     sandbox: Sandbox, tenant: Tenant, carrier: Good, headers: dict[str, str], wait_s: int | None
-):
+) -> None:
     waits: list[float | None] = []
 
     class Watched(AccountGate):
@@ -379,7 +383,7 @@ def test_how_long_to_wait_is_read_from_every_carriers_reply(
     assert waits and set(waits) == {wait_s}
 
 
-def test_no_more_requests_of_an_account_are_under_way_than_were_asked_for(sandbox: Sandbox, tenant: Tenant):
+def test_no_more_requests_of_an_account_are_under_way_than_were_asked_for(sandbox: Sandbox, tenant: Tenant) -> None:
     numbers = some(sandbox, TELNYX, 40)
     sandbox.delay_s = 0.02
     done(rows_of(tenant, TELNYX, numbers), workers=16, per_account=3)
@@ -391,7 +395,7 @@ def test_no_more_requests_of_an_account_are_under_way_than_were_asked_for(sandbo
     assert most <= 3
 
 
-def test_a_breaker_lets_one_try_now_and_then_and_closes_when_it_is_answered(monkeypatch: pytest.MonkeyPatch):
+def test_a_breaker_lets_one_try_now_and_then_and_closes_when_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     breaker = Breaker()
     for _ in range(Breaker.FAILURES):
         assert breaker.allows()
@@ -406,7 +410,7 @@ def test_a_breaker_lets_one_try_now_and_then_and_closes_when_it_is_answered(monk
 # -- ends before its end ----------------------------------------------------------------------------------------------
 
 
-def test_a_reservation_of_a_dead_process_is_waited_out_and_settled(sandbox: Sandbox, tenant: Tenant):
+def test_a_reservation_of_a_dead_process_is_waited_out_and_settled(sandbox: Sandbox, tenant: Tenant) -> None:
     lease_until = timezone.now() + timedelta(seconds=1.5)
     PhoneNumber.objects.create(user=tenant.user, number=TWILIO.number, integration="twilio", operation_id="a" * 24,
                                lease_until=lease_until)  # fmt: skip
@@ -415,13 +419,13 @@ def test_a_reservation_of_a_dead_process_is_waited_out_and_settled(sandbox: Sand
     assert_ours(sandbox, TWILIO, [TWILIO.number])
 
 
-def test_after_a_failure_no_other_row_is_begun_if_so_wanted(sandbox: Sandbox, tenant: Tenant):
+def test_after_a_failure_no_other_row_is_begun_if_so_wanted(sandbox: Sandbox, tenant: Tenant) -> None:
     rows = rows_of(tenant, TWILIO, ["12125559999", *some(sandbox, TWILIO, 50)])
     assert counted(done(rows, fail_fast=True, workers=1)) == {"number_not_owned": 1, "not_tried": 50}
     assert not PhoneNumber.objects.exists()
 
 
-def test_a_stopped_run_finishes_what_is_under_way(sandbox: Sandbox, tenant: Tenant):
+def test_a_stopped_run_finishes_what_is_under_way(sandbox: Sandbox, tenant: Tenant) -> None:
     numbers = some(sandbox, TWILIO, 60)
     sandbox.delay_s = 0.05
     stop, outcomes = Event(), []
@@ -436,7 +440,7 @@ def test_a_stopped_run_finishes_what_is_under_way(sandbox: Sandbox, tenant: Tena
 
 def test_a_file_whose_runs_are_killed_ends_as_if_none_had_been(
     sandbox: Sandbox, tenant: Tenant, tmp_path: Path, monkeypatch: Any
-):
+) -> None:
     settings = {"DJANGO_SETTINGS_MODULE": "workspace.settings", **environment(sandbox)}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -459,7 +463,7 @@ def command(*arguments: str) -> tuple[int, str, str]:
     return 0, out.getvalue(), err.getvalue()
 
 
-def test_the_sample_file_has_every_outcome(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+def test_the_sample_file_has_every_outcome(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
     User.objects.create_user("ann@example.com", workspace=tenant.workspace, id="64e5f12345abcdef12345678")
     with SAMPLE.open("rb") as file:
         expected = {row.line: "" for row in read_rows(file)}
@@ -494,7 +498,7 @@ def test_the_sample_file_has_every_outcome(sandbox: Sandbox, tenant: Tenant, tmp
     assert sandbox.snapshot() == before
 
 
-def test_exit_statuses(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+def test_exit_statuses(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
     good, bad, file = rows_of(tenant, TWILIO, [TWILIO.number]), rows_of(tenant, TWILIO, ["911"]), tmp_path / "n.csv"
     file.write_text(csv_of(good))
     assert command(str(file), "--dry-run") == (0, command(str(file), "--dry-run")[1], "")
@@ -518,7 +522,7 @@ def test_exit_statuses(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
         assert command(str(file))[0] == 1
 
 
-def test_lines_of_json_and_a_limit(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+def test_lines_of_json_and_a_limit(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
     file = tmp_path / "numbers.jsonl"
     file.write_text("".join(json.dumps(row.fields) + "\n" for row in rows_of(tenant, TWILIO, some(sandbox, TWILIO, 5))))
     status, out, _ = command(str(file), "--output", "jsonl", "--limit", "2")
@@ -526,7 +530,7 @@ def test_lines_of_json_and_a_limit(sandbox: Sandbox, tenant: Tenant, tmp_path: P
     assert (status, len(told), told[-1]) == (0, 3, {"summary": {"total": 2, "added": 2, "exists": 0, "failed": 0}})
 
 
-def test_rows_not_tried_are_counted(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+def test_rows_not_tried_are_counted(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
     file = tmp_path / "numbers.csv"
     file.write_text(csv_of(rows_of(tenant, TWILIO, ["911", *some(sandbox, TWILIO, 5)])))
     status, out, _ = command(str(file), "--output", "json", "--fail-fast")
@@ -535,7 +539,7 @@ def test_rows_not_tried_are_counted(sandbox: Sandbox, tenant: Tenant, tmp_path: 
     assert [row["outcome"] for row in told["rows"]] == ["failed"]
 
 
-def test_a_report_on_a_full_disk_stops_nothing_and_is_told(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+def test_a_report_on_a_full_disk_stops_nothing_and_is_told(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
     file = tmp_path / "numbers.csv"
     file.write_text(csv_of(rows_of(tenant, TWILIO, some(sandbox, TWILIO, 5))))
     status, out, err = command(str(file), "--report", "/dev/full")
@@ -543,7 +547,7 @@ def test_a_report_on_a_full_disk_stops_nothing_and_is_told(sandbox: Sandbox, ten
     assert PhoneNumber.objects.filter(state="active").count() == 5
 
 
-def test_the_report_is_no_spreadsheets_formula(sandbox: Sandbox, tenant: Tenant, tmp_path: Path):
+def test_the_report_is_no_spreadsheets_formula(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
     file, report = tmp_path / "numbers.csv", tmp_path / "report.csv"
     file.write_text(csv_of(rows_of(tenant, TWILIO, ["+1 911", "-12", "=1+1"])))
     assert command(str(file), "--report", str(report))[0] == 3
@@ -561,7 +565,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_a_carrier_echoes_is_told_to_nobody(
     sandbox: Sandbox, tenant: Tenant, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
-):
+) -> None:
     sandbox.state.account("twilio", TWILIO.acc_sid).secret = CANARY
     sandbox.fault(**FAULTS[fault], times=None)
     file, report = tmp_path / "numbers.csv", tmp_path / "report.csv"
@@ -572,7 +576,7 @@ def test_what_a_carrier_echoes_is_told_to_nobody(
     assert CANARY not in out + err + report.read_text() + caplog.text
 
 
-def test_a_row_and_its_outcome_never_print_the_token(sandbox: Sandbox, tenant: Tenant):
+def test_a_row_and_its_outcome_never_print_the_token(sandbox: Sandbox, tenant: Tenant) -> None:
     (row,) = rows_of(tenant, TWILIO, [TWILIO.number], authToken=CANARY)
     understood = bulk.Run(None, False, 8, False, Event()).understand(row)
     assert isinstance(understood, BulkRow)

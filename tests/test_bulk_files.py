@@ -59,42 +59,42 @@ FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_every_kind_of_file_gives_the_same_row(kind: str):
+def test_every_kind_of_file_gives_the_same_row(kind: str) -> None:
     (row,) = read(FILES[kind])
     assert (row.fields, row.problem) == (WANTED, None)
 
 
-def test_a_row_knows_its_line_though_rows_before_it_have_several():
+def test_a_row_knows_its_line_though_rows_before_it_have_several() -> None:
     rows = read(f'{HEADER}\n{USER},12125551234,twilio,x,AC1,"two\nlines"\n\n{ROW}\n')
     assert [row.line for row in rows] == [2, 5]
     assert rows[0].fields["label"] == "two\nlines"
 
 
-def test_rows_of_a_spreadsheet_and_of_a_list_are_counted_as_people_see_them():
+def test_rows_of_a_spreadsheet_and_of_a_list_are_counted_as_people_see_them() -> None:
     assert [row.line for row in read(xlsx(list(WANTED), [], list(WANTED.values())))] == [3]
     assert [row.line for row in read(json.dumps([WANTED, WANTED]))] == [1, 2]
 
 
-def test_a_long_list_is_read_in_pieces():
+def test_a_long_list_is_read_in_pieces() -> None:
     many = [{**WANTED, "label": f"{index} " + "x" * (index % 150)} for index in range(3000)]
     for indent in (None, 2):
         assert [row.fields for row in read(json.dumps(many, indent=indent))] == many
 
 
-def test_an_empty_cell_is_a_field_left_out_and_a_yes_is_true():
+def test_an_empty_cell_is_a_field_left_out_and_a_yes_is_true() -> None:
     (row,) = read(f"{HEADER},record,greeting\n{USER},12125551234,twilio,x,,,Yes,\n")
     assert row.fields == {
         "userId": USER, "phoneNumber": "12125551234", "integration": "twilio", "authToken": "x", "record": True,
     }  # fmt: skip
 
 
-def test_what_a_file_leaves_out_is_filled_in():
+def test_what_a_file_leaves_out_is_filled_in() -> None:
     text = f"userId,phoneNumber,integration,accSId\n{USER},12125551234,twilio,\n{USER},12125551235,twilio,AC2\n"
     rows = read(text, defaults={"authToken": CANARY, "accSId": "AC1"})
     assert [(row.fields["authToken"], row.fields["accSId"]) for row in rows] == [(CANARY, "AC1"), (CANARY, "AC2")]
 
 
-def test_unknown_columns_are_told_and_no_more():
+def test_unknown_columns_are_told_and_no_more() -> None:
     rows = read_rows(io.BytesIO(f"{HEADER},price,{'x' * 99}\n{ROW},5,6\n".encode()))
     assert next(rows).fields == WANTED
     assert rows.unknown_columns == ["price", "x" * 40]
@@ -140,7 +140,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_an_unreadable_file_is_told_in_a_sentence_that_repeats_nothing_of_it(kind: str):
+def test_an_unreadable_file_is_told_in_a_sentence_that_repeats_nothing_of_it(kind: str) -> None:
     content, told = UNREADABLE[kind]
     with pytest.raises(UnreadableFile) as caught:
         read(content)
@@ -148,7 +148,7 @@ def test_an_unreadable_file_is_told_in_a_sentence_that_repeats_nothing_of_it(kin
     assert CANARY not in repr(caught.value) + str(caught.value.__context__) and USER not in str(caught.value)
 
 
-def test_a_file_of_another_kind_is_refused_by_its_name():
+def test_a_file_of_another_kind_is_refused_by_its_name() -> None:
     with pytest.raises(UnreadableFile, match="kind"):
         read(CSV, name="numbers.pdf")
     assert read(CSV, name="numbers.CSV")
@@ -165,19 +165,19 @@ BAD_ROWS: dict[str, tuple[bytes, str, str | None]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_ROWS)
-def test_a_bad_row_spoils_no_other(kind: str):
+def test_a_bad_row_spoils_no_other(kind: str) -> None:
     content, code, field = BAD_ROWS[kind]
     row = read(content)[-1]
     assert row.problem and (row.problem.code, row.problem.field) == (code, field)
     assert CANARY not in f"{row!r} {row.problem} {row.shown()}"
 
 
-def test_what_is_shown_of_a_row_looks_like_an_id_and_a_number():
+def test_what_is_shown_of_a_row_looks_like_an_id_and_a_number() -> None:
     assert FileRow(1, {"userId": USER, "phoneNumber": "+1 (212) 555-1234"}).shown() == (USER, "+1 (212) 555-1234")
     assert FileRow(1, {"userId": CANARY, "phoneNumber": CANARY}).shown() == ("", "")
     assert FileRow(1, {"userId": 5, "phoneNumber": None}).shown() == ("", "")
 
 
-def test_a_date_is_a_text_that_the_field_will_refuse():
+def test_a_date_is_a_text_that_the_field_will_refuse() -> None:
     (row,) = read(xlsx(list(WANTED), [USER, date(2026, 11, 23), "twilio", CANARY]))
     assert row.fields["phoneNumber"] == "2026-11-23 00:00:00"

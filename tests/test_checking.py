@@ -315,7 +315,7 @@ def id_of(case: Any) -> str:
 
 
 @pytest.mark.parametrize("drift", DRIFTS, ids=id_of)
-def test_drift_is_found_and_repaired_and_removal_still_restores(sandbox: Sandbox, tenant: Tenant, drift: Drift):
+def test_drift_is_found_and_repaired_and_removal_still_restores(sandbox: Sandbox, tenant: Tenant, drift: Drift) -> None:
     before_us = sandbox.snapshot()
     scene = stage(sandbox, tenant, CARRIERS[drift.integration])
     with_us = scene.snapshot()
@@ -355,7 +355,7 @@ def test_drift_is_found_and_repaired_and_removal_still_restores(sandbox: Sandbox
     assert not Account.objects.exists()
 
 
-def test_each_reason_of_each_carrier_is_produced():
+def test_each_reason_of_each_carrier_is_produced() -> None:
     """The list of the reasons that can occur at each carrier, so that none is forgotten here."""
     everywhere = {
         "not_set", "url_mismatch", "wrong_http_method", "overridden_by_trunk", "overridden_by_application",
@@ -428,7 +428,7 @@ def by_reason(told: list[dict[str, str]]) -> list[dict[str, str]]:
     return sorted(told, key=lambda one: (one["reason"], one["expected"]))
 
 
-def test_several_drifts_are_all_told_and_repaired_together(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_several_drifts_are_all_told_and_repaired_together(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     before_us = sandbox.snapshot()
     scene = stage(sandbox, tenant, carrier)
     with_us = scene.snapshot()
@@ -453,7 +453,7 @@ def test_several_drifts_are_all_told_and_repaired_together(sandbox: Sandbox, ten
 @pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
 def test_a_missing_application_does_not_hide_for_good_what_else_has_drifted(
     sandbox: Sandbox, tenant: Tenant, good: Good
-):
+) -> None:
     scene = stage(sandbox, tenant, good)
     with_us = scene.snapshot()
     scene.delete_application()
@@ -463,7 +463,7 @@ def test_a_missing_application_does_not_hide_for_good_what_else_has_drifted(
     assert scene.snapshot() == with_us
 
 
-def test_what_can_be_repaired_is_repaired_beside_what_cannot(sandbox: Sandbox, tenant: Tenant):
+def test_what_can_be_repaired_is_repaired_beside_what_cannot(sandbox: Sandbox, tenant: Tenant) -> None:
     scene = stage(sandbox, tenant, TWILIO)
     INACTIVE["twilio"](scene)
     inactive = scene.snapshot()
@@ -480,7 +480,7 @@ def test_what_can_be_repaired_is_repaired_beside_what_cannot(sandbox: Sandbox, t
 @pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
 def test_the_application_of_several_numbers_is_repaired_with_any_that_works(
     sandbox: Sandbox, tenant: Tenant, good: Good
-):
+) -> None:
     scene = stage(sandbox, tenant, good)
     another = stage(sandbox, tenant, good, phoneNumber=good.another)
     INACTIVE[good.integration](scene)
@@ -540,7 +540,7 @@ HOPELESS = [
 @pytest.mark.parametrize("case", HOPELESS, ids=id_of)
 def test_what_cannot_be_repaired_stays_told_and_nothing_is_written(
     sandbox: Sandbox, tenant: Tenant, case: Hopeless, repair: bool
-):
+) -> None:
     scene = stage(sandbox, tenant, CARRIERS[case.integration])
     case.act(scene)
     there = scene.snapshot()
@@ -575,7 +575,7 @@ DOWN: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("down", DOWN)
 def test_a_carrier_that_is_down_slow_or_talks_nonsense_is_unreachable(
     sandbox: Sandbox, settings: Any, tenant: Tenant, carrier: Good, down: str
-):
+) -> None:
     scene = stage(sandbox, tenant, carrier)
     with_us = scene.snapshot()
     settings.CARRIER_READ_TIMEOUT_S = 0.3
@@ -594,7 +594,7 @@ def test_a_carrier_that_is_down_slow_or_talks_nonsense_is_unreachable(
     assert check(scene.phone, tenant)["health"] == "ok"
 
 
-def test_drift_is_not_forgotten_for_a_moment_of_silence(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_drift_is_not_forgotten_for_a_moment_of_silence(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     """One failed read is asked again."""
     scene = stage(sandbox, tenant, carrier)
     several(scene)
@@ -602,7 +602,7 @@ def test_drift_is_not_forgotten_for_a_moment_of_silence(sandbox: Sandbox, tenant
     assert check(scene.phone, tenant)["health"] == "drift"
 
 
-def test_an_account_that_twilio_does_not_know_means_refused_credentials(sandbox: Sandbox, tenant: Tenant):
+def test_an_account_that_twilio_does_not_know_means_refused_credentials(sandbox: Sandbox, tenant: Tenant) -> None:
     """SPEC 2: Twilio's 404 for the account. It is no news of the number."""
     scene = stage(sandbox, tenant, TWILIO)
     sandbox.fault("status", status=404, path=r"/Accounts/\w+\.json$", times=None)
@@ -613,7 +613,9 @@ def test_an_account_that_twilio_does_not_know_means_refused_credentials(sandbox:
 # -- telnyx: key, profile, a customer's own application ---------------------------------------------------------------
 
 
-def test_a_missing_public_key_is_told_from_the_first_day_and_fetched_when_it_can_be(sandbox: Sandbox, tenant: Tenant):
+def test_a_missing_public_key_is_told_from_the_first_day_and_fetched_when_it_can_be(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
     owner = sandbox.state.account("telnyx", OWNER["telnyx"])
     owner.has_public_key = False
     scene = stage(sandbox, tenant, TELNYX)
@@ -637,7 +639,7 @@ def test_a_missing_public_key_is_told_from_the_first_day_and_fetched_when_it_can
     assert scene.snapshot() == with_us
 
 
-def test_a_voice_profile_that_was_deleted_is_replaced(sandbox: Sandbox, tenant: Tenant):
+def test_a_voice_profile_that_was_deleted_is_replaced(sandbox: Sandbox, tenant: Tenant) -> None:
     """The account has none any more, and the application has lost the one that it had."""
     before_us = sandbox.snapshot()
     scene = stage(sandbox, tenant, TELNYX)
@@ -657,7 +659,9 @@ def test_a_voice_profile_that_was_deleted_is_replaced(sandbox: Sandbox, tenant: 
     assert sandbox.snapshot() == before_us
 
 
-def test_a_customers_own_application_is_pointed_at_us_again_and_restored_in_the_end(sandbox: Sandbox, tenant: Tenant):
+def test_a_customers_own_application_is_pointed_at_us_again_and_restored_in_the_end(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
     sandbox.console(
         "telnyx", OWNER["telnyx"], application=seeds.TELNYX_CUSTOMER_APP,
         outbound={"outbound_voice_profile_id": seeds.TELNYX_VOICE_PROFILE, "channel_limit": 5},
@@ -677,13 +681,17 @@ def test_a_customers_own_application_is_pointed_at_us_again_and_restored_in_the_
     assert sandbox.snapshot() == before_us
 
 
-def test_a_customers_own_application_without_a_profile_is_the_customers_matter(sandbox: Sandbox, tenant: Tenant):
+def test_a_customers_own_application_without_a_profile_is_the_customers_matter(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
     scene = stage(sandbox, tenant, TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP)
     scene.edit_application(outbound={})
     assert check(scene.phone, tenant)["health"] == "ok"
 
 
-def test_a_customers_own_application_that_was_deleted_is_told_and_not_made_again(sandbox: Sandbox, tenant: Tenant):
+def test_a_customers_own_application_that_was_deleted_is_told_and_not_made_again(
+    sandbox: Sandbox, tenant: Tenant
+) -> None:
     scene = stage(sandbox, tenant, TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP)
     scene.delete_application()
     there = scene.snapshot()
@@ -699,7 +707,7 @@ def test_a_customers_own_application_that_was_deleted_is_told_and_not_made_again
 @in_parallel
 def test_a_telnyx_application_that_was_made_again_names_the_account(
     sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, other_tenant: Tenant
-):
+) -> None:
     """The webhooks' address stays, calls come in, and later adds find the same account."""
     settings.PUBLIC_URL = live_server.url
     scene = stage(sandbox, tenant, TELNYX)
@@ -734,7 +742,7 @@ def ours(scene: Scene) -> list[str]:
 @pytest.mark.parametrize("repair", [False, True], ids=["check", "repair"])
 def test_a_check_of_a_number_that_is_well_asks_little_and_writes_nothing(
     sandbox: Sandbox, tenant: Tenant, carrier: Good, repair: bool
-):
+) -> None:
     scene = stage(sandbox, tenant, carrier)
     with_us = scene.snapshot()
 
@@ -747,7 +755,7 @@ def test_a_check_of_a_number_that_is_well_asks_little_and_writes_nothing(
     assert_shown(scene, tenant, found)
 
 
-def test_a_check_without_a_body_repairs_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_check_without_a_body_repairs_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     scene = stage(sandbox, tenant, carrier)
     several(scene)
     drifted = scene.snapshot()
@@ -789,7 +797,7 @@ TOLD_BY_THE_FAULT = {"credentials_refused", "carrier_unavailable"}
 
 
 @pytest.mark.parametrize(("name", "situation"), REQUESTS_OF_A_REPAIR)
-def test_a_repair_makes_just_so_many_requests(sandbox: Sandbox, tenant: Tenant, name: str, situation: str):
+def test_a_repair_makes_just_so_many_requests(sandbox: Sandbox, tenant: Tenant, name: str, situation: str) -> None:
     scene = stage(sandbox, tenant, CARRIERS[name])
     SITUATIONS[situation](scene)
     assert check(scene.phone, tenant, repair=True)["repaired"] is True
@@ -809,7 +817,7 @@ def test_a_repair_makes_just_so_many_requests(sandbox: Sandbox, tenant: Tenant, 
 )
 def test_a_repair_that_fails_anywhere_tells_the_truth_and_a_later_one_mends_it(
     sandbox: Sandbox, tenant: Tenant, name: str, situation: str, nth: int, fault: str, times: int | None
-):
+) -> None:
     scene = stage(sandbox, tenant, CARRIERS[name])
     with_us = scene.snapshot()
     SITUATIONS[situation](scene)
@@ -839,7 +847,7 @@ def test_a_repair_that_fails_anywhere_tells_the_truth_and_a_later_one_mends_it(
     assert_nothing_is_leased()
 
 
-def test_a_write_that_changes_nothing_is_not_told_as_a_repair(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_write_that_changes_nothing_is_not_told_as_a_repair(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     """The carrier says yes and does nothing: what is read back counts."""
     scene = stage(sandbox, tenant, carrier)
     expected, _ = several(scene)
@@ -854,7 +862,7 @@ def test_a_write_that_changes_nothing_is_not_told_as_a_repair(sandbox: Sandbox, 
 
 def test_a_lease_that_somebody_holds_does_not_make_the_carrier_unreachable(
     sandbox: Sandbox, tenant: Tenant, carrier: Good, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """A process that died while it held the line; its lease runs out in a minute."""
     monkeypatch.setattr(checking, "ADD_BUDGET_S", 0.5)
     scene = stage(sandbox, tenant, carrier)
@@ -871,7 +879,9 @@ def test_a_lease_that_somebody_holds_does_not_make_the_carrier_unreachable(
 
 
 @in_parallel
-def test_a_number_that_is_removed_during_its_repair_stays_removed(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_number_that_is_removed_during_its_repair_stays_removed(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good
+) -> None:
     """The repair ends at once and does not wait for a line that is gone."""
     before_us = sandbox.snapshot()
     scene = stage(sandbox, tenant, carrier)
@@ -913,7 +923,7 @@ def test_a_number_that_is_removed_during_its_repair_stays_removed(sandbox: Sandb
 @pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
 def test_repairs_and_adds_at_once_make_one_application(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, good: Good, attempt: int
-):
+) -> None:
     scene = stage(sandbox, tenant, good)
     second = stage(sandbox, other_tenant, good, phoneNumber=good.number)
     scene.delete_application()
@@ -940,7 +950,9 @@ def test_repairs_and_adds_at_once_make_one_application(
 
 @in_parallel
 @repeated(3)
-def test_two_repairs_of_one_number_at_once_both_end_well(sandbox: Sandbox, tenant: Tenant, carrier: Good, attempt: int):
+def test_two_repairs_of_one_number_at_once_both_end_well(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, attempt: int
+) -> None:
     scene = stage(sandbox, tenant, carrier)
     with_us = scene.snapshot()
     several(scene)
@@ -981,7 +993,7 @@ def scenes(sandbox: Sandbox, tenant: Tenant) -> dict[str, Scene]:
 
 
 @in_parallel
-def test_check_phones_finds_drift_and_repairs_it(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]):
+def test_check_phones_finds_drift_and_repairs_it(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]) -> None:
     well = run_check_phones()
     assert (well.status, well.err) == (0, "ok 3")
     assert re.fullmatch(r"(\d{11}  (twilio|plivo|telnyx) +ok\n){3}", well.out)
@@ -1019,7 +1031,7 @@ def test_check_phones_finds_drift_and_repairs_it(sandbox: Sandbox, tenant: Tenan
 @in_parallel
 def test_check_phones_of_one_workspace_leaves_the_others_alone(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, scenes: dict[str, Scene]
-):
+) -> None:
     other = stage(sandbox, other_tenant, TWILIO, phoneNumber=TWILIO.another)
     several(other)
     several(scenes["twilio"])
@@ -1036,7 +1048,9 @@ def test_check_phones_of_one_workspace_leaves_the_others_alone(
 
 
 @pytest.mark.parametrize("workspace", ["", "x", "0" * 23, "0" * 25, "0" * 23 + "g", " " + "0" * 24, "0" * 24 + "\n"])
-def test_check_phones_refuses_what_is_no_id_of_a_workspace(sandbox: Sandbox, scenes: dict[str, Scene], workspace: str):
+def test_check_phones_refuses_what_is_no_id_of_a_workspace(
+    sandbox: Sandbox, scenes: dict[str, Scene], workspace: str
+) -> None:
     """An empty one is a variable that was not set, and does not mean all."""
     with pytest.raises(CommandError) as refused:
         call_command("check_phones", f"--workspace={workspace}")
@@ -1045,7 +1059,7 @@ def test_check_phones_refuses_what_is_no_id_of_a_workspace(sandbox: Sandbox, sce
 
 
 @in_parallel
-def test_check_phones_without_numbers_is_well(db: None):
+def test_check_phones_without_numbers_is_well(db: None) -> None:
     ran = run_check_phones()
     assert (ran.status, ran.out, ran.err) == (0, "", "no numbers")
 
@@ -1053,7 +1067,7 @@ def test_check_phones_without_numbers_is_well(db: None):
 @in_parallel
 def test_check_phones_checks_active_numbers_only_and_each_line_once(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, scenes: dict[str, Scene]
-):
+) -> None:
     stage(sandbox, other_tenant, TWILIO)
     PhoneNumber.objects.filter(integration="plivo").update(state=PhoneNumber.State.REMOVING)
     ran = run_check_phones("--output", "json")
@@ -1064,7 +1078,7 @@ def test_check_phones_checks_active_numbers_only_and_each_line_once(
 @in_parallel
 def test_one_line_that_fails_does_not_stop_the_others(
     sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene], caplog: pytest.LogCaptureFixture
-):
+) -> None:
     Account.objects.filter(integration="twilio").update(integration="unknown")
     sandbox.fault("reset", carrier="plivo", times=None)
     several(scenes["telnyx"])
@@ -1080,7 +1094,7 @@ def test_one_line_that_fails_does_not_stop_the_others(
 
 
 @in_parallel
-def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]):
+def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]) -> None:
     """A process of its own: what it prints, how it exits, and that it leaves the same in the database."""
     env = os.environ | {
         "DATABASE_URL": shared_url(),
@@ -1153,7 +1167,7 @@ def concurrency_limit(sandbox: Sandbox) -> Iterator[Callable[[int], None]]:
 @in_parallel
 def test_a_few_lines_of_an_account_are_checked_at_a_time(
     sandbox: Sandbox, tenant: Tenant, concurrency_limit: Callable[[int], None]
-):
+) -> None:
     """A check makes its two reads at once. The carrier refuses more than it is meant to get, and is never asked for it."""
     most = checking.PER_ACCOUNT * REQUESTS_OF_A_CHECK["twilio"]
     owners = ["AC" + digit * 32 for digit in "67"]
@@ -1196,7 +1210,7 @@ for owner in sys.argv[1:]:
 
 
 @in_parallel
-def test_the_memory_of_a_check_of_all_does_not_grow_with_their_number(sandbox: Sandbox, tenant: Tenant):
+def test_the_memory_of_a_check_of_all_does_not_grow_with_their_number(sandbox: Sandbox, tenant: Tenant) -> None:
     owners = {400: "AC" + "8" * 32, 1200: "AC" + "9" * 32}
     for count, owner in owners.items():
         many_lines(sandbox, tenant, owner, count, first=10_000 * count)
@@ -1222,7 +1236,7 @@ def test_the_memory_of_a_check_of_all_does_not_grow_with_their_number(sandbox: S
 @pytest.mark.parametrize("hidden", ["user:s3cret-word@", "", "s3cret-word@"], ids=["password", "query", "user"])
 def test_no_reason_shows_our_token_or_what_is_secret_in_a_customers_address(
     sandbox: Sandbox, tenant: Tenant, carrier: Good, hidden: str
-):
+) -> None:
     scene = stage(sandbox, tenant, carrier)
     account = Account.objects.get()
     theirs = f"https://{hidden}elsewhere.example.com/voice" + ("" if hidden else "?key=s3cret-word#s3cret-word")
@@ -1251,5 +1265,5 @@ def test_no_reason_shows_our_token_or_what_is_secret_in_a_customers_address(
         ("https://old.example/api/webhooks/twilio/abcdefgh-_12/answer", "https://old.example/api/webhooks/twilio/abcd…/answer"),
     ],
 )  # fmt: skip
-def test_what_is_shown_of_a_setting(value: str, shown: str):
+def test_what_is_shown_of_a_setting(value: str, shown: str) -> None:
     assert shown_setting(value) == shown

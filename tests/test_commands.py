@@ -29,7 +29,7 @@ def run(*arguments: str) -> str:
 
 
 @pytest.mark.django_db
-def test_create_workspace_makes_all_that_a_first_request_needs():
+def test_create_workspace_makes_all_that_a_first_request_needs() -> None:
     made = json.loads(run("create_workspace", "Acme", "--email", "Ann@Example.com"))
     assert list(made) == ["workspaceId", "userId", "token"]
     user = User.objects.get(pk=made["userId"])
@@ -43,7 +43,7 @@ def test_create_workspace_makes_all_that_a_first_request_needs():
 @pytest.mark.parametrize(
     "email", ["", "ann", "ann@", "@example.com", "a b@example.com", "ann@example.com\n\nx", "a" * 250 + "@example.com"]
 )
-def test_a_bad_address_makes_nothing(email: str):
+def test_a_bad_address_makes_nothing(email: str) -> None:
     with pytest.raises(CommandError):
         run("create_workspace", "Acme", "--email", email)
     assert (Workspace.objects.count(), User.objects.count(), ApiToken.objects.count()) == (0, 0, 0)
@@ -51,7 +51,7 @@ def test_a_bad_address_makes_nothing(email: str):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["", "a" * 201])
-def test_a_bad_name_makes_nothing(name: str):
+def test_a_bad_name_makes_nothing(name: str) -> None:
     with pytest.raises(CommandError):
         run("create_workspace", name, "--email", "ann@example.com")
     assert (Workspace.objects.count(), User.objects.count()) == (0, 0)
@@ -59,7 +59,7 @@ def test_a_bad_name_makes_nothing(name: str):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("email", ["user@one.example.com", "USER@One.example.com", " user@one.example.com "])
-def test_an_address_that_is_taken_makes_nothing(tenant: Tenant, email: str):
+def test_an_address_that_is_taken_makes_nothing(tenant: Tenant, email: str) -> None:
     with pytest.raises(CommandError, match="already exists"):
         run("create_workspace", "Acme", "--email", email)
     with pytest.raises(CommandError, match="already exists"):
@@ -67,7 +67,7 @@ def test_an_address_that_is_taken_makes_nothing(tenant: Tenant, email: str):
     assert (Workspace.objects.count(), User.objects.count()) == (1, 1)
 
 
-def test_create_user_adds_a_user_to_the_workspace(tenant: Tenant):
+def test_create_user_adds_a_user_to_the_workspace(tenant: Tenant) -> None:
     made = json.loads(run("create_user", "--workspace", tenant.workspace.pk, "--email", "bob@example.com"))
     assert list(made) == ["userId"]
     assert User.objects.get(pk=made["userId"]).workspace == tenant.workspace
@@ -75,14 +75,14 @@ def test_create_user_adds_a_user_to_the_workspace(tenant: Tenant):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("workspace", ["0" * 24, "x", "", "64e5f12345abcdef12345678\n", "' OR 1=1"])
-def test_an_unknown_workspace_is_told(workspace: str):
+def test_an_unknown_workspace_is_told(workspace: str) -> None:
     for arguments in (["create_user", "--email", "a@example.com"], ["create_token"]):
         with pytest.raises(CommandError, match="no workspace"):
             run(*arguments, "--workspace", workspace)
     assert (User.objects.count(), ApiToken.objects.count()) == (0, 0)
 
 
-def test_create_token_shows_it_once_and_keeps_only_its_digest(tenant: Tenant):
+def test_create_token_shows_it_once_and_keeps_only_its_digest(tenant: Tenant) -> None:
     made = json.loads(run("create_token", "--workspace", tenant.workspace.pk, "--expires-days", "2"))
     assert list(made) == ["token", "prefix"]
     row = ApiToken.objects.get(prefix=made["prefix"])
@@ -93,13 +93,13 @@ def test_create_token_shows_it_once_and_keeps_only_its_digest(tenant: Tenant):
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "40000", "x", "1.5"])
-def test_a_token_that_expires_at_no_time_is_refused(tenant: Tenant, days: str):
+def test_a_token_that_expires_at_no_time_is_refused(tenant: Tenant, days: str) -> None:
     with pytest.raises(CommandError, match="expires-days"):
         run("create_token", "--workspace", tenant.workspace.pk, f"--expires-days={days}")
     assert ApiToken.objects.count() == 1
 
 
-def test_a_revoked_token_is_refused_at_once_and_stays_so(tenant: Tenant):
+def test_a_revoked_token_is_refused_at_once_and_stays_so(tenant: Tenant) -> None:
     prefix = ApiToken.objects.get().prefix
     assert add(tenant, {}).status_code == 400
     assert prefix in run("revoke_token", prefix)
@@ -109,7 +109,7 @@ def test_a_revoked_token_is_refused_at_once_and_stays_so(tenant: Tenant):
     assert ApiToken.objects.get().revoked_at == revoked_at
 
 
-def test_a_prefix_that_names_no_token_or_several_revokes_none(tenant: Tenant):
+def test_a_prefix_that_names_no_token_or_several_revokes_none(tenant: Tenant) -> None:
     for prefix in ("wp_nothing", "", "wp_"):
         with pytest.raises(CommandError, match="No token"):
             run("revoke_token", prefix)
@@ -142,7 +142,7 @@ BAD_SETTINGS = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_SETTINGS)
-def test_a_setting_that_cannot_work_stops_the_start_with_its_name(name: str, value: str | None):
+def test_a_setting_that_cannot_work_stops_the_start_with_its_name(name: str, value: str | None) -> None:
     env = dict(os.environ)
     env.pop(name, None)
     if value is not None:
@@ -158,7 +158,7 @@ def test_a_setting_that_cannot_work_stops_the_start_with_its_name(name: str, val
 @pytest.mark.parametrize(
     ("name", "value"), [("LIMIT_ADDS", "5/fortnight"), ("CREDENTIAL_KEYS", "short"), ("PUBLIC_URL", "x")]
 )
-def test_the_server_does_not_start_either(name: str, value: str):
+def test_the_server_does_not_start_either(name: str, value: str) -> None:
     env = os.environ | {name: value, "BIND": "127.0.0.1:0"}
     result = run_server(env)
     assert result.returncode != 0
@@ -171,14 +171,14 @@ def test_the_server_does_not_start_either(name: str, value: str):
     [("127.0.0.1:8000", True), ("[::1]:8000", True), ("localhost:1", True), ("unix:/run/phones", True), ("0.0.0.0:8000", False),
      (":8000", False), ("[::]:8000", False), ("[::", False), ("10.0.0.1:8000", False), ("127.0.0.1:1,0.0.0.0:1", False), ("fd://3", False)],
 )  # fmt: skip
-def test_debug_is_for_this_machine_alone(bind: str, starts: bool):
+def test_debug_is_for_this_machine_alone(bind: str, starts: bool) -> None:
     with override_settings(DEBUG=True, BIND=bind):
         assert [error.id for error in check_debug(None)] == ([] if starts else ["workspace.E008"])
     with override_settings(DEBUG=False, BIND=bind):
         assert check_debug(None) == []
 
 
-def test_a_server_in_debug_does_not_start_for_everybody():
+def test_a_server_in_debug_does_not_start_for_everybody() -> None:
     env = os.environ | {"DEBUG": "on", "BIND": "0.0.0.0:0"}
     result = run_server(env)
     assert result.returncode != 0
@@ -190,12 +190,12 @@ def test_a_server_in_debug_does_not_start_for_everybody():
              {"SECRET_KEY": "0123456789abcdef" * 2}, {"CARRIER_SLOTS": "1"}, {"LIMIT_ADDRESS_REQUESTS": "9/second"},
              {"PUBLIC_URL": "http://localhost:8000"}, {"PUBLIC_URL": "https://phones.example.com/base/"}]
 )  # fmt: skip
-def test_settings_that_work_are_taken(good: dict[str, Any]):
+def test_settings_that_work_are_taken(good: dict[str, Any]) -> None:
     result = run_manage("check", env=os.environ | good)
     assert result.returncode == 0, result.stderr
 
 
-def test_the_security_page_names_tests_that_exist():
+def test_the_security_page_names_tests_that_exist() -> None:
     named = re.findall(r"`(test_\w+\.py)::(\w+)`", (PROJECT / "SECURITY.md").read_text())
     assert len(named) > 20
     missing = [

@@ -24,7 +24,7 @@ def policy(reply: object) -> dict[str, str]:
     return dict(part.split(" ", 1) for part in reply["Content-Security-Policy"].split("; "))  # type: ignore[index]
 
 
-def test_each_page_has_the_strict_policy_and_needs_no_other(supervisor: User, tenant: Tenant):
+def test_each_page_has_the_strict_policy_and_needs_no_other(supervisor: User, tenant: Tenant) -> None:
     desk = sign_in(supervisor)
     token = ApiToken.objects.get()
     pages = [(desk, address) for address in (
@@ -45,7 +45,7 @@ def test_each_page_has_the_strict_policy_and_needs_no_other(supervisor: User, te
         assert address == "password_change/" or "no-store" in reply["Cache-Control"]
 
 
-def test_the_page_of_the_api_keeps_to_it_too():
+def test_the_page_of_the_api_keeps_to_it_too() -> None:
     page = Client().get("/api/docs")
     assert page.status_code == 200 and policy(page) == STRICT
     assert not INLINE.search(page.content.decode())
@@ -56,7 +56,7 @@ def test_the_page_of_the_api_keeps_to_it_too():
     assert b"csrf" not in code.content.lower() and not code.cookies
 
 
-def test_replies_of_the_api_are_as_they_were(tenant: Tenant):
+def test_replies_of_the_api_are_as_they_were(tenant: Tenant) -> None:
     reply = add(tenant, {})
     assert "Content-Security-Policy" not in reply and "Permissions-Policy" not in reply
     assert "sessionid" not in reply.cookies

@@ -64,7 +64,7 @@ def told(response: Any) -> str:
 # -- adding -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_number_is_added_as_the_api_adds_it(desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good):
+def test_a_number_is_added_as_the_api_adds_it(desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good) -> None:
     response = desk.post(ADD, form(tenant, carrier, label="Front desk", action="reject"))
     phone = PhoneNumber.objects.get()
     assert (response.status_code, response["Location"]) == (302, page_of(phone))
@@ -78,7 +78,9 @@ def test_a_number_is_added_as_the_api_adds_it(desk: Client, tenant: Tenant, sand
     "pasted",
     ["+1 (212) 555-1234", "1.212.555.1234", "tel:+12125551234", "+1\u00a0212\u2011555\u20111234", "1/212/5551234"],
 )
-def test_a_number_may_be_pasted_as_it_stands_elsewhere(desk: Client, tenant: Tenant, sandbox: Sandbox, pasted: str):
+def test_a_number_may_be_pasted_as_it_stands_elsewhere(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, pasted: str
+) -> None:
     assert desk.post(ADD, form(tenant, TWILIO, number=pasted)).status_code == 302
     assert PhoneNumber.objects.get().number == "12125551234"
 
@@ -107,7 +109,7 @@ REFUSED = [
 @pytest.mark.parametrize(("changes", "field", "code"), REFUSED)
 def test_a_refusal_stands_beside_its_field_and_what_was_typed_stays(
     desk: Client, tenant: Tenant, sandbox: Sandbox, changes: dict[str, str], field: str, code: str
-):
+) -> None:
     before = sandbox.snapshot()
     typed = form(tenant, TWILIO, label="Kept label", **changes)
     response = desk.post(ADD, typed)
@@ -120,7 +122,9 @@ def test_a_refusal_stands_beside_its_field_and_what_was_typed_stays(
     assert sandbox.snapshot() == before
 
 
-def test_refusals_at_the_desk_do_not_speak_of_the_fields_of_the_api(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_refusals_at_the_desk_do_not_speak_of_the_fields_of_the_api(
+    desk: Client, tenant: Tenant, sandbox: Sandbox
+) -> None:
     said = []
     for changes, _, _ in REFUSED:
         errors = desk.post(ADD, form(tenant, TWILIO, **changes)).context["form"].errors
@@ -129,14 +133,14 @@ def test_refusals_at_the_desk_do_not_speak_of_the_fields_of_the_api(desk: Client
     assert [text for text in said if re.search("phoneNumber|authToken|accSId|onConflict|userId", text)] == []
 
 
-def test_a_carrier_that_does_not_answer_is_said_at_the_top(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_a_carrier_that_does_not_answer_is_said_at_the_top(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     sandbox.fault("reset", carrier="twilio", times=None)
     response = desk.post(ADD, form(tenant, TWILIO))
     assert errors_of(response) == {"__all__": ["carrier_unavailable"]}
     assert not PhoneNumber.objects.exists()
 
 
-def test_an_owner_without_an_active_workspace_cannot_be_chosen(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_an_owner_without_an_active_workspace_cannot_be_chosen(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     tenant.workspace.is_active = False
     tenant.workspace.save()
     assert errors_of(desk.post(ADD, form(tenant, TWILIO))) == {"user": ["invalid_choice"]}
@@ -148,12 +152,14 @@ OWNERS = {"app_label": "phones", "model_name": "phonenumber", "field_name": "use
 
 
 @pytest.mark.parametrize("typed", ["user@one", "USER@", "One", "on"])
-def test_an_owner_is_found_by_address_or_workspace(desk: Client, tenant: Tenant, other_tenant: Tenant, typed: str):
+def test_an_owner_is_found_by_address_or_workspace(
+    desk: Client, tenant: Tenant, other_tenant: Tenant, typed: str
+) -> None:
     found = desk.get("/admin/autocomplete/", OWNERS | {"term": typed}).json()["results"]
     assert {"id": tenant.user.pk, "text": "user@one.example.com · one"} in found
 
 
-def test_the_token_is_not_typed_twice(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_the_token_is_not_typed_twice(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     refused = desk.post(ADD, form(tenant, TWILIO, number=TWILIO.not_owned))
     kept = refused.context["form"]["kept_token"].value()
     assert TWILIO.auth_token not in refused.content.decode()
@@ -161,14 +167,14 @@ def test_the_token_is_not_typed_twice(desk: Client, tenant: Tenant, sandbox: San
     assert again.status_code == 302
 
 
-def test_a_refused_token_is_not_kept(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_a_refused_token_is_not_kept(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     refused = desk.post(ADD, form(tenant, TWILIO, auth_token=WRONG))
     assert not refused.context["form"]["kept_token"].value()
 
 
 def test_a_kept_token_is_good_for_its_own_staff_and_a_few_minutes(
     desk: Client, tenant: Tenant, sandbox: Sandbox, staff: User, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     refused = desk.post(ADD, form(tenant, TWILIO, number=TWILIO.not_owned))
     typed = form(tenant, TWILIO, auth_token="", kept_token=refused.context["form"]["kept_token"].value())
     assert errors_of(sign_in(staff).post(ADD, typed)) == {"auth_token": ["invalid_field"]}
@@ -177,7 +183,7 @@ def test_a_kept_token_is_good_for_its_own_staff_and_a_few_minutes(
     assert errors_of(desk.post(ADD, typed)) == {"auth_token": ["invalid_field"]}
 
 
-def test_the_same_form_again_makes_no_second_number(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_the_same_form_again_makes_no_second_number(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     assert desk.post(ADD, form(tenant, TWILIO)).status_code == 302
     assert errors_of(desk.post(ADD, form(tenant, TWILIO))) == {"number": ["phone_exists"]}
     assert PhoneNumber.objects.count() == 1
@@ -185,7 +191,7 @@ def test_the_same_form_again_makes_no_second_number(desk: Client, tenant: Tenant
 
 def test_guesses_at_the_desk_are_counted_as_those_of_the_api(
     desk: Client, tenant: Tenant, sandbox: Sandbox, settings: Any
-):
+) -> None:
     limit = replace(settings.LIMITS["refused_credentials"], count=2)
     settings.LIMITS = {**settings.LIMITS, "refused_credentials": limit}
     for _ in range(2):
@@ -198,7 +204,9 @@ def test_guesses_at_the_desk_are_counted_as_those_of_the_api(
 # -- picking ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_number_is_picked_from_those_of_the_account(desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good):
+def test_a_number_is_picked_from_those_of_the_account(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good
+) -> None:
     added(tenant, carrier)
     listed = desk.post(ADD, form(tenant, carrier, number="", _pick=""))
     html = listed.content.decode()
@@ -213,7 +221,7 @@ def test_a_number_is_picked_from_those_of_the_account(desk: Client, tenant: Tena
     assert PhoneNumber.objects.filter(number=carrier.another, state="active").exists()
 
 
-def test_picking_says_beside_the_field_what_is_wrong(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_picking_says_beside_the_field_what_is_wrong(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     refused = desk.post(ADD, form(tenant, TWILIO, auth_token=WRONG, _pick=""))
     assert errors_of(refused) == {"auth_token": ["invalid_credentials"]}
 
@@ -221,7 +229,7 @@ def test_picking_says_beside_the_field_what_is_wrong(desk: Client, tenant: Tenan
 # -- the page of a number ---------------------------------------------------------------------------------------------
 
 
-def test_the_page_shows_what_should_be_beside_what_is(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_the_page_shows_what_should_be_beside_what_is(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     sandbox.console(
         "twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="https://u:pw@elsewhere.example.com/a?key=canary",
@@ -245,7 +253,9 @@ def test_the_page_shows_what_should_be_beside_what_is(desk: Client, tenant: Tena
     )
 
 
-def test_how_long_a_number_has_been_unwell_is_kept_until_it_is_well(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_how_long_a_number_has_been_unwell_is_kept_until_it_is_well(
+    desk: Client, tenant: Tenant, sandbox: Sandbox
+) -> None:
     phone = added(tenant, TWILIO)
     assert Line.objects.get().unwell_since is None
     sandbox.console("twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="")
@@ -259,7 +269,7 @@ def test_how_long_a_number_has_been_unwell_is_kept_until_it_is_well(desk: Client
 
 
 @pytest.mark.django_db(transaction=True)
-def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phones = [added(tenant, TWILIO), added(tenant, PLIVO)]
     sandbox.console("twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="")
     chosen = {"_selected_action": [phone.pk for phone in phones], "action": "repair_selected"}
@@ -267,7 +277,7 @@ def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: 
     assert "+1 212-555-1234: Repaired" in text and "+1 415-555-1234: Checked" in text
 
 
-def test_label_and_answer_are_changed(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_label_and_answer_are_changed(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     typed = {"label": "Night", "action": "forward", "forward_to": "+44 20 7946 0018", "record": "on", "greeting": ""}
     assert desk.post(page_of(phone), typed).status_code == 302
@@ -277,7 +287,7 @@ def test_label_and_answer_are_changed(desk: Client, tenant: Tenant, sandbox: San
     assert errors_of(desk.post(page_of(phone), typed | {"forward_to": ""})) == {"forward_to": ["invalid_field"]}
 
 
-def test_a_new_token_is_proved_before_it_is_kept(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_a_new_token_is_proved_before_it_is_kept(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     url = f"{LIST}{phone.pk}/token/"
     assert errors_of(desk.post(url, {"auth_token": WRONG})) == {"auth_token": ["invalid_credentials"]}
@@ -287,7 +297,9 @@ def test_a_new_token_is_proved_before_it_is_kept(desk: Client, tenant: Tenant, s
     assert Account.objects.get().auth_token.open() == "the-next-token"
 
 
-def test_removing_says_first_what_comes_back_and_then_brings_it_back(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_removing_says_first_what_comes_back_and_then_brings_it_back(
+    desk: Client, tenant: Tenant, sandbox: Sandbox
+) -> None:
     before = sandbox.snapshot()
     phone = added(tenant, TWILIO, TWILIO.routed_elsewhere)
     page = desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
@@ -299,7 +311,7 @@ def test_removing_says_first_what_comes_back_and_then_brings_it_back(desk: Clien
 
 def test_a_number_that_another_user_has_too_changes_nothing_at_the_carrier(
     desk: Client, tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox
-):
+) -> None:
     phone = added(tenant, TWILIO)
     added(other_tenant, TWILIO)
     assert "another user here has this number too" in desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
@@ -308,7 +320,7 @@ def test_a_number_that_another_user_has_too_changes_nothing_at_the_carrier(
 @pytest.mark.django_db(transaction=True)
 def test_the_recording_is_streamed_and_who_listened_is_kept(
     tenant: Tenant, sandbox: Sandbox, live_server: Any, settings: Any, supervisor: User
-):
+) -> None:
     desk, settings.PUBLIC_URL = sign_in(supervisor), live_server.url
     phone = added(tenant, TWILIO)
     sandbox.place_call("twilio", TWILIO.number, talk_s=2)
@@ -324,7 +336,7 @@ def test_the_recording_is_streamed_and_who_listened_is_kept(
     assert "taken" in page
 
 
-def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     token = Account.objects.get().webhook_token
     forged = Client().post(
@@ -338,7 +350,7 @@ def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, san
     assert re.findall(r"refused</span> ([^<]*) <", page) == ["status: neither a form nor covered by bodySHA256"]
 
 
-def test_five_refused_webhooks_are_remembered(tenant: Tenant, sandbox: Sandbox):
+def test_five_refused_webhooks_are_remembered(tenant: Tenant, sandbox: Sandbox) -> None:
     from phones.services.refused import note_refused, refused_webhooks
 
     added(tenant, TWILIO)
@@ -352,7 +364,7 @@ def test_five_refused_webhooks_are_remembered(tenant: Tenant, sandbox: Sandbox):
 # -- who may what -----------------------------------------------------------------------------------------------------
 
 
-def test_support_looks_adds_checks_and_repairs_and_no_more(tenant: Tenant, sandbox: Sandbox, staff: User):
+def test_support_looks_adds_checks_and_repairs_and_no_more(tenant: Tenant, sandbox: Sandbox, staff: User) -> None:
     desk = sign_in(staff)
     assert desk.post(ADD, form(tenant, TWILIO)).status_code == 302
     phone = PhoneNumber.objects.get()
@@ -371,7 +383,7 @@ def test_support_looks_adds_checks_and_repairs_and_no_more(tenant: Tenant, sandb
     assert PhoneNumber.objects.get().label == ""
 
 
-def test_staff_without_a_group_see_nothing(tenant: Tenant, sandbox: Sandbox):
+def test_staff_without_a_group_see_nothing(tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     desk = sign_in(new_staff("nobody@example.com"))
     for url in (
@@ -390,12 +402,12 @@ def test_staff_without_a_group_see_nothing(tenant: Tenant, sandbox: Sandbox):
 
 @pytest.mark.parametrize("path", ["{}/change/", "{}/delete/", "{}/token/", "{}/check/"])
 @pytest.mark.parametrize("id", ["6b0420a8f1c2000000000000", "nonsense", "%00"])
-def test_an_unknown_number_is_not_found(desk: Client, path: str, id: str):
+def test_an_unknown_number_is_not_found(desk: Client, path: str, id: str) -> None:
     response = desk.post(LIST + path.format(id), {"check": ""})
     assert response.status_code == 404
 
 
-def test_a_number_that_is_being_added_or_removed_is_not_shown(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_a_number_that_is_being_added_or_removed_is_not_shown(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     PhoneNumber.objects.update(state="removing")
     assert desk.get(page_of(phone)).status_code == 404
@@ -414,12 +426,14 @@ def test_a_number_that_is_being_added_or_removed_is_not_shown(desk: Client, tena
         ("esk", False), ("two", False), ("front paris", False), ("%", False), ("'", False),
     ],
 )  # fmt: skip
-def test_a_number_is_found_by_any_part_of_it_and_by_words(tenant: Tenant, sandbox: Sandbox, typed: str, is_found: bool):
+def test_a_number_is_found_by_any_part_of_it_and_by_words(
+    tenant: Tenant, sandbox: Sandbox, typed: str, is_found: bool
+) -> None:
     change_phone(added(tenant, TWILIO), {"label": "Front desk, Berlin"})
     assert find_phones(PhoneNumber.objects.all(), typed).exists() == is_found
 
 
-def test_what_is_changed_or_removed_is_found_by_what_it_is_now(tenant: Tenant, sandbox: Sandbox):
+def test_what_is_changed_or_removed_is_found_by_what_it_is_now(tenant: Tenant, sandbox: Sandbox) -> None:
     from phones.services import remove_phone
 
     phone = added(tenant, TWILIO)
@@ -439,7 +453,7 @@ def numbers_on(desk: Client, query: str) -> set[str]:
 
 def test_the_list_is_narrowed_by_carrier_health_and_workspace(
     desk: Client, tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     added(tenant, TWILIO)
     added(other_tenant, PLIVO)
     twilio, plivo = {"+1 212-555-1234"}, {"+1 415-555-1234"}
@@ -460,7 +474,7 @@ def test_the_list_is_narrowed_by_carrier_health_and_workspace(
 # -- the dashboard ----------------------------------------------------------------------------------------------------
 
 
-def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant, sandbox: Sandbox):
+def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     added(tenant, TWILIO)
     with pytest.raises(Exception, match="refused the credentials"):
         add_phone(
@@ -480,7 +494,7 @@ def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant
     assert "There are no figures yet" not in html
 
 
-def test_figures_are_counted_again_while_the_day_lasts_and_once_after_it(tenant: Tenant, sandbox: Sandbox):
+def test_figures_are_counted_again_while_the_day_lasts_and_once_after_it(tenant: Tenant, sandbox: Sandbox) -> None:
     from phones.services.figures import count_figures
 
     added(tenant, TWILIO)
@@ -529,7 +543,7 @@ def rows_of(file: Import) -> list[tuple[int, str, str]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_file_is_tried_and_then_added(tenant: Tenant, sandbox: Sandbox, supervisor: User):
+def test_a_file_is_tried_and_then_added(tenant: Tenant, sandbox: Sandbox, supervisor: User) -> None:
     desk = sign_in(supervisor)
     lines = [f"{tenant.user.pk},{number},twilio,{TWILIO.acc_sid},{TWILIO.auth_token},Row" for number in
              (TWILIO.number, TWILIO.another, TWILIO.not_owned, "123", TWILIO.number)]  # fmt: skip
@@ -555,7 +569,7 @@ def test_a_file_is_tried_and_then_added(tenant: Tenant, sandbox: Sandbox, superv
 @pytest.mark.django_db(transaction=True)
 def test_an_import_whose_process_died_goes_on_when_its_page_is_opened(
     tenant: Tenant, sandbox: Sandbox, supervisor: User
-):
+) -> None:
     desk = sign_in(supervisor)
     upload(desk, f"{HEAD}{tenant.user.pk},{TWILIO.number},twilio,{TWILIO.acc_sid},,Row\n", auth_token=TWILIO.auth_token)
     file = Import.objects.get()
@@ -569,7 +583,7 @@ def test_an_import_whose_process_died_goes_on_when_its_page_is_opened(
 @pytest.mark.django_db(transaction=True)
 def test_only_users_of_the_chosen_workspace_may_own_the_numbers(
     tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox, supervisor: User
-):
+) -> None:
     desk = sign_in(supervisor)
     row = f"{other_tenant.user.pk},{TWILIO.number},twilio,{TWILIO.acc_sid},{TWILIO.auth_token},Row\n"
     upload(desk, HEAD + row, workspace=tenant.workspace.pk)
@@ -581,13 +595,13 @@ def test_only_users_of_the_chosen_workspace_may_own_the_numbers(
 @pytest.mark.parametrize(
     "content", ["", "just text\n", HEAD, b"\xff\xfe\x00\x01broken", b"PK\x03\x04 no zip", b"name;colour\nAnn;red\n"]
 )  # fmt: skip
-def test_a_file_that_makes_no_sense_is_refused_as_a_whole(desk: Client, content: str | bytes):
+def test_a_file_that_makes_no_sense_is_refused_as_a_whole(desk: Client, content: str | bytes) -> None:
     response = upload(desk, content)
     assert "file" in errors_of(response)
     assert not Import.objects.exists()
 
 
-def test_what_nobody_went_on_with_is_forgotten(desk: Client, tenant: Tenant):
+def test_what_nobody_went_on_with_is_forgotten(desk: Client, tenant: Tenant) -> None:
     file = Import.objects.create(name="old.csv", staff="a@example.com", state="ready")
     Import.objects.update(created_at=timezone.now() - timedelta(days=2))
     from phones.services.bulk_files import FileRow
@@ -607,7 +621,7 @@ CANARY = "canary-7f3a9d-token"
 @pytest.mark.django_db(transaction=True)
 def test_what_is_typed_as_a_secret_is_found_nowhere(
     tenant: Tenant, sandbox: Sandbox, supervisor: User, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     desk = sign_in(supervisor)
     sandbox.add_account("twilio", "AC" + "9" * 32, CANARY)
     sandbox.add_number("twilio", "AC" + "9" * 32, "12125557001")
@@ -643,7 +657,7 @@ def test_a_crash_tells_nothing_of_what_was_typed(
     supervisor: User,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     def crash(**fields: Any) -> None:
         raise RuntimeError("something that nobody foresaw")
 
@@ -659,7 +673,7 @@ def test_a_crash_tells_nothing_of_what_was_typed(
 @pytest.mark.django_db(transaction=True)
 def test_no_transaction_is_open_while_a_carrier_is_asked(
     tenant: Tenant, sandbox: Sandbox, supervisor: User, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     desk, asked, ask = sign_in(supervisor), [], Provider.ask
 
     def watch(self: Provider, *args: Any, **kwargs: Any) -> Any:
@@ -678,7 +692,7 @@ def test_no_transaction_is_open_while_a_carrier_is_asked(
 
 def test_a_number_that_somebody_else_removes_meanwhile_is_not_found(
     desk: Client, tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     phone = added(tenant, TWILIO)
     page = PhoneNumberAdmin.phone
     monkeypatch.setattr(
@@ -687,7 +701,7 @@ def test_a_number_that_somebody_else_removes_meanwhile_is_not_found(
     assert desk.post(f"{LIST}{phone.pk}/delete/").status_code == 404
 
 
-def test_every_carrier_has_its_names_on_the_form(desk: Client):
+def test_every_carrier_has_its_names_on_the_form(desk: Client) -> None:
     html = " ".join(desk.get(ADD).content.decode().split())
     for name, words in {"twilio": "Account SID", "plivo": "Auth ID", "telnyx": "App ID"}.items():
         assert re.search(f'data-carrier="{name}" data-account-id="{words}"', html)

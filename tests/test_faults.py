@@ -115,7 +115,7 @@ def check_outcome(
 @pytest.mark.parametrize(("name", "steps"), FIRST.items(), ids=FIRST)
 def test_a_first_add_makes_just_the_requests_listed_here(
     sandbox: Sandbox, tenant: Tenant, name: str, steps: list[Step]
-):
+) -> None:
     subject = SUBJECTS[name]
     assert add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number)).status_code == 201
     assert_remembers(assert_active(sandbox, subject, tenant, subject.number), name)
@@ -125,7 +125,7 @@ def test_a_first_add_makes_just_the_requests_listed_here(
 @pytest.mark.parametrize(("name", "steps"), KNOWN.items(), ids=KNOWN)
 def test_a_later_add_makes_just_the_requests_listed_here(
     sandbox: Sandbox, tenant: Tenant, name: str, steps: list[Step]
-):
+) -> None:
     subject = SUBJECTS[name]
     prepare_account(sandbox, tenant, subject)
     assert add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number)).status_code == 201
@@ -144,14 +144,14 @@ def assert_ledger_is(sandbox: Sandbox, steps: list[Step]) -> None:
 @each(FIRST, chosen=lambda name, step: name in KNOWN or step.kind == CREATE)
 def test_a_first_add_is_all_or_nothing(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
-):
+) -> None:
     check_outcome(sandbox, settings, tenant, name, step, fault, for_ever=for_ever)
 
 
 @each(KNOWN, chosen=lambda name, step: step.kind != READ)
 def test_a_later_add_whose_write_fails_is_all_or_nothing(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
-):
+) -> None:
     prepare_account(sandbox, tenant, SUBJECTS[name])
     check_outcome(sandbox, settings, tenant, name, step, fault, for_ever=for_ever)
 
@@ -163,7 +163,7 @@ def test_a_later_add_whose_write_fails_is_all_or_nothing(
 )
 def test_a_later_add_whose_read_fails_is_all_or_nothing(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
-):
+) -> None:
     prepare_account(sandbox, tenant, SUBJECTS[name])
     check_outcome(sandbox, settings, tenant, name, step, fault, for_ever=for_ever)
 
@@ -178,7 +178,7 @@ def test_a_failed_add_leaves_the_number_to_the_other_user_who_has_it(
     step: Step,
     fault: str,
     for_ever: bool,
-):
+) -> None:
     subject = SUBJECTS[name]
     assert add(other_tenant, subject.good.body(other_tenant.user, phoneNumber=subject.number)).status_code == 201
     sandbox.clear_ledger()
@@ -206,7 +206,9 @@ def test_a_failed_add_leaves_the_number_to_the_other_user_who_has_it(
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_carrier_that_refuses_connections_leaves_nothing(sandbox: Sandbox, settings: Any, tenant: Tenant, name: str):
+def test_a_carrier_that_refuses_connections_leaves_nothing(
+    sandbox: Sandbox, settings: Any, tenant: Tenant, name: str
+) -> None:
     subject, rows_before, carriers_before = SUBJECTS[name], rows(), sandbox.snapshot()
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -244,7 +246,7 @@ UNDO = {
 
 
 @pytest.mark.parametrize("name", NOT_OURS)
-def test_a_route_that_is_not_ours_in_the_end_is_taken_back(sandbox: Sandbox, tenant: Tenant, name: str):
+def test_a_route_that_is_not_ours_in_the_end_is_taken_back(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
     subject, rows_before, carriers_before = SUBJECTS[name], rows(), sandbox.snapshot()
     fail_at_the_end(sandbox, name)
     reply = add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number))
@@ -265,7 +267,7 @@ def undone(name: str, step: Step) -> bool:
 @each(UNDO, chosen=undone, faults=["status 401", "status 500", "hang", "reset", "empty", "lost_reply", "applied 500"])
 def test_an_undo_that_fails_is_finished_by_reconcile(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
-):
+) -> None:
     subject, rows_before, carriers_before = SUBJECTS[name], rows(), sandbox.snapshot()
     if fault == "hang":
         settings.CARRIER_READ_TIMEOUT_S = HANG_READ_TIMEOUT_S
@@ -288,7 +290,7 @@ def test_an_undo_that_fails_is_finished_by_reconcile(
 @each(UNDO, chosen=undone, faults=["status 401", "lost_reply"])
 def test_after_an_undo_that_failed_the_same_user_can_add_the_number_again(
     sandbox: Sandbox, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
-):
+) -> None:
     subject = SUBJECTS[name]
     fail_at_the_end(sandbox, name)
     script(sandbox, subject, step, fault, for_ever=for_ever)

@@ -32,25 +32,25 @@ def new_account(**fields: Any) -> Account:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_secret_is_opened_as_it_was_sealed(text: str):
+def test_a_secret_is_opened_as_it_was_sealed(text: str) -> None:
     secret = Secret.seal(text)
     assert secret.open() == text
     assert Secret(secret.sealed).open() == text
     assert len(text) < 8 or text not in secret.sealed
 
 
-def test_a_secret_never_prints_itself():
+def test_a_secret_never_prints_itself() -> None:
     secret = Secret.seal("hunter2-hunter2")
     shown = f"{secret} {secret!r} {[secret]}"
     assert shown == "<Secret> <Secret> [<Secret>]"
     assert secret.sealed not in shown
 
 
-def test_the_same_text_is_sealed_differently_each_time():
+def test_the_same_text_is_sealed_differently_each_time() -> None:
     assert Secret.seal("x").sealed != Secret.seal("x").sealed
 
 
-def test_the_newest_key_seals_and_every_key_opens(settings: Any):
+def test_the_newest_key_seals_and_every_key_opens(settings: Any) -> None:
     old, new = new_key(), new_key()
     settings.CREDENTIAL_KEYS = [old]
     sealed_before = Secret.seal("before")
@@ -66,7 +66,7 @@ def test_the_newest_key_seals_and_every_key_opens(settings: Any):
 @pytest.mark.parametrize(
     "spoil", [lambda text: text[:-1], lambda text: "A" + text[1:], lambda text: "", lambda text: "plain"]
 )
-def test_changed_bytes_cannot_be_opened(spoil: Any):
+def test_changed_bytes_cannot_be_opened(spoil: Any) -> None:
     with pytest.raises(CannotOpen) as caught:
         Secret(spoil(Secret.seal("hunter2").sealed)).open()
     assert "CREDENTIAL_KEYS" in str(caught.value)
@@ -78,7 +78,7 @@ def test_changed_bytes_cannot_be_opened(spoil: Any):
     [(base64.urlsafe_b64encode(bytes(range(224, 256))).decode(), True), ("", False), ("short", False), (base64.urlsafe_b64encode(bytes(31)).decode(), False),
      (base64.urlsafe_b64encode(bytes(33)).decode(), False), ("ключ" * 11, False), ("a" * 43, False), ("!" * 44, False)],
 )  # fmt: skip
-def test_a_key_is_url_safe_base64_of_32_bytes(text: str, good: bool):
+def test_a_key_is_url_safe_base64_of_32_bytes(text: str, good: bool) -> None:
     assert is_key(text) is good
 
 
@@ -86,7 +86,7 @@ def test_a_key_is_url_safe_base64_of_32_bytes(text: str, good: bool):
 
 
 @pytest.mark.django_db
-def test_the_database_holds_only_the_sealed_form():
+def test_the_database_holds_only_the_sealed_form() -> None:
     account = new_account()
     (sealed,) = stored(Account, "auth_token")
     assert "the token" not in sealed
@@ -95,7 +95,7 @@ def test_the_database_holds_only_the_sealed_form():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("plain", ["the token", b"x", 5])
-def test_plain_text_cannot_be_saved_by_mistake(plain: Any):
+def test_plain_text_cannot_be_saved_by_mistake(plain: Any) -> None:
     account = new_account()
     for save in (
         lambda: Account.objects.filter(pk=account.pk).update(auth_token=plain),
@@ -106,7 +106,7 @@ def test_plain_text_cannot_be_saved_by_mistake(plain: Any):
 
 
 @pytest.mark.django_db
-def test_a_row_whose_key_is_gone_can_be_listed_and_saved_without_loss(settings: Any):
+def test_a_row_whose_key_is_gone_can_be_listed_and_saved_without_loss(settings: Any) -> None:
     account = new_account()
     sealed, keys = stored(Account, "auth_token"), settings.CREDENTIAL_KEYS
     settings.CREDENTIAL_KEYS = [new_key()]
@@ -121,7 +121,7 @@ def test_a_row_whose_key_is_gone_can_be_listed_and_saved_without_loss(settings: 
 
 
 @pytest.mark.django_db
-def test_a_dump_holds_the_sealed_form_and_can_be_loaded():
+def test_a_dump_holds_the_sealed_form_and_can_be_loaded() -> None:
     account = new_account()
     dump = serializers.serialize("json", [account])
     assert "the token" not in dump
@@ -136,21 +136,21 @@ def test_a_dump_holds_the_sealed_form_and_can_be_loaded():
 # -- ObjectIdField ----------------------------------------------------------------------------------------------------
 
 
-def test_a_new_id_is_24_lower_case_hex_digits_and_new():
+def test_a_new_id_is_24_lower_case_hex_digits_and_new() -> None:
     ids = {new_object_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(one) == 24 and int(one, 16) and one == one.lower() for one in ids)
 
 
 @pytest.mark.django_db
-def test_an_id_in_upper_case_is_the_same_id():
+def test_an_id_in_upper_case_is_the_same_id() -> None:
     workspace = Workspace.objects.create(name="one")
     assert Workspace.objects.get(pk=workspace.pk.upper()) == workspace
     assert ObjectIdField().to_python(workspace.pk.upper()) == workspace.pk
 
 
 @given(st.text().filter(lambda text: text != "") | st.integers() | st.binary(min_size=1))
-def test_what_is_no_id_is_a_validation_error(value: Any):
+def test_what_is_no_id_is_a_validation_error(value: Any) -> None:
     text = str(value)
     if len(text) == 24 and all(one in "0123456789abcdefABCDEF" for one in text):
         return
@@ -159,7 +159,7 @@ def test_what_is_no_id_is_a_validation_error(value: Any):
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_an_empty_id_is_none(value: Any):
+def test_an_empty_id_is_none(value: Any) -> None:
     assert ObjectIdField().to_python(value) is None
 
 
@@ -167,7 +167,7 @@ def test_an_empty_id_is_none(value: Any):
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_a_moment_loses_what_is_below_a_millisecond_and_nothing_else(moment: datetime):
+def test_a_moment_loses_what_is_below_a_millisecond_and_nothing_else(moment: datetime) -> None:
     kept = whole_milliseconds(moment)
     assert kept.microsecond % 1000 == 0
     assert 0 <= (moment - kept).total_seconds() < 0.001
@@ -175,6 +175,6 @@ def test_a_moment_loses_what_is_below_a_millisecond_and_nothing_else(moment: dat
 
 
 @pytest.mark.django_db
-def test_a_saved_row_has_the_time_that_the_database_has():
+def test_a_saved_row_has_the_time_that_the_database_has() -> None:
     workspace = Workspace.objects.create(name="one")
     assert workspace.created_at == Workspace.objects.get(pk=workspace.pk).created_at

@@ -25,23 +25,23 @@ def database_away(settings: Any, tmp_path: Any, django_db_blocker: Any) -> Itera
 
 
 @pytest.mark.django_db
-def test_a_working_installation_is_up_and_ready():
+def test_a_working_installation_is_up_and_ready() -> None:
     assert Client().get("/healthz").json() == {"status": "ok"}
     assert ready() == (200, [])
 
 
-def test_the_process_is_up_even_without_its_database(database_away: None):
+def test_the_process_is_up_even_without_its_database(database_away: None) -> None:
     assert Client().get("/healthz").status_code == 200
 
 
-def test_it_is_not_ready_without_its_database(database_away: None):
+def test_it_is_not_ready_without_its_database(database_away: None) -> None:
     status, problems = ready()
     assert status == 503
     assert problems == ["The database cannot be used. Check DATABASE_URL."]
 
 
 @pytest.mark.django_db
-def test_it_is_not_ready_before_the_migrations():
+def test_it_is_not_ready_before_the_migrations() -> None:
     MigrationRecorder.Migration.objects.filter(app="phones").delete()
     status, problems = ready()
     assert status == 503
@@ -49,7 +49,7 @@ def test_it_is_not_ready_before_the_migrations():
 
 
 @pytest.mark.django_db
-def test_it_is_not_ready_when_the_stored_credentials_cannot_be_opened(new_process: None, settings: Any):
+def test_it_is_not_ready_when_the_stored_credentials_cannot_be_opened(new_process: None, settings: Any) -> None:
     Account.objects.create(integration="twilio", account_id="AC1", auth_token=Secret.seal("x"), token_digest="x")
     settings.CREDENTIAL_KEYS = [base64.urlsafe_b64encode(b"k" * 32).decode()]
     status, problems = ready()
@@ -61,7 +61,7 @@ def test_it_is_not_ready_when_the_stored_credentials_cannot_be_opened(new_proces
 @pytest.mark.parametrize(
     ("name", "value"), [("CREDENTIAL_KEYS", []), ("CREDENTIAL_KEYS", ["short"]), ("PUBLIC_URL", "http://example.com")]
 )
-def test_it_is_not_ready_with_settings_that_cannot_work(settings: Any, name: str, value: Any):
+def test_it_is_not_ready_with_settings_that_cannot_work(settings: Any, name: str, value: Any) -> None:
     setattr(settings, name, value)
     status, problems = ready()
     assert status == 503
@@ -69,6 +69,6 @@ def test_it_is_not_ready_with_settings_that_cannot_work(settings: Any, name: str
 
 
 @pytest.mark.django_db
-def test_no_token_is_asked_for():
+def test_no_token_is_asked_for() -> None:
     client = Client(headers={"Authorization": "Bearer nonsense"})
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200

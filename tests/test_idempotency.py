@@ -29,7 +29,7 @@ def error(reply: Any) -> str:
     return reply.json()["data"]["error"]
 
 
-def test_the_same_request_again_gets_the_first_reply_again(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_the_same_request_again_gets_the_first_reply_again(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     first = add(tenant, carrier.body(tenant.user), **KEY)
     assert first.status_code == 201
     assert "Idempotent-Replayed" not in first.headers
@@ -44,7 +44,7 @@ def test_the_same_request_again_gets_the_first_reply_again(sandbox: Sandbox, ten
     assert PhoneNumber.objects.count() == 1
 
 
-def test_another_token_of_the_workspace_is_the_same_client(sandbox: Sandbox, tenant: Tenant):
+def test_another_token_of_the_workspace_is_the_same_client(sandbox: Sandbox, tenant: Tenant) -> None:
     first = add(tenant, TWILIO.body(tenant.user), **KEY)
     another = Tenant(tenant.workspace, tenant.user, ApiToken.issue(tenant.workspace)[1])
     assert add(another, TWILIO.body(tenant.user), **KEY).content == first.content
@@ -59,7 +59,7 @@ def test_another_token_of_the_workspace_is_the_same_client(sandbox: Sandbox, ten
         ({"authToken": "wrong"}, 400),
     ],
 )
-def test_a_refusal_is_replayed(sandbox: Sandbox, tenant: Tenant, changes: dict[str, Any], status: int):
+def test_a_refusal_is_replayed(sandbox: Sandbox, tenant: Tenant, changes: dict[str, Any], status: int) -> None:
     body = TWILIO.body(tenant.user, **changes)
     first = add(tenant, body, **KEY)
     sandbox.clear_ledger()
@@ -70,7 +70,7 @@ def test_a_refusal_is_replayed(sandbox: Sandbox, tenant: Tenant, changes: dict[s
     assert sandbox.ledger == []
 
 
-def test_another_body_with_the_key_is_refused(sandbox: Sandbox, tenant: Tenant):
+def test_another_body_with_the_key_is_refused(sandbox: Sandbox, tenant: Tenant) -> None:
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 201
     for body in (TWILIO.body(tenant.user, phoneNumber=TWILIO.another), {}, TWILIO.body(tenant.user, authToken="wrong")):
         reply = add(tenant, body, **KEY)
@@ -79,7 +79,7 @@ def test_another_body_with_the_key_is_refused(sandbox: Sandbox, tenant: Tenant):
     assert PhoneNumber.objects.count() == 1
 
 
-def test_keys_are_apart_for_each_workspace(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant):
+def test_keys_are_apart_for_each_workspace(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant) -> None:
     first = add(tenant, TWILIO.body(tenant.user), **KEY)
     second = add(other_tenant, TWILIO.body(other_tenant.user), **KEY)
     assert second.status_code == 201
@@ -87,14 +87,14 @@ def test_keys_are_apart_for_each_workspace(sandbox: Sandbox, tenant: Tenant, oth
     assert second.content != first.content
 
 
-def test_another_key_is_another_request(sandbox: Sandbox, tenant: Tenant):
+def test_another_key_is_another_request(sandbox: Sandbox, tenant: Tenant) -> None:
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 201
     assert error(add(tenant, TWILIO.body(tenant.user), **{"Idempotency-Key": "order-4712"})) == "phone_exists"
     assert error(add(tenant, TWILIO.body(tenant.user))) == "phone_exists"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_an_outage_is_not_kept(sandbox: Sandbox, tenant: Tenant, status: int):
+def test_an_outage_is_not_kept(sandbox: Sandbox, tenant: Tenant, status: int) -> None:
     sandbox.fault("status", carrier="twilio", status=status, times=None)
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 500
     sandbox.clear_faults()
@@ -103,7 +103,7 @@ def test_an_outage_is_not_kept(sandbox: Sandbox, tenant: Tenant, status: int):
     assert "Idempotent-Replayed" not in reply.headers
 
 
-def test_a_crash_is_not_kept(sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+def test_a_crash_is_not_kept(sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(**fields: Any) -> None:
         raise RuntimeError
 
@@ -113,7 +113,7 @@ def test_a_crash_is_not_kept(sandbox: Sandbox, tenant: Tenant, monkeypatch: pyte
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 201
 
 
-def test_too_many_requests_is_not_kept(sandbox: Sandbox, tenant: Tenant, settings: Any):
+def test_too_many_requests_is_not_kept(sandbox: Sandbox, tenant: Tenant, settings: Any) -> None:
     everything = settings.LIMITS
     unknown = TWILIO.body(tenant.user, userId="f" * 24)
     for name in ("unknown_users", "requests"):
@@ -127,21 +127,23 @@ def test_too_many_requests_is_not_kept(sandbox: Sandbox, tenant: Tenant, setting
 
 
 @pytest.mark.parametrize(("content_type", "token"), [("text/plain", None), ("application/json", "wrong")])
-def test_what_was_never_read_is_not_kept(sandbox: Sandbox, tenant: Tenant, content_type: str, token: str | None):
+def test_what_was_never_read_is_not_kept(
+    sandbox: Sandbox, tenant: Tenant, content_type: str, token: str | None
+) -> None:
     headers = {"Authorization": f"Bearer {token or tenant.token}", **KEY}
     Client().post("/api/call/add-phone", "{}", content_type=content_type, headers=headers)
     assert IdempotentReply.objects.count() == 0
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "a" * 256, "a\tb", "\x7f"])
-def test_a_bad_key_is_refused(sandbox: Sandbox, tenant: Tenant, key: str):
+def test_a_bad_key_is_refused(sandbox: Sandbox, tenant: Tenant, key: str) -> None:
     reply = add(tenant, TWILIO.body(tenant.user), **{"Idempotency-Key": key})
     assert reply.status_code == 400
     assert reply.json()["data"] == {"error": "invalid_field", "field": "Idempotency-Key"}
     assert PhoneNumber.objects.count() == IdempotentReply.objects.count() == 0
 
 
-def test_a_twin_of_an_unfinished_request_is_told_to_wait(sandbox: Sandbox, tenant: Tenant):
+def test_a_twin_of_an_unfinished_request_is_told_to_wait(sandbox: Sandbox, tenant: Tenant) -> None:
     sandbox.delay_s = 0.4
     replies: dict[str, Any] = {}
 
@@ -163,7 +165,7 @@ def test_a_twin_of_an_unfinished_request_is_told_to_wait(sandbox: Sandbox, tenan
     assert add(tenant, TWILIO.body(tenant.user), **KEY).content == replies["first"].content
 
 
-def test_of_many_twins_one_acts(sandbox: Sandbox, tenant: Tenant):
+def test_of_many_twins_one_acts(sandbox: Sandbox, tenant: Tenant) -> None:
     replies: list[Any] = []
     together = threading.Barrier(12)
 
@@ -183,7 +185,7 @@ def test_of_many_twins_one_acts(sandbox: Sandbox, tenant: Tenant):
     assert len({reply.content for reply in made}) == 1
 
 
-def test_after_a_day_the_key_is_free_again(sandbox: Sandbox, tenant: Tenant):
+def test_after_a_day_the_key_is_free_again(sandbox: Sandbox, tenant: Tenant) -> None:
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 201
     row = IdempotentReply.objects.get()
     assert abs(row.expires_at - timezone.now() - timedelta(hours=24)) < timedelta(minutes=1)
@@ -193,7 +195,9 @@ def test_after_a_day_the_key_is_free_again(sandbox: Sandbox, tenant: Tenant):
     assert add(tenant, TWILIO.body(tenant.user, phoneNumber=TWILIO.another), **KEY).status_code == 201
 
 
-def test_a_first_request_that_died_is_taken_over(sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+def test_a_first_request_that_died_is_taken_over(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patched:
         # As after a kill: the record of the unfinished request stays.
         patched.setattr(idempotency, "keep", lambda mine, response: None)
@@ -206,7 +210,9 @@ def test_a_first_request_that_died_is_taken_over(sandbox: Sandbox, tenant: Tenan
     assert add(tenant, TWILIO.body(tenant.user), **KEY).headers["Idempotent-Replayed"] == "true"
 
 
-def test_who_was_overtaken_does_not_spoil_the_record(sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+def test_who_was_overtaken_does_not_spoil_the_record(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def overtaken(**fields: Any) -> None:
         IdempotentReply.objects.update(owner="f" * 24, status=201, body="the other's")
         raise RuntimeError
@@ -216,7 +222,9 @@ def test_who_was_overtaken_does_not_spoil_the_record(sandbox: Sandbox, tenant: T
     assert IdempotentReply.objects.get().body == "the other's"
 
 
-def test_a_reply_that_cannot_be_kept_still_goes_out(sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch):
+def test_a_reply_that_cannot_be_kept_still_goes_out(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     update = QuerySet.update
 
     def away(self: Any, **values: Any) -> int:
@@ -228,7 +236,7 @@ def test_a_reply_that_cannot_be_kept_still_goes_out(sandbox: Sandbox, tenant: Te
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 201
 
 
-def test_reconcile_forgets_what_has_run_out(sandbox: Sandbox, tenant: Tenant):
+def test_reconcile_forgets_what_has_run_out(sandbox: Sandbox, tenant: Tenant) -> None:
     add(tenant, {}, **KEY)
     add(tenant, {}, **{"Idempotency-Key": "another"})
     IdempotentReply.objects.filter(pk=IdempotentReply.objects.first().pk).update(
@@ -238,7 +246,7 @@ def test_reconcile_forgets_what_has_run_out(sandbox: Sandbox, tenant: Tenant):
     assert IdempotentReply.objects.count() == 1
 
 
-def test_no_secret_and_no_key_is_kept(sandbox: Sandbox, tenant: Tenant):
+def test_no_secret_and_no_key_is_kept(sandbox: Sandbox, tenant: Tenant) -> None:
     for number, changes in enumerate([{}, {"authToken": "a-wrong-auth-token"}, {"userId": "x"}]):
         add(tenant, TWILIO.body(tenant.user, **changes), **{"Idempotency-Key": f"a-telling-key-{number}"})
     kept = str(list(IdempotentReply.objects.values()))

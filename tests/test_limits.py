@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from django.conf import settings as django_settings
@@ -68,7 +68,7 @@ def at_once(count: int, act: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["requests", "adds"])
-def test_requests_are_counted_by_token(tenant: Tenant, limit: Any, name: str):
+def test_requests_are_counted_by_token(tenant: Tenant, limit: Any, name: str) -> None:
     limit(**{name: 3})
     assert [add(tenant, {}).status_code for _ in range(3)] == [400] * 3
     assert_throttled(add(tenant, {}))
@@ -76,7 +76,7 @@ def test_requests_are_counted_by_token(tenant: Tenant, limit: Any, name: str):
     assert add(another, {}).status_code == 400
 
 
-def test_requests_are_counted_by_workspace_whatever_the_token(tenant: Tenant, other_tenant: Tenant, limit: Any):
+def test_requests_are_counted_by_workspace_whatever_the_token(tenant: Tenant, other_tenant: Tenant, limit: Any) -> None:
     limit(workspace_requests=3)
     another = Tenant(tenant.workspace, tenant.user, ApiToken.issue(tenant.workspace)[1])
     assert [add(one, {}).status_code for one in (tenant, another, tenant)] == [400] * 3
@@ -87,7 +87,7 @@ def test_requests_are_counted_by_workspace_whatever_the_token(tenant: Tenant, ot
 
 def test_requests_are_counted_by_the_address_that_trusted_proxies_saw(
     tenant: Tenant, other_tenant: Tenant, limit: Any, settings: Any
-):
+) -> None:
     limit(address_requests=2)
     for one in (tenant, other_tenant):
         assert add(one, {}, **{"X-Forwarded-For": f"203.0.113.{one.user.pk[-1]}"}).status_code == 400
@@ -98,13 +98,13 @@ def test_requests_are_counted_by_the_address_that_trusted_proxies_saw(
 
 
 @pytest.mark.parametrize("name", ["workspace_requests", "address_requests"])
-def test_limits_of_workspaces_and_addresses_are_off_unless_set(name: str):
+def test_limits_of_workspaces_and_addresses_are_off_unless_set(name: str) -> None:
     assert django_settings.LIMITS[name] is None
 
 
 def test_refused_credentials_are_counted_by_workspace(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, limit: Any
-):
+) -> None:
     limit(refused_credentials=3)
     for number in range(3):
         assert guess(tenant, number, accSId="AC" + f"{number}" * 32).status_code == 400
@@ -116,7 +116,7 @@ def test_refused_credentials_are_counted_by_workspace(
     assert add(other_tenant, TWILIO.body(other_tenant.user)).status_code == 201
 
 
-def test_refused_credentials_are_counted_by_account(sandbox: Sandbox, tenant: Tenant, limit: Any):
+def test_refused_credentials_are_counted_by_account(sandbox: Sandbox, tenant: Tenant, limit: Any) -> None:
     limit(refused_credentials=3)
     for number in range(3):
         assert guess(new_tenant(f"guesser{number}"), number).status_code == 400
@@ -127,7 +127,7 @@ def test_refused_credentials_are_counted_by_account(sandbox: Sandbox, tenant: Te
     assert add(tenant, other_account).status_code == 201
 
 
-def test_refused_credentials_are_counted_in_all(sandbox: Sandbox, tenant: Tenant, limit: Any):
+def test_refused_credentials_are_counted_in_all(sandbox: Sandbox, tenant: Tenant, limit: Any) -> None:
     limit(refused_credentials_total=3)
     for number in range(3):
         guesser = new_tenant(f"guesser{number}")
@@ -135,14 +135,16 @@ def test_refused_credentials_are_counted_in_all(sandbox: Sandbox, tenant: Tenant
     assert_throttled(add(tenant, TELNYX.body(tenant.user, authToken="KEY_guess")))
 
 
-def test_guesses_of_a_telnyx_key_count_although_no_account_is_named(sandbox: Sandbox, tenant: Tenant, limit: Any):
+def test_guesses_of_a_telnyx_key_count_although_no_account_is_named(
+    sandbox: Sandbox, tenant: Tenant, limit: Any
+) -> None:
     limit(refused_credentials=3)
     for number in range(3):
         assert add(tenant, TELNYX.body(tenant.user, authToken=f"KEY{number}")).status_code == 400
     assert_throttled(add(tenant, TELNYX.body(tenant.user, authToken="KEY3")))
 
 
-def test_only_refused_credentials_count(sandbox: Sandbox, tenant: Tenant, limit: Any):
+def test_only_refused_credentials_count(sandbox: Sandbox, tenant: Tenant, limit: Any) -> None:
     limit(refused_credentials=2, refused_credentials_total=2)
     for _ in range(4):
         assert (
@@ -159,7 +161,7 @@ def test_only_refused_credentials_count(sandbox: Sandbox, tenant: Tenant, limit:
 
 def test_known_good_credentials_are_not_stopped_by_somebody_elses_guesses(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, limit: Any
-):
+) -> None:
     limit(refused_credentials=2)
     assert add(tenant, TWILIO.body(tenant.user)).status_code == 201
     for number in range(2):
@@ -168,7 +170,7 @@ def test_known_good_credentials_are_not_stopped_by_somebody_elses_guesses(
     assert add(tenant, TWILIO.body(tenant.user, phoneNumber=TWILIO.another)).status_code == 201
 
 
-def test_unknown_users_are_counted_by_token(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, limit: Any):
+def test_unknown_users_are_counted_by_token(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, limit: Any) -> None:
     limit(unknown_users=3)
     for digit in "012":
         assert add(tenant, TWILIO.body(tenant.user, userId=digit * 24)).status_code == 404
@@ -177,7 +179,7 @@ def test_unknown_users_are_counted_by_token(sandbox: Sandbox, tenant: Tenant, ot
     assert add(tenant, TWILIO.body(tenant.user)).status_code == 201
 
 
-def test_failed_tokens_are_counted_by_address_and_good_ones_pass(tenant: Tenant, limit: Any, settings: Any):
+def test_failed_tokens_are_counted_by_address_and_good_ones_pass(tenant: Tenant, limit: Any, settings: Any) -> None:
     limit(failed_tokens=3)
     replies = [post(PATH, {}, f"wrong-{number}", **{"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(4)]
     assert [reply.status_code for reply in replies] == [401, 401, 401, 429]
@@ -187,13 +189,13 @@ def test_failed_tokens_are_counted_by_address_and_good_ones_pass(tenant: Tenant,
     assert post(PATH, {}, "wrong", **{"X-Forwarded-For": "203.0.113.77"}).status_code == 401
 
 
-def test_a_limit_that_is_off_never_stops_anybody(tenant: Tenant, limit: Any):
+def test_a_limit_that_is_off_never_stops_anybody(tenant: Tenant, limit: Any) -> None:
     limit()
     assert {add(tenant, {}).status_code for _ in range(20)} == {400}
     assert LimitCounter.objects.count() == 0
 
 
-def test_the_next_window_starts_from_nothing(tenant: Tenant, limit: Any, monkeypatch: pytest.MonkeyPatch):
+def test_the_next_window_starts_from_nothing(tenant: Tenant, limit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(requests=1)
     assert add(tenant, {}).status_code == 400
     reply = add(tenant, {})
@@ -203,7 +205,7 @@ def test_the_next_window_starts_from_nothing(tenant: Tenant, limit: Any, monkeyp
     assert add(tenant, {}).status_code == 400
 
 
-def test_reconcile_forgets_windows_that_are_over(tenant: Tenant, limit: Any):
+def test_reconcile_forgets_windows_that_are_over(tenant: Tenant, limit: Any) -> None:
     limit(requests=5)
     add(tenant, {})
     LimitCounter.objects.create(key="old", expires_at=timezone.now() - timedelta(seconds=1))
@@ -214,7 +216,7 @@ def test_reconcile_forgets_windows_that_are_over(tenant: Tenant, limit: Any):
 # -- everybody at once ------------------------------------------------------------------------------------------------
 
 
-def test_fifty_requests_at_once_are_counted_exactly(tenant: Tenant, limit: Any):
+def test_fifty_requests_at_once_are_counted_exactly(tenant: Tenant, limit: Any) -> None:
     limit(requests=20)
     statuses = at_once(50, lambda _: add(tenant, {}).status_code)
     assert sorted(set(statuses)) == [400, 429]
@@ -223,7 +225,7 @@ def test_fifty_requests_at_once_are_counted_exactly(tenant: Tenant, limit: Any):
 
 def test_fifty_guesses_at_once_ask_the_carrier_no_more_often_than_the_limit(
     sandbox: Sandbox, tenant: Tenant, limit: Any, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     limit(refused_credentials=7)
     numbers = [f"1212555{last}" for last in range(6000, 6040)] + [f"1212555{last}" for last in range(6100, 6110)]
     statuses = at_once(50, lambda number: guess(tenant, number, phoneNumber=numbers[number]).status_code)
@@ -233,7 +235,7 @@ def test_fifty_guesses_at_once_ask_the_carrier_no_more_often_than_the_limit(
     assert not LimitCounter.objects.filter(held__gt=0).exists()
 
 
-def test_good_credentials_that_wait_for_each_other_all_pass(sandbox: Sandbox, tenant: Tenant, limit: Any):
+def test_good_credentials_that_wait_for_each_other_all_pass(sandbox: Sandbox, tenant: Tenant, limit: Any) -> None:
     """Only what is held is in the way, so they wait for it; none is refused."""
     limit(refused_credentials=2)
     sandbox.delay_s = 0.05
@@ -267,7 +269,7 @@ def window(count: int, subject: str = "somebody") -> limits.Window:
     return limits.Window("test", Rate(count, DAY_S), subject)
 
 
-def test_a_store_counts_what_is_used_and_what_is_held_together(store: limits.Store):
+def test_a_store_counts_what_is_used_and_what_is_held_together(store: limits.Store) -> None:
     three = window(3)
     assert [store.take(three, column) for column in ("used", "held", "used", "used", "held")] == [
         True,
@@ -285,7 +287,7 @@ def test_a_store_counts_what_is_used_and_what_is_held_together(store: limits.Sto
     assert store.take(window(3, "somebody else"), "used")
 
 
-def test_a_store_is_exact_when_fifty_take_at_once(store: limits.Store):
+def test_a_store_is_exact_when_fifty_take_at_once(store: limits.Store) -> None:
     shared = window(20)
     assert at_once(50, lambda _: store.take(shared, "used")).count(True) == 20
     held = window(20, "holders")
@@ -300,14 +302,16 @@ def test_a_store_is_exact_when_fifty_take_at_once(store: limits.Store):
     assert store.is_used_up(held)
 
 
-def test_a_store_refuses_nobody_while_there_is_room(store: limits.Store):
+def test_a_store_refuses_nobody_while_there_is_room(store: limits.Store) -> None:
     """Also not those who come while the window's record is being made."""
     for number in range(8):
         shared = window(25, f"new-{number}")
         assert at_once(25, lambda _, shared=shared: store.take(shared, "used")).count(True) == 25
 
 
-def test_what_a_dead_process_held_is_free_again_after_a_minute(store: limits.Store, monkeypatch: pytest.MonkeyPatch):
+def test_what_a_dead_process_held_is_free_again_after_a_minute(
+    store: limits.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     two = window(2)
     monkeypatch.setattr(limits, "HOLD_LASTS_S", -2)
     assert store.take(two, "held") and store.take(two, "used")
@@ -319,7 +323,7 @@ def test_what_a_dead_process_held_is_free_again_after_a_minute(store: limits.Sto
     assert store.is_used_up(two)
 
 
-def test_what_is_held_is_given_back_whatever_happens(limit: Any):
+def test_what_is_held_is_given_back_whatever_happens(limit: Any) -> Never:
     limit(requests=1)
     with pytest.raises(ZeroDivisionError), limits.hold(("requests", "x")):
         raise ZeroDivisionError
@@ -329,7 +333,7 @@ def test_what_is_held_is_given_back_whatever_happens(limit: Any):
         pass
 
 
-def test_who_waits_for_a_hold_in_vain_may_come_back_soon(limit: Any, monkeypatch: pytest.MonkeyPatch):
+def test_who_waits_for_a_hold_in_vain_may_come_back_soon(limit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(requests=1)
     monkeypatch.setattr(limits, "HOLD_WAIT_S", 0.1)
     with limits.hold(("requests", "x")), pytest.raises(limits.LimitReached) as caught, limits.hold(("requests", "x")):
@@ -348,7 +352,7 @@ def test_who_waits_for_a_hold_in_vain_may_come_back_soon(limit: Any, monkeypatch
         (1, " , ", "10.0.0.9"), (3, None, "10.0.0.9"), (1, "6.6.6.6,", "6.6.6.6"),
     ],
 )  # fmt: skip
-def test_only_trusted_proxies_are_believed(settings: Any, proxies: int, forwarded: str | None, address: str):
+def test_only_trusted_proxies_are_believed(settings: Any, proxies: int, forwarded: str | None, address: str) -> None:
     settings.TRUSTED_PROXY_COUNT = proxies
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     assert client_address(RequestFactory().get("/", REMOTE_ADDR="10.0.0.9", headers=headers)) == address
@@ -364,13 +368,13 @@ def test_only_trusted_proxies_are_believed(settings: Any, proxies: int, forwarde
         ("off", None),
     ],
 )
-def test_a_limit_is_read_as_it_is_written(text: str, rate: Rate | None):
+def test_a_limit_is_read_as_it_is_written(text: str, rate: Rate | None) -> None:
     assert parse_rate(text) == rate
 
 
 @pytest.mark.parametrize(
     "text", ["", "20", "20/week", "0/hour", "-1/hour", "1.5/hour", "٢/hour", "20 / hour", "OFF", "1e3/day", "20/hours"]
 )
-def test_a_limit_that_makes_no_sense_is_refused(text: str):
+def test_a_limit_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="N/minute"):
         parse_rate(text)

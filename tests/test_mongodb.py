@@ -39,7 +39,7 @@ only_mongodb = pytest.mark.skipif(not ON_MONGODB, reason="about the engine for M
 # -- the address ------------------------------------------------------------------------------------------------------
 
 
-def test_an_address_is_passed_to_the_driver_with_what_the_promises_need():
+def test_an_address_is_passed_to_the_driver_with_what_the_promises_need() -> None:
     url = "mongodb://ann:p%40ss@h1:27017,h2/phones?replicaSet=rs&tls=true&authSource=admin&maxPoolSize=50"
     config = databases.from_url("DATABASE_URL", url)
     assert (config["ENGINE"], config["NAME"], config["HOST"]) == ("workspace.mongodb", "phones", url)
@@ -49,7 +49,7 @@ def test_an_address_is_passed_to_the_driver_with_what_the_promises_need():
     }  # fmt: skip
 
 
-def test_what_the_address_says_of_waiting_stands():
+def test_what_the_address_says_of_waiting_stands() -> None:
     config = databases.from_url(
         "DATABASE_URL", "mongodb://h/d?serverSelectionTimeoutMS=900&w=majority&retryWrites=true"
     )
@@ -74,7 +74,7 @@ def test_what_the_address_says_of_waiting_stands():
         ("", "must be sqlite"),
     ],
 )
-def test_an_address_that_cannot_work_is_refused_without_its_password(url: str, told: str):
+def test_an_address_that_cannot_work_is_refused_without_its_password(url: str, told: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:
         databases.from_url("DATABASE_URL", url)
     assert told in str(refusal.value)
@@ -82,7 +82,7 @@ def test_an_address_that_cannot_work_is_refused_without_its_password(url: str, t
     assert "er2" not in str(refusal.value)
 
 
-def test_djongo_is_a_spelling_with_one_warning(caplog: pytest.LogCaptureFixture):
+def test_djongo_is_a_spelling_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         config = databases.from_url("DATABASE_URL", "djongo://ann:hunter2@host/d?replicaSet=rs")
     assert config["HOST"] == "mongodb://ann:hunter2@host/d?replicaSet=rs"
@@ -112,7 +112,7 @@ def test_djongo_is_a_spelling_with_one_warning(caplog: pytest.LogCaptureFixture)
         ({}, False),
     ],
 )
-def test_what_names_one_document(criteria: dict[str, Any], is_one: bool):
+def test_what_names_one_document(criteria: dict[str, Any], is_one: bool) -> None:
     assert names_one(criteria, {"_id", "key"}) is is_one
 
 
@@ -137,7 +137,7 @@ def first_reply_lost(command: str) -> Iterator[None]:
 
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
-def test_a_change_whose_reply_was_lost_is_done_once():
+def test_a_change_whose_reply_was_lost_is_done_once() -> None:
     one = Workspace.objects.create(name="one")
     with first_reply_lost("update"):
         assert Workspace.objects.filter(pk=one.pk, name="one").update(name="two") == 1
@@ -153,7 +153,7 @@ def test_a_change_whose_reply_was_lost_is_done_once():
 
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
-def test_integer_keys_go_up_and_are_long():
+def test_integer_keys_go_up_and_are_long() -> None:
     groups = Group.objects.bulk_create([Group(name=f"g{index}") for index in range(20)])
     keys = [group.pk for group in groups]
     assert keys == list(range(keys[0], keys[0] + 20))
@@ -165,7 +165,7 @@ def test_integer_keys_go_up_and_are_long():
 
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
-def test_of_fifty_threads_each_gets_its_own_key():
+def test_of_fifty_threads_each_gets_its_own_key() -> None:
     start = threading.Barrier(50)
 
     def make(index: int) -> int:
@@ -179,7 +179,7 @@ def test_of_fifty_threads_each_gets_its_own_key():
 
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
-def test_a_key_that_was_brought_is_not_met_later():
+def test_a_key_that_was_brought_is_not_met_later() -> None:
     given = Group.objects.create(name="first").pk + 3
     text = f'[{{"model": "auth.group", "pk": {given}, "fields": {{"name": "brought", "permissions": []}}}}]'
     for brought in serializers.deserialize("json", text):
@@ -194,7 +194,7 @@ def test_a_key_that_was_brought_is_not_met_later():
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("text", [".*", "a.c", "(", "a|b", "^abc$", "[a-c]+", "\\w+", "abc\n", "abc%"])
-def test_what_is_looked_up_is_no_pattern(text: str):
+def test_what_is_looked_up_is_no_pattern(text: str) -> None:
     Workspace.objects.create(name="abc")
     Workspace.objects.create(name="b")
     for lookup in ("iexact", "exact", "contains", "icontains", "startswith", "istartswith", "endswith", "iendswith"):
@@ -206,7 +206,7 @@ def test_what_is_looked_up_is_no_pattern(text: str):
 
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
-def test_rows_are_deleted_by_what_another_collection_says():
+def test_rows_are_deleted_by_what_another_collection_says() -> None:
     kinds = ContentType.objects.create(app_label="gone", model="gone")
     for index in range(3):
         Permission.objects.create(content_type=kinds, codename=f"c{index}", name="c")
@@ -220,7 +220,7 @@ def test_rows_are_deleted_by_what_another_collection_says():
 
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
-def test_the_admin_deletes_several_rows_at_once():
+def test_the_admin_deletes_several_rows_at_once() -> None:
     chief = User.objects.create_superuser("chief@example.com")
     browser: Client = sign_in(chief)
     made = [Group.objects.create(name=f"temp {index}") for index in range(3)]
@@ -238,7 +238,7 @@ def test_the_admin_deletes_several_rows_at_once():
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("attempt", range(5))
-def test_of_fifty_inserts_of_the_same_one_wins(attempt: int):
+def test_of_fifty_inserts_of_the_same_one_wins(attempt: int) -> None:
     workspace = Workspace.objects.create(name="w")
     user = User.objects.create_user("u@example.com", workspace=workspace)
     start = threading.Barrier(50)
@@ -258,13 +258,13 @@ def test_of_fifty_inserts_of_the_same_one_wins(attempt: int):
 # -- the clock --------------------------------------------------------------------------------------------------------
 
 
-def test_the_servers_clock_is_followed():
+def test_the_servers_clock_is_followed() -> None:
     ahead = timedelta(minutes=7)
     there = ServerClock(lambda: {"localTime": datetime.now() + ahead - (datetime.now() - datetime.utcnow())})
     assert abs(there.ahead() - ahead) < timedelta(seconds=1)
 
 
-def test_a_server_that_does_not_answer_leaves_what_was_measured(monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_does_not_answer_leaves_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = [{"localTime": datetime(2030, 1, 1)}, AutoReconnect("away")]
 
     def hello() -> dict[str, Any]:
@@ -284,7 +284,7 @@ def test_a_server_that_does_not_answer_leaves_what_was_measured(monkeypatch: pyt
 
 @only_mongodb
 @pytest.mark.django_db(transaction=True)
-def test_a_machine_whose_clock_is_wrong_does_not_take_a_lease_that_lives(monkeypatch: pytest.MonkeyPatch):
+def test_a_machine_whose_clock_is_wrong_does_not_take_a_lease_that_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     account = Account.objects.create(
         integration="twilio", account_id="a", auth_token=Secret.seal("t"), token_digest="d"
     )
@@ -300,6 +300,6 @@ def test_a_machine_whose_clock_is_wrong_does_not_take_a_lease_that_lives(monkeyp
     assert not leases.take(line, "b" * 24)
 
 
-def test_here_is_now_without_a_server(settings: Any):
+def test_here_is_now_without_a_server(settings: Any) -> None:
     if not ON_MONGODB:
         assert abs(clock.now() - timezone.now()) < timedelta(seconds=1)

@@ -15,7 +15,7 @@ typed = st.text("+0123456789 ()-", max_size=25)
 @example("494012")
 @example("200000000000")
 @example("+" * 40)
-def test_a_number_is_seven_to_fifteen_ascii_digits_or_refused(text: str):
+def test_a_number_is_seven_to_fifteen_ascii_digits_or_refused(text: str) -> None:
     try:
         number = to_e164(text)
     except ValueError as error:
@@ -43,7 +43,7 @@ def test_a_number_is_seven_to_fifteen_ascii_digits_or_refused(text: str):
         ("+1 900 555 1234", "19005551234"),
     ],
 )
-def test_what_people_type_is_understood(text: str, number: str):
+def test_what_people_type_is_understood(text: str, number: str) -> None:
     assert to_e164(text) == number
 
 
@@ -53,7 +53,7 @@ def test_what_people_type_is_understood(text: str, number: str):
      "1.212.555.1234", "12125551234\n", "\t12125551234", "١٢١٢٥٥٥١٢٣٤", "1212555123²", "１２１２５５５１２３４", "1_2125551234",
      "-12125551234", "+-12125551234", "++12125551234", "12125551234x1", "1" + " " * 40 + "2125551234"],
 )  # fmt: skip
-def test_what_is_no_number_is_refused(text: str):
+def test_what_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="country code"):
         to_e164(text)
 
@@ -63,5 +63,5 @@ def test_what_is_no_number_is_refused(text: str):
     [("12125551234", "+1 212-555-1234"), ("442079460018", "+44 20 7946 0018"), ("sip:ann@example.com", "sip:ann@example.com"),
      ("", ""), ("123", "123"), ("anonymous", "anonymous"), ("9" * 15, "9" * 15), ("000000000", "000000000")],
 )  # fmt: skip
-def test_a_number_is_shown_as_people_write_it_and_anything_else_as_it_is(number: str, written: str):
+def test_a_number_is_shown_as_people_write_it_and_anything_else_as_it_is(number: str, written: str) -> None:
     assert readable(number).removeprefix("+") == written.removeprefix("+")

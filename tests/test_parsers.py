@@ -30,7 +30,7 @@ pieces = st.sampled_from(
 @example(b'{"a":1e' + b"9" * 400 + b"}")
 @example(b'{"a":' + b"9" * 4301 + b"}")
 @example(b"\xef\xbb\xbf{}")
-def test_whatever_the_bytes_only_a_refusal_is_raised(body: bytes):
+def test_whatever_the_bytes_only_a_refusal_is_raised(body: bytes) -> None:
     try:
         assert isinstance(parse_object(body), dict)
     except Refusal as refusal:
@@ -38,7 +38,7 @@ def test_whatever_the_bytes_only_a_refusal_is_raised(body: bytes):
 
 
 @given(st.dictionaries(st.text(), values, max_size=5))
-def test_an_object_is_read_as_it_was_written(document: dict):
+def test_an_object_is_read_as_it_was_written(document: dict) -> None:
     for ascii_only in (True, False):
         text = json.dumps(document, ensure_ascii=ascii_only)
         try:
@@ -49,7 +49,7 @@ def test_an_object_is_read_as_it_was_written(document: dict):
 
 
 @pytest.mark.parametrize("inner", ["[{}]", '{{"a":{}}}'])
-def test_sixteen_levels_are_the_most(inner: str):
+def test_sixteen_levels_are_the_most(inner: str) -> None:
     def nested(levels: int) -> bytes:
         text = "0"
         for _ in range(levels - 1):
@@ -65,7 +65,7 @@ def test_sixteen_levels_are_the_most(inner: str):
         parse_object(nested(MAX_DEPTH + 1))
 
 
-def test_brackets_in_texts_do_not_count_as_levels():
+def test_brackets_in_texts_do_not_count_as_levels() -> None:
     document = {"a": "[{" * 500, 'b"[': ['\\"[', "\\"]}
     assert parse_object(json.dumps(document).encode()) == document
 
@@ -73,7 +73,7 @@ def test_brackets_in_texts_do_not_count_as_levels():
 @pytest.mark.parametrize(
     "body", ['"' + '\\"' * 8000, '"' * 16000, "\\" * 16000, '["' * 5000, "{" * 16000, '"\\' * 8000]
 )
-def test_no_text_of_the_largest_size_takes_long(body: str):
+def test_no_text_of_the_largest_size_takes_long(body: str) -> None:
     began = time.process_time()
     with pytest.raises(InvalidJson):
         parse_object(body.encode())
@@ -81,6 +81,6 @@ def test_no_text_of_the_largest_size_takes_long(body: str):
 
 
 @pytest.mark.parametrize("body", ['{"a":1,"a":1}', '{"a":{"b":1,"b":2}}', '{"x":[{"c":1,"\\u0063":1}]}'])
-def test_a_key_that_comes_twice_is_refused_at_any_depth(body: str):
+def test_a_key_that_comes_twice_is_refused_at_any_depth(body: str) -> None:
     with pytest.raises(InvalidJson, match="duplicate key"):
         parse_object(body.encode())

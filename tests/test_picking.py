@@ -127,13 +127,13 @@ UNUSUAL = {
 }
 
 
-def test_every_kind_of_number_is_shown_as_it_is(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_every_kind_of_number_is_shown_as_it_is(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     expected = {number: ITEM | UNUSUAL[carrier.integration].get(number, {}) for number in numbers_of(sandbox, carrier)}
     assert listed(tenant, body(carrier)) == expected
     assert_only_read(sandbox)
 
 
-def test_nothing_is_stored_and_nothing_written(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_nothing_is_stored_and_nothing_written(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     there, before = sandbox.snapshot(), last_write()
     owner = sandbox.state.account(carrier.integration, OWNER[carrier.integration])
     secret = owner.secret = "canary-0a58f2c4d3b1"
@@ -149,7 +149,7 @@ def test_nothing_is_stored_and_nothing_written(sandbox: Sandbox, tenant: Tenant,
 
 def test_a_number_of_ours_is_told_as_added_to_its_workspace_only(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
-):
+) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     assert add(other_tenant, carrier.body(other_tenant.user, phoneNumber=carrier.another)).status_code == 201
     sandbox.clear_ledger()
@@ -164,13 +164,15 @@ def test_a_number_of_ours_is_told_as_added_to_its_workspace_only(
 
 
 @pytest.mark.parametrize("state", [state for state in PhoneNumber.State if state != "active"])
-def test_only_an_active_number_is_added(sandbox: Sandbox, tenant: Tenant, state: str):
+def test_only_an_active_number_is_added(sandbox: Sandbox, tenant: Tenant, state: str) -> None:
     assert add(tenant, TWILIO.body(tenant.user)).status_code == 201
     PhoneNumber.objects.update(state=state)
     assert listed(tenant, body(TWILIO))[TWILIO.number]["added"] is False
 
 
-def test_a_number_that_drifted_away_is_told_as_routed_elsewhere(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_number_that_drifted_away_is_told_as_routed_elsewhere(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good
+) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     edited = {
         "twilio": {"trunk_sid": seeds.TWILIO_TRUNK},
@@ -181,7 +183,7 @@ def test_a_number_that_drifted_away_is_told_as_routed_elsewhere(sandbox: Sandbox
     assert listed(tenant, body(carrier))[carrier.number] == ITEM | {"route": "elsewhere", "added": True}
 
 
-def test_a_number_on_a_customers_own_application_that_points_at_us_is_ours(sandbox: Sandbox, tenant: Tenant):
+def test_a_number_on_a_customers_own_application_that_points_at_us_is_ours(sandbox: Sandbox, tenant: Tenant) -> None:
     named = {"accSId": seeds.TELNYX_CUSTOMER_APP}
     assert listed(tenant, body(TELNYX, **named))[TELNYX.routed_elsewhere]["route"] == "elsewhere"
     assert add(tenant, TELNYX.body(tenant.user, **named)).status_code == 201
@@ -192,7 +194,7 @@ def test_a_number_on_a_customers_own_application_that_points_at_us_is_ours(sandb
 
 
 @pytest.mark.parametrize("count", [0, 1, 20, 250, 501])
-def test_every_number_is_on_one_of_the_pages_once(sandbox: Sandbox, tenant: Tenant, carrier: Good, count: int):
+def test_every_number_is_on_one_of_the_pages_once(sandbox: Sandbox, tenant: Tenant, carrier: Good, count: int) -> None:
     owner, acc_sid = LARGE[carrier.integration]
     sandbox.add_account(carrier.integration, owner, LARGE_SECRET)
     numbers = [f"1617{index:07}" for index in range(count)]
@@ -208,7 +210,7 @@ def test_every_number_is_on_one_of_the_pages_once(sandbox: Sandbox, tenant: Tena
     assert_only_read(sandbox)
 
 
-def test_another_account_has_other_numbers(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_another_account_has_other_numbers(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     acc_sid, token = OTHER[carrier.integration]
     assert listed(tenant, body(carrier, authToken=token, accSId=acc_sid or None)).keys() == {carrier.not_owned}
 
@@ -218,7 +220,7 @@ def test_another_account_has_other_numbers(sandbox: Sandbox, tenant: Tenant, car
 
 def test_wrong_credentials_are_refused_and_counted(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good, limit: Callable[[int], None]
-):
+) -> None:
     limit(3)
     for number in range(3):
         changes = {"authToken": f"guess-{number}"}
@@ -237,7 +239,7 @@ def test_wrong_credentials_are_refused_and_counted(
 
 def test_guesses_are_counted_together_wherever_they_are_made(
     sandbox: Sandbox, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
-):
+) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     phone = PhoneNumber.objects.get()
     limit(3)
@@ -254,7 +256,7 @@ def test_guesses_are_counted_together_wherever_they_are_made(
 
 def test_a_carrier_that_is_down_is_no_guess(
     sandbox: Sandbox, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
-):
+) -> None:
     limit(2)
     for kind, options in (("status", {"status": 503}), ("reset", {}), ("html", {}), ("status", {"status": 429})):
         sandbox.clear_faults()
@@ -266,13 +268,13 @@ def test_a_carrier_that_is_down_is_no_guess(
     assert page(tenant, body(carrier))["items"], "one silence is asked again"
 
 
-def test_a_suspended_account_is_refused(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_a_suspended_account_is_refused(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     acc_sid, token = SUSPENDED[carrier.integration]
     reply = send("POST", PATH, tenant, body(carrier, authToken=token, accSId=acc_sid or None))
     assert refusal(reply) == (400, "invalid_credentials", "authToken")
 
 
-def test_a_closed_account_is_refused(sandbox: Sandbox, tenant: Tenant):
+def test_a_closed_account_is_refused(sandbox: Sandbox, tenant: Tenant) -> None:
     fields = body(TWILIO, authToken=seeds.TWILIO_CLOSED_TOKEN, accSId=seeds.TWILIO_CLOSED_SID)
     assert refusal(send("POST", PATH, tenant, fields)) == (400, "invalid_credentials", "authToken")
 
@@ -288,21 +290,21 @@ BAD_FIELDS: list[tuple[str, list[Any]]] = [
 @pytest.mark.parametrize(("field", "values"), BAD_FIELDS, ids=[field for field, _ in BAD_FIELDS])
 def test_a_bad_field_is_named_and_nobody_is_asked(
     sandbox: Sandbox, tenant: Tenant, carrier: Good, field: str, values: list[Any]
-):
+) -> None:
     for value in values:
         reply = send("POST", PATH, tenant, body(carrier, **{field: value}))
         assert refusal(reply) == (400, "invalid_field", field), value
     assert sandbox.ledger == []
 
 
-def test_the_account_is_asked_for_where_it_is_needed(sandbox: Sandbox, tenant: Tenant):
+def test_the_account_is_asked_for_where_it_is_needed(sandbox: Sandbox, tenant: Tenant) -> None:
     for good in (TWILIO, PLIVO):
         assert refusal(send("POST", PATH, tenant, body(good, accSId=None))) == (400, "invalid_field", "accSId")
     assert sandbox.ledger == []
     assert listed(tenant, body(TELNYX)) == listed(tenant, body(TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP))
 
 
-def test_the_cursor_of_another_carrier_does_no_harm(sandbox: Sandbox, tenant: Tenant):
+def test_the_cursor_of_another_carrier_does_no_harm(sandbox: Sandbox, tenant: Tenant) -> None:
     cursors = {}
     for name, good in CARRIERS.items():
         owner, acc_sid = LARGE[name]
@@ -321,7 +323,7 @@ def test_the_cursor_of_another_carrier_does_no_harm(sandbox: Sandbox, tenant: Te
     assert_only_read(sandbox)
 
 
-def test_who_has_no_token_gets_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good):
+def test_who_has_no_token_gets_nothing(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     nobody = Tenant(tenant.workspace, tenant.user, "wrong")
     assert refusal(send("POST", PATH, nobody, body(carrier))) == (401, "not_authenticated", None)
     assert send("GET", PATH, tenant).status_code == 405
@@ -352,7 +354,7 @@ def change(phone: PhoneNumber, tenant: Tenant, **fields: Any) -> Any:
 
 def test_a_wrong_new_token_changes_nothing_and_counts(
     sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
-):
+) -> None:
     limit(2)
     rows_before, there = rows(), sandbox.snapshot()
     for number in range(2):
@@ -371,7 +373,7 @@ def test_a_wrong_new_token_changes_nothing_and_counts(
 
 def test_a_new_token_that_cannot_be_proved_changes_nothing(
     sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
-):
+) -> None:
     limit(1)
     rows_before = rows()
     sandbox.fault("status", status=503, carrier=carrier.integration, times=None)
@@ -386,7 +388,7 @@ def test_a_new_token_that_cannot_be_proved_changes_nothing(
 
 def test_the_token_of_a_suspended_account_is_refused(
     sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good
-):
+) -> None:
     rows_before = rows()
     rotate(sandbox, carrier, "the-new-one")
     sandbox.state.account(carrier.integration, OWNER[carrier.integration]).status = "suspended"
@@ -396,7 +398,7 @@ def test_the_token_of_a_suspended_account_is_refused(
 
 def test_a_right_new_token_is_that_of_every_number_of_the_account(
     sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, other_tenant: Tenant, carrier: Good
-):
+) -> None:
     assert add(other_tenant, carrier.body(other_tenant.user, phoneNumber=carrier.another)).status_code == 201
     theirs = PhoneNumber.objects.get(user=other_tenant.user)
     there = sandbox.snapshot()
@@ -423,7 +425,9 @@ def test_a_right_new_token_is_that_of_every_number_of_the_account(
     assert sandbox.snapshot() == there
 
 
-def test_the_token_of_another_account_is_refused(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good):
+def test_the_token_of_another_account_is_refused(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good
+) -> None:
     """It is good, but not here."""
     rows_before = rows()
     status, error, field = refusal(change(phone, tenant, authToken=OTHER[carrier.integration][1]))
@@ -434,7 +438,7 @@ def test_the_token_of_another_account_is_refused(sandbox: Sandbox, phone: PhoneN
 
 def test_the_key_of_a_telnyx_account_that_has_the_number_now_is_refused(
     sandbox: Sandbox, tenant: Tenant, limit: Callable[[int], None]
-):
+) -> None:
     """The number was sold, and our other numbers stay where they are: the application tells the accounts apart."""
     for number in (TELNYX.number, TELNYX.another):
         assert add(tenant, TELNYX.body(tenant.user, phoneNumber=number)).status_code == 201
@@ -449,7 +453,7 @@ def test_the_key_of_a_telnyx_account_that_has_the_number_now_is_refused(
     assert_throttled(change(sold, tenant, authToken=seeds.TELNYX_OTHER_KEY))
 
 
-def test_a_new_token_is_taken_although_our_application_is_gone(sandbox: Sandbox, tenant: Tenant):
+def test_a_new_token_is_taken_although_our_application_is_gone(sandbox: Sandbox, tenant: Tenant) -> None:
     """Plivo's tokens belong to the account that is named beside them, whatever became of the application."""
     assert add(tenant, PLIVO.body(tenant.user)).status_code == 201
     phone, account = PhoneNumber.objects.get(), Account.objects.get()

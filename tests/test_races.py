@@ -51,7 +51,9 @@ def path_of(sandbox: Sandbox, subject: Subject, number: str) -> str:
 
 @repeated(5)
 @pytest.mark.parametrize("name", CARRIERS)
-def test_of_fifty_adds_of_one_number_by_one_user_one_wins(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+def test_of_fifty_adds_of_one_number_by_one_user_one_wins(
+    sandbox: Sandbox, tenant: Tenant, name: str, attempt: int
+) -> None:
     subject = SUBJECTS[name]
     body = subject.good.body(tenant.user, phoneNumber=subject.number)
     jitter(sandbox)
@@ -68,7 +70,7 @@ def test_of_fifty_adds_of_one_number_by_one_user_one_wins(sandbox: Sandbox, tena
 @pytest.mark.parametrize("name", CARRIERS)
 def test_two_users_who_add_one_number_at_once_both_get_it_on_one_line(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
-):
+) -> None:
     subject = SUBJECTS[name]
     jitter(sandbox)
     replies = together(
@@ -90,7 +92,7 @@ def test_two_users_who_add_one_number_at_once_both_get_it_on_one_line(
 @pytest.mark.parametrize("name", CARRIERS)
 def test_twelve_numbers_of_a_new_account_share_the_one_application_that_is_made(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
-):
+) -> None:
     subject, numbers = brand_new(sandbox, name, 12)
     jitter(sandbox)
     users = [tenant, other_tenant] * 6
@@ -112,7 +114,7 @@ def test_twelve_numbers_of_a_new_account_share_the_one_application_that_is_made(
 @pytest.mark.parametrize("name", CARRIERS)
 def test_adds_that_fail_on_a_new_account_take_nothing_from_those_that_succeed(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
-):
+) -> None:
     subject, numbers = brand_new(sandbox, name, 4)
     failing, succeeding = numbers[:2], numbers[2:]
     for number in failing:
@@ -169,7 +171,7 @@ def reads_of_numbers(sandbox: Sandbox) -> int:
 @pytest.mark.parametrize("name", CARRIERS)
 def test_who_waits_for_a_line_while_its_add_fails_remembers_the_customers_route(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, known: bool, attempt: int
-):
+) -> None:
     subject = SUBJECTS[name]
     if known:
         prepare_account(sandbox, tenant, subject)
@@ -200,7 +202,7 @@ def test_who_waits_for_a_line_while_its_add_fails_remembers_the_customers_route(
 @pytest.mark.parametrize("name", CARRIERS)
 def test_who_saw_the_route_of_an_add_that_failed_but_not_its_application_does_not_remember_it(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
-):
+) -> None:
     """The two reads of the second add lie on either side of the first add's application."""
     subject = SUBJECTS[name]
     wrote, second_began = threading.Event(), threading.Event()
@@ -261,7 +263,7 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 @pytest.mark.parametrize("name", WITH_APPLICATIONS)
 def test_an_application_is_not_deleted_under_an_add_that_has_just_found_it(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, meeting: threading.Event, name: str
-):
+) -> None:
     subject = SUBJECTS[name]
     step, change = NOT_OURS[name]
     sandbox.fault("rewrite", carrier=name, method=step.method, path=step.path, skip=step.nth, change=change)
@@ -281,7 +283,7 @@ def test_an_application_is_not_deleted_under_an_add_that_has_just_found_it(
 
 def test_a_customers_application_is_not_put_back_under_an_add_that_has_just_found_it(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, meeting: threading.Event
-):
+) -> None:
     app_id = seeds.TELNYX_CUSTOMER_APP
     step, change = NOT_OURS["telnyx"]
     sandbox.fault("rewrite", carrier="telnyx", method=step.method, path=step.path, change=change)
@@ -306,7 +308,7 @@ def test_a_customers_application_is_not_put_back_under_an_add_that_has_just_foun
 @pytest.mark.parametrize("name", CARRIERS)
 def test_an_add_that_was_settled_while_it_slept_does_not_become_active(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, name: str
-):
+) -> None:
     """Its process was stopped after the write for longer than its lease, and `reconcile` took everything back."""
     subject, rows_before, carriers_before = SUBJECTS[name], rows(), sandbox.snapshot()
     read_back = adding.read_back
@@ -325,7 +327,9 @@ def test_an_add_that_was_settled_while_it_slept_does_not_become_active(
 
 
 @pytest.mark.parametrize("name", CARRIERS)
-def test_adds_that_all_fail_at_once_leave_nothing(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str):
+def test_adds_that_all_fail_at_once_leave_nothing(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str
+) -> None:
     subject, numbers = brand_new(sandbox, name, 6)
     rows_before, carriers_before = rows(), sandbox.snapshot()
     method = NOT_OURS[name][0].method.replace("GET", "POST")
@@ -348,14 +352,14 @@ def test_adds_that_all_fail_at_once_leave_nothing(sandbox: Sandbox, tenant: Tena
 @repeated(5)
 def test_requests_that_begin_a_window_of_a_limit_together_are_all_let_in(
     sandbox: Sandbox, tenant: Tenant, settings: Any, attempt: int
-):
+) -> None:
     settings.LIMITS = settings.LIMITS | {"adds": Rate(240, 60)}
     body = SUBJECTS["twilio"].good.body(tenant.user)
     replies = together(*[lambda: add(tenant, body)] * 20)
     assert sorted(reply.status_code for reply in replies) == [201, *[400] * 19]
 
 
-def test_the_helpers_tell_a_route_of_ours_from_another(sandbox: Sandbox, tenant: Tenant):
+def test_the_helpers_tell_a_route_of_ours_from_another(sandbox: Sandbox, tenant: Tenant) -> None:
     subject = SUBJECTS["twilio"]
     assert add(tenant, subject.good.body(tenant.user)).status_code == 201
     account = Account.objects.get()

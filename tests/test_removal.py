@@ -170,7 +170,7 @@ each_route = pytest.mark.parametrize("route", ROUTES)
 
 
 @each_route
-def test_a_removal_gives_back_the_earlier_route(sandbox: Sandbox, tenant: Tenant, route: str):
+def test_a_removal_gives_back_the_earlier_route(sandbox: Sandbox, tenant: Tenant, route: str) -> None:
     earlier = ROUTES[route]
     earlier.prepare(sandbox)
     before = sandbox.snapshot()
@@ -190,7 +190,7 @@ def test_a_removal_gives_back_the_earlier_route(sandbox: Sandbox, tenant: Tenant
 @each_route
 def test_the_second_of_two_users_of_a_line_gives_it_back(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, route: str
-):
+) -> None:
     earlier = ROUTES[route]
     earlier.prepare(sandbox)
     before = sandbox.snapshot()
@@ -213,7 +213,7 @@ def test_the_second_of_two_users_of_a_line_gives_it_back(
 @each_carrier
 def test_the_application_stays_while_another_number_needs_it(
     sandbox: Sandbox, tenant: Tenant, name: str, fields: dict[str, str]
-):
+) -> None:
     if fields and name != "telnyx":
         pytest.skip("only at Telnyx is an application named")
     subject, before = SUBJECTS[name], sandbox.snapshot()
@@ -237,7 +237,7 @@ def test_the_application_stays_while_another_number_needs_it(
 @each_route
 def test_what_was_removed_can_be_added_again_and_is_remembered_as_at_first(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, route: str
-):
+) -> None:
     earlier = ROUTES[route]
     earlier.prepare(sandbox)
     before = sandbox.snapshot()
@@ -272,7 +272,7 @@ EDITS = {
 @pytest.mark.parametrize("number", ["12125550001", "12125550003"])
 def test_what_somebody_set_at_twilio_since_stays_and_the_rest_comes_back(
     sandbox: Sandbox, tenant: Tenant, number: str, edit: str
-):
+) -> None:
     fields, stays = EDITS[edit]
     before = sandbox.snapshot()
     id = Earlier(TWILIO, number).add(tenant)
@@ -305,7 +305,7 @@ def relink(sandbox: Sandbox, name: str, number: str, to: str | None) -> None:
 @pytest.mark.parametrize("name", ["plivo", "telnyx"])
 def test_a_number_that_somebody_linked_since_stays_linked_there(
     sandbox: Sandbox, tenant: Tenant, name: str, unlinked: bool
-):
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     other = {"plivo": seeds.PLIVO_DEFAULT_APP, "telnyx": seeds.TELNYX_SIP_CONNECTION}[name]
@@ -323,7 +323,9 @@ def test_a_number_that_somebody_linked_since_stays_linked_there(
 
 
 @pytest.mark.parametrize("name", ["plivo", "telnyx"])
-def test_an_application_of_ours_that_somebody_edited_goes_all_the_same(sandbox: Sandbox, tenant: Tenant, name: str):
+def test_an_application_of_ours_that_somebody_edited_goes_all_the_same(
+    sandbox: Sandbox, tenant: Tenant, name: str
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     url = {"plivo": "answer_url", "telnyx": "voice_url"}[name]
@@ -334,7 +336,7 @@ def test_an_application_of_ours_that_somebody_edited_goes_all_the_same(sandbox: 
     assert_nothing_is_left()
 
 
-def test_an_own_application_that_somebody_edited_stays_as_edited(sandbox: Sandbox, tenant: Tenant):
+def test_an_own_application_that_somebody_edited_stays_as_edited(sandbox: Sandbox, tenant: Tenant) -> None:
     before = sandbox.snapshot()
     id = ROUTES["telnyx: SIP connection, own application named"].add(tenant)
     app_id = seeds.TELNYX_CUSTOMER_APP
@@ -350,7 +352,7 @@ def test_an_own_application_that_somebody_edited_stays_as_edited(sandbox: Sandbo
 
 
 @pytest.mark.parametrize("name", ["plivo", "telnyx"])
-def test_what_a_number_was_linked_to_may_be_gone_by_now(sandbox: Sandbox, tenant: Tenant, name: str):
+def test_what_a_number_was_linked_to_may_be_gone_by_now(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
     subject = SUBJECTS[name]
     id = Earlier(subject.good, subject.number).add(tenant)
     gone = {"plivo": seeds.PLIVO_CUSTOMER_APP, "telnyx": seeds.TELNYX_CUSTOMER_APP}[name]
@@ -367,7 +369,7 @@ def test_what_a_number_was_linked_to_may_be_gone_by_now(sandbox: Sandbox, tenant
 
 @each_carrier
 @pytest.mark.parametrize("last", [True, False], ids=["last", "not last"])
-def test_a_number_that_was_sold_can_be_removed(sandbox: Sandbox, tenant: Tenant, name: str, last: bool):
+def test_a_number_that_was_sold_can_be_removed(sandbox: Sandbox, tenant: Tenant, name: str, last: bool) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     if not last:
         prepare_account(sandbox, tenant, subject)
@@ -413,7 +415,7 @@ def revoke(sandbox: Sandbox, subject: Subject) -> Callable[[], None]:
 @pytest.mark.parametrize("cause", [suspend, revoke])
 def test_credentials_that_are_refused_delay_a_removal(
     sandbox: Sandbox, tenant: Tenant, name: str, last: bool, cause: Callable[..., Callable[[], None]]
-):
+) -> None:
     subject = SUBJECTS[name]
     if not last:
         prepare_account(sandbox, tenant, subject)
@@ -435,7 +437,9 @@ def test_credentials_that_are_refused_delay_a_removal(
 
 
 @each_carrier
-def test_a_new_token_that_comes_with_another_number_finishes_the_removal(sandbox: Sandbox, tenant: Tenant, name: str):
+def test_a_new_token_that_comes_with_another_number_finishes_the_removal(
+    sandbox: Sandbox, tenant: Tenant, name: str
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     revoke(sandbox, subject)
@@ -452,7 +456,7 @@ def test_a_new_token_that_comes_with_another_number_finishes_the_removal(sandbox
 
 
 @each_carrier
-def test_the_number_itself_can_be_added_again_with_a_new_token(sandbox: Sandbox, tenant: Tenant, name: str):
+def test_the_number_itself_can_be_added_again_with_a_new_token(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     revoke(sandbox, subject)
@@ -538,7 +542,9 @@ def only_of_this_one(name: str, step: Step) -> bool:
 
 
 @pytest.mark.parametrize(("name", "steps"), STEPS.items(), ids=STEPS)
-def test_a_removal_makes_just_the_requests_listed_here(sandbox: Sandbox, tenant: Tenant, name: str, steps: list[Step]):
+def test_a_removal_makes_just_the_requests_listed_here(
+    sandbox: Sandbox, tenant: Tenant, name: str, steps: list[Step]
+) -> None:
     id = REMOVED[name].add(tenant)
     sandbox.clear_ledger()
     assert restored(remove(tenant, id), id) is True
@@ -560,7 +566,7 @@ def fail(sandbox: Sandbox, settings: Any, name: str, step: Step, fault: str, *, 
 @each_fault(only_of_this_one)
 def test_a_removal_that_meets_a_fault_is_finished_by_reconcile(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
-):
+) -> None:
     earlier, before = REMOVED[name], sandbox.snapshot()
     id = earlier.add(tenant)
     fail(sandbox, settings, name, step, fault, for_ever=for_ever)
@@ -605,7 +611,7 @@ at_each_step = pytest.mark.parametrize(
 @at_each_step
 def test_who_adds_again_what_could_not_be_removed_settles_it_first(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str
-):
+) -> None:
     earlier, before = REMOVED[name], sandbox.snapshot()
     snapshot_before = snapshot_of(earlier, tenant)
     id = PhoneNumber.objects.get().pk
@@ -646,7 +652,7 @@ def snapshot_of(earlier: Earlier, tenant: Tenant) -> Any:
 @at_each_step
 def test_another_user_adds_what_could_not_be_removed(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, step: Step, fault: str
-):
+) -> None:
     earlier, before = REMOVED[name], sandbox.snapshot()
     snapshot_before = snapshot_of(earlier, tenant)
     id = PhoneNumber.objects.get().pk
@@ -663,7 +669,9 @@ def test_another_user_adds_what_could_not_be_removed(
 
 
 @each_carrier
-def test_while_the_carrier_is_down_a_number_is_neither_there_nor_lost(sandbox: Sandbox, tenant: Tenant, name: str):
+def test_while_the_carrier_is_down_a_number_is_neither_there_nor_lost(
+    sandbox: Sandbox, tenant: Tenant, name: str
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     earlier = Earlier(subject.good, subject.number)
     id = earlier.add(tenant)
@@ -705,7 +713,9 @@ def still_routed(sandbox: Sandbox, subject: Subject) -> Callable[[], None]:
 
 
 @each_carrier
-def test_a_late_call_of_a_removed_number_hears_a_hang_up(sandbox: Sandbox, reached: None, tenant: Tenant, name: str):
+def test_a_late_call_of_a_removed_number_hears_a_hang_up(
+    sandbox: Sandbox, reached: None, tenant: Tenant, name: str
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     sandbox.place_call(name, subject.number)
@@ -725,7 +735,9 @@ def test_a_late_call_of_a_removed_number_hears_a_hang_up(sandbox: Sandbox, reach
 
 
 @each_carrier
-def test_a_late_call_of_an_account_that_is_gone_is_refused(sandbox: Sandbox, reached: None, tenant: Tenant, name: str):
+def test_a_late_call_of_an_account_that_is_gone_is_refused(
+    sandbox: Sandbox, reached: None, tenant: Tenant, name: str
+) -> None:
     subject = SUBJECTS[name]
     id = Earlier(subject.good, subject.number).add(tenant)
     route = still_routed(sandbox, subject)
@@ -739,7 +751,7 @@ def test_a_late_call_of_an_account_that_is_gone_is_refused(sandbox: Sandbox, rea
 @each_carrier
 def test_an_account_that_is_kept_for_its_calls_is_used_again(
     sandbox: Sandbox, reached: None, tenant: Tenant, name: str
-):
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     earlier = Earlier(subject.good, subject.number)
     id = earlier.add(tenant)
@@ -763,7 +775,7 @@ def test_an_account_that_is_kept_for_its_calls_is_used_again(
 
 
 @each_carrier
-def test_what_is_not_there_cannot_be_removed(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str):
+def test_what_is_not_there_cannot_be_removed(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str) -> None:
     subject = SUBJECTS[name]
     ids = {"unknown": UNKNOWN_ID}
     ids["another workspace's"] = Earlier(subject.good, subject.another).add(other_tenant)
@@ -793,7 +805,7 @@ def test_what_is_not_there_cannot_be_removed(sandbox: Sandbox, tenant: Tenant, o
     assert sandbox.snapshot() == before
 
 
-def test_upper_case_is_the_same_id(sandbox: Sandbox, tenant: Tenant):
+def test_upper_case_is_the_same_id(sandbox: Sandbox, tenant: Tenant) -> None:
     id = ROUTES["twilio: none"].add(tenant)
     assert restored(remove(tenant, id.upper()), id) is True
 
@@ -807,7 +819,7 @@ def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_t
     other_tenant: Tenant,
     route: str,
     alone: bool,
-):
+) -> None:
     """The add has seen our route, and before it has its line the removal has given the customer's back."""
     earlier = ROUTES[route]
     earlier.prepare(sandbox)
@@ -887,7 +899,7 @@ WHO = ["same user", "another user", "another number"]
 @each_carrier
 def test_an_add_and_a_removal_that_meet_leave_the_number_whole_or_gone(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, who: str, chunk: int
-):
+) -> None:
     subject, ended = SUBJECTS[name], []
     adder = other_tenant if who == "another user" else tenant
     number = subject.another if who == "another number" else subject.number
@@ -927,7 +939,7 @@ def test_an_add_and_a_removal_that_meet_leave_the_number_whole_or_gone(
 
 @repeated(5)
 @each_carrier
-def test_of_two_removals_of_a_number_one_does_it(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+def test_of_two_removals_of_a_number_one_does_it(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     jitter(sandbox)
@@ -942,7 +954,7 @@ def test_of_two_removals_of_a_number_one_does_it(sandbox: Sandbox, tenant: Tenan
 @each_carrier
 def test_two_users_remove_the_number_of_their_line_at_once(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
-):
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     earlier = Earlier(subject.good, subject.number)
     ids = {one.token: (one, earlier.add(one)) for one in (tenant, other_tenant)}
@@ -956,7 +968,9 @@ def test_two_users_remove_the_number_of_their_line_at_once(
 
 @repeated(3)
 @each_carrier
-def test_ten_numbers_of_an_account_are_removed_at_once(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+def test_ten_numbers_of_an_account_are_removed_at_once(
+    sandbox: Sandbox, tenant: Tenant, name: str, attempt: int
+) -> None:
     subject, numbers = brand_new(sandbox, name, 10)
     before = sandbox.snapshot()
     ids = [Earlier(subject.good, number).add(tenant) for number in numbers]
@@ -969,7 +983,7 @@ def test_ten_numbers_of_an_account_are_removed_at_once(sandbox: Sandbox, tenant:
 
 @repeated(8)
 @each_carrier
-def test_reconcile_does_not_disturb_a_removal(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+def test_reconcile_does_not_disturb_a_removal(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     jitter(sandbox, requests=40)
@@ -985,7 +999,7 @@ def test_reconcile_does_not_disturb_a_removal(sandbox: Sandbox, tenant: Tenant, 
 
 @repeated(8)
 @each_carrier
-def test_two_runs_of_reconcile_finish_a_removal_once(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int):
+def test_two_runs_of_reconcile_finish_a_removal_once(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     sandbox.fault("status", carrier=name, status=503, times=None)
@@ -1016,7 +1030,7 @@ SOON_S = 4.0
 @each_carrier
 def test_a_check_that_repairs_does_not_bring_a_removed_number_back(
     sandbox: Sandbox, tenant: Tenant, name: str, drifted: bool, attempt: int
-):
+) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
     if drifted:
@@ -1038,7 +1052,7 @@ def test_a_check_that_repairs_does_not_bring_a_removed_number_back(
     assert reconcile().failed == 0
 
 
-def test_a_workspace_can_remove_all_it_has(sandbox: Sandbox, tenant: Tenant):
+def test_a_workspace_can_remove_all_it_has(sandbox: Sandbox, tenant: Tenant) -> None:
     before = sandbox.snapshot()
     ids = [earlier.add(tenant) for earlier in ROUTES.values() if not earlier.raw and not earlier.fields]
     assert Workspace.objects.count() == 1

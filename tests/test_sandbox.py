@@ -59,7 +59,7 @@ def twilio_number(sandbox, number="12125551234"):
 # Twilio
 
 
-def test_twilio_number_is_found_changed_and_restored(sandbox):
+def test_twilio_number_is_found_changed_and_restored(sandbox) -> None:
     before = sandbox.snapshot()
     client = twilio_client(sandbox)
     (number,) = client.incoming_phone_numbers.list(phone_number="+12125551234", limit=2)
@@ -74,14 +74,14 @@ def test_twilio_number_is_found_changed_and_restored(sandbox):
     assert sandbox.snapshot() == before
 
 
-def test_twilio_filter_takes_parts_and_stars(sandbox):
+def test_twilio_filter_takes_parts_and_stars(sandbox) -> None:
     client = twilio_client(sandbox)
     assert len(client.incoming_phone_numbers.list(phone_number="55500")) == 7
     assert len(client.incoming_phone_numbers.list(phone_number="+1212555*00*")) == 17
     assert client.incoming_phone_numbers.list(phone_number="+12125559999") == [], "another account's number"
 
 
-def test_twilio_pages_are_followed(sandbox):
+def test_twilio_pages_are_followed(sandbox) -> None:
     client = twilio_client(sandbox)
     found = client.incoming_phone_numbers.list(page_size=20)
     assert len(found) == len({number.sid for number in found}) == 48
@@ -91,7 +91,7 @@ def test_twilio_pages_are_followed(sandbox):
     assert all(violations(exchange) == [] for exchange in sandbox.ledger)
 
 
-def test_twilio_trunk_and_application_exclude_each_other(sandbox):
+def test_twilio_trunk_and_application_exclude_each_other(sandbox) -> None:
     client = twilio_client(sandbox)
     (number,) = client.incoming_phone_numbers.list(phone_number="+12125550002")
     assert number.trunk_sid == seeds.TWILIO_TRUNK
@@ -111,7 +111,7 @@ def test_twilio_trunk_and_application_exclude_each_other(sandbox):
         (seeds.TWILIO_CLOSED_SID, seeds.TWILIO_CLOSED_TOKEN),
     ],
 )
-def test_twilio_refuses_bad_credentials_and_closed_accounts(sandbox, sid, token):
+def test_twilio_refuses_bad_credentials_and_closed_accounts(sandbox, sid, token) -> None:
     with pytest.raises(TwilioException, match="Unable to fetch page"):
         twilio_client(sandbox, sid, token).incoming_phone_numbers.list(limit=1)
     assert (sandbox.ledger[0].status, sandbox.ledger[0].response["code"]) == (401, 20003)
@@ -119,7 +119,7 @@ def test_twilio_refuses_bad_credentials_and_closed_accounts(sandbox, sid, token)
     assert "wrong" not in json.dumps(dataclasses.asdict(sandbox.ledger[0]))
 
 
-def test_twilio_suspended_account_can_be_read_but_not_changed(sandbox):
+def test_twilio_suspended_account_can_be_read_but_not_changed(sandbox) -> None:
     client = twilio_client(sandbox, seeds.TWILIO_SUSPENDED_SID, seeds.TWILIO_SUSPENDED_TOKEN)
     (number,) = client.incoming_phone_numbers.list()
     assert client.api.v2010.accounts(seeds.TWILIO_SUSPENDED_SID).fetch().status == "suspended"
@@ -127,7 +127,7 @@ def test_twilio_suspended_account_can_be_read_but_not_changed(sandbox):
         client.incoming_phone_numbers(number.sid).update(voice_url="https://ours.example.com/")
 
 
-def test_twilio_account_and_its_subaccount(sandbox):
+def test_twilio_account_and_its_subaccount(sandbox) -> None:
     sub = "AC" + "9" * 32
     sandbox.add_account("twilio", sub, "sub-token", owner=seeds.TWILIO_SID)
     sandbox.add_number("twilio", sub, "+12125557001")
@@ -140,7 +140,7 @@ def test_twilio_account_and_its_subaccount(sandbox):
         client.api.v2010.accounts(seeds.TWILIO_OTHER_SID).fetch()
 
 
-def test_twilio_unknown_number_and_bad_values(sandbox):
+def test_twilio_unknown_number_and_bad_values(sandbox) -> None:
     client = twilio_client(sandbox)
     with pytest.raises(TwilioRestException) as caught:
         client.incoming_phone_numbers("PN" + "0" * 32).update(voice_url="https://ours.example.com/")
@@ -158,7 +158,7 @@ def test_twilio_unknown_number_and_bad_values(sandbox):
 # Plivo
 
 
-def test_plivo_number_is_linked_and_unlinked(sandbox):
+def test_plivo_number_is_linked_and_unlinked(sandbox) -> None:
     before = sandbox.snapshot()
     client = plivo_client(sandbox)
     assert client.numbers.get("14155551234").application is None
@@ -175,13 +175,13 @@ def test_plivo_number_is_linked_and_unlinked(sandbox):
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_plivo_number_without_app_id_gets_the_default_application(sandbox):
+def test_plivo_number_without_app_id_gets_the_default_application(sandbox) -> None:
     client = plivo_client(sandbox)
     client.numbers.update("14155551234", alias="front door")
     assert client.numbers.get("14155551234").application.endswith(f"/{seeds.PLIVO_DEFAULT_APP}/")
 
 
-def test_plivo_number_takes_a_trunk_but_no_unknown_application(sandbox):
+def test_plivo_number_takes_a_trunk_but_no_unknown_application(sandbox) -> None:
     client = plivo_client(sandbox)
     client.numbers.update("14155551234", app_id=seeds.PLIVO_TRUNK)
     with pytest.raises(ResourceNotFoundError):
@@ -190,7 +190,7 @@ def test_plivo_number_takes_a_trunk_but_no_unknown_application(sandbox):
         client.numbers.update("14155551234", app_id="123")
 
 
-def test_plivo_application_names_may_repeat_and_the_filter_finds_parts(sandbox):
+def test_plivo_application_names_may_repeat_and_the_filter_finds_parts(sandbox) -> None:
     client = plivo_client(sandbox)
     ids = {client.applications.create("ours", answer_url="https://ours.example.com/a").app_id for _ in range(2)}
     client.applications.create("ours-too", answer_url="https://ours.example.com/a")
@@ -202,7 +202,7 @@ def test_plivo_application_names_may_repeat_and_the_filter_finds_parts(sandbox):
         client.applications.create("ours", answer_url="https:// example.com/a")
 
 
-def test_plivo_pages(sandbox):
+def test_plivo_pages(sandbox) -> None:
     for last in range(10, 40):
         sandbox.add_number("plivo", seeds.PLIVO_ID, f"141555560{last}")
     found, path = [], "Number/?number_startswith=1415555"
@@ -214,19 +214,19 @@ def test_plivo_pages(sandbox):
     assert ask_plivo(sandbox, "Number/?limit=21").status_code == 400
 
 
-def test_plivo_update_changes_only_what_is_given(sandbox):
+def test_plivo_update_changes_only_what_is_given(sandbox) -> None:
     answer = ask_plivo(sandbox, f"Application/{seeds.PLIVO_CUSTOMER_APP}/", "POST", json={"answer_method": "POST"})
     assert (answer.status_code, answer.json()["message"]) == (202, "changed")
     app = sandbox.snapshot()["plivo"][seeds.PLIVO_ID]["applications"][seeds.PLIVO_CUSTOMER_APP]
     assert (app["answer_method"], app["hangup_method"], app["public_uri"]) == ("POST", "GET", True)
 
 
-def test_plivo_deleting_an_application_unlinks_its_numbers(sandbox):
+def test_plivo_deleting_an_application_unlinks_its_numbers(sandbox) -> None:
     assert ask_plivo(sandbox, f"Application/{seeds.PLIVO_CUSTOMER_APP}/", "DELETE").status_code == 204
     assert sandbox.snapshot()["plivo"][seeds.PLIVO_ID]["numbers"]["14155550001"]["application"] is None
 
 
-def test_plivo_refusals(sandbox):
+def test_plivo_refusals(sandbox) -> None:
     with pytest.raises(AuthenticationError):
         plivo_client(sandbox, token="wrong").numbers.get("14155551234")
     assert sandbox.ledger[-1].response.startswith("Could not verify")
@@ -243,7 +243,7 @@ def test_plivo_refusals(sandbox):
 # Telnyx
 
 
-def test_telnyx_number_is_connected_and_disconnected(sandbox):
+def test_telnyx_number_is_connected_and_disconnected(sandbox) -> None:
     before = sandbox.snapshot()
     client = telnyx_client(sandbox)
     (number,) = client.phone_numbers.list(filter={"phone_number": "13125551234"}, page_size=5).data
@@ -265,7 +265,7 @@ def test_telnyx_number_is_connected_and_disconnected(sandbox):
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_telnyx_filter_wants_digits(sandbox):
+def test_telnyx_filter_wants_digits(sandbox) -> None:
     client = telnyx_client(sandbox)
     assert client.phone_numbers.list(filter={"phone_number": "+13125551234"}).data == []
     assert len(client.phone_numbers.list(filter={"phone_number": "5555"}).data) == 0
@@ -278,7 +278,7 @@ def test_telnyx_filter_wants_digits(sandbox):
         client.phone_numbers.list(filter={"billing_group_id": "x"})
 
 
-def test_telnyx_pages_are_followed(sandbox):
+def test_telnyx_pages_are_followed(sandbox) -> None:
     for last in range(100, 160):
         sandbox.add_number("telnyx", seeds.TELNYX_KEY, f"13125556{last}")
     found = list(telnyx_client(sandbox).phone_numbers.list(page_size=25))
@@ -292,7 +292,7 @@ def test_telnyx_pages_are_followed(sandbox):
     }
 
 
-def test_telnyx_applications_are_found_by_a_part_of_their_name(sandbox):
+def test_telnyx_applications_are_found_by_a_part_of_their_name(sandbox) -> None:
     client = telnyx_client(sandbox)
     (app,) = client.texml_applications.list(filter={"friendly_name": "CUSTOMER"}).data
     assert app.id == seeds.TELNYX_CUSTOMER_APP
@@ -305,7 +305,7 @@ def test_telnyx_applications_are_found_by_a_part_of_their_name(sandbox):
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_telnyx_application_update_needs_name_and_url(sandbox):
+def test_telnyx_application_update_needs_name_and_url(sandbox) -> None:
     path = f"/texml_applications/{seeds.TELNYX_CUSTOMER_APP}"
     answer = ask_telnyx(sandbox, path, "PATCH", json={"voice_url": "https://ours.example.com/"})
     assert (answer.status_code, answer.json()["errors"][0]["source"]) == (422, {"pointer": "/friendly_name"})
@@ -315,7 +315,7 @@ def test_telnyx_application_update_needs_name_and_url(sandbox):
     assert (app.data.voice_url, app.data.voice_method) == ("https://new.example.com/", "get")
 
 
-def test_telnyx_refusals(sandbox):
+def test_telnyx_refusals(sandbox) -> None:
     with pytest.raises(telnyx.AuthenticationError) as caught:
         telnyx_client(sandbox, "KEY_wrong").phone_numbers.list()
     assert caught.value.body["errors"][0]["code"] == "10009"
@@ -334,7 +334,7 @@ def test_telnyx_refusals(sandbox):
     assert seeds.TELNYX_KEY not in json.dumps([dataclasses.asdict(exchange) for exchange in sandbox.ledger])
 
 
-def test_telnyx_voice_profiles_and_balance(sandbox):
+def test_telnyx_voice_profiles_and_balance(sandbox) -> None:
     client = telnyx_client(sandbox, seeds.TELNYX_NOPROFILE_KEY)
     assert client.outbound_voice_profiles.list().data == []
     profile = client.outbound_voice_profiles.create(name="ours").data
@@ -346,7 +346,7 @@ def test_telnyx_voice_profiles_and_balance(sandbox):
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_telnyx_public_key_belongs_to_the_key_that_signs(sandbox):
+def test_telnyx_public_key_belongs_to_the_key_that_signs(sandbox) -> None:
     shown = ask_telnyx(sandbox, "/public_key").json()["data"]["public"]
     account = sandbox.state.account("telnyx", seeds.TELNYX_KEY)
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(shown))
@@ -358,7 +358,7 @@ def test_telnyx_public_key_belongs_to_the_key_that_signs(sandbox):
 # Faults
 
 
-def test_status_fault_answers_in_the_carriers_own_words_and_applies_nothing(sandbox):
+def test_status_fault_answers_in_the_carriers_own_words_and_applies_nothing(sandbox) -> None:
     for status, code in ((500, 20500), (503, 20503), (429, 20429)):
         sandbox.fault("status", carrier="twilio", method="POST", status=status)
         with pytest.raises(TwilioRestException) as caught:
@@ -374,7 +374,7 @@ def test_status_fault_answers_in_the_carriers_own_words_and_applies_nothing(sand
     assert (answer.status_code, answer.json(), answer.headers["Retry-After"]) == (418, {"own": 1}, "3")
 
 
-def test_fault_waits_and_ends_as_told(sandbox):
+def test_fault_waits_and_ends_as_told(sandbox) -> None:
     sandbox.fault("status", carrier="twilio", path=r"IncomingPhoneNumbers\.json$", skip=1, times=2)
     account = f"/2010-04-01/Accounts/{seeds.TWILIO_SID}.json"
     seen = [ask_twilio(sandbox, path).status_code for path in [account, *[f"{NUMBERS}.json"] * 4]]
@@ -387,7 +387,7 @@ def test_fault_waits_and_ends_as_told(sandbox):
         sandbox.fault("nonsense")
 
 
-def test_garbage_faults(sandbox):
+def test_garbage_faults(sandbox) -> None:
     sandbox.fault("html")
     answer = ask_twilio(sandbox)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
@@ -404,14 +404,14 @@ def test_garbage_faults(sandbox):
     assert not any(exchange.applied for exchange in sandbox.ledger)
 
 
-def test_huge_fault_sends_that_many_megabytes(sandbox):
+def test_huge_fault_sends_that_many_megabytes(sandbox) -> None:
     sandbox.fault("huge", megabytes=3)
     answer = ask_twilio(sandbox)
     assert "Content-Length" not in answer.headers and len(answer.json()["padding"]) == 3 * 2**20
 
 
 @pytest.mark.parametrize("kind, applied", [("reset", False), ("lost_reply", True)])
-def test_faults_that_break_the_connection(sandbox, kind, applied):
+def test_faults_that_break_the_connection(sandbox, kind, applied) -> None:
     sandbox.fault(kind, method="POST")
     with pytest.raises(requests.ConnectionError, match="Connection reset"):
         set_voice_url(sandbox)
@@ -421,7 +421,7 @@ def test_faults_that_break_the_connection(sandbox, kind, applied):
 
 
 @pytest.mark.parametrize("kind, applied", [("hang", False), ("applied_hang", True)])
-def test_faults_that_hold_the_request(sandbox, kind, applied):
+def test_faults_that_hold_the_request(sandbox, kind, applied) -> None:
     sandbox.fault(kind, method="POST", path="IncomingPhoneNumbers")
     sid = twilio_number(sandbox)["sid"]
     with pytest.raises(requests.ReadTimeout):
@@ -432,7 +432,7 @@ def test_faults_that_hold_the_request(sandbox, kind, applied):
 
 
 @pytest.mark.parametrize("end", ["reset", "stop"])
-def test_what_is_held_ends_with_the_sandbox(sandbox, end):
+def test_what_is_held_ends_with_the_sandbox(sandbox, end) -> None:
     sandbox.fault("hang")
     with ThreadPoolExecutor() as pool:
         held = pool.submit(ask_twilio, sandbox, timeout=30)
@@ -445,14 +445,14 @@ def test_what_is_held_ends_with_the_sandbox(sandbox, end):
     assert time.monotonic() - started < 2
 
 
-def test_delay_fault_is_late_but_right(sandbox):
+def test_delay_fault_is_late_but_right(sandbox) -> None:
     sandbox.fault("delay", seconds=0.2)
     started = time.monotonic()
     assert ask_twilio(sandbox).status_code == 200
     assert time.monotonic() - started >= 0.2
 
 
-def test_applied_status_fault_does_it_and_denies_it(sandbox):
+def test_applied_status_fault_does_it_and_denies_it(sandbox) -> None:
     sandbox.fault("applied_status", method="POST", status=503)
     with pytest.raises(TwilioRestException) as caught:
         set_voice_url(sandbox)
@@ -460,7 +460,7 @@ def test_applied_status_fault_does_it_and_denies_it(sandbox):
     assert twilio_number(sandbox)["voice_url"] == "https://ours.example.com/a"
 
 
-def test_drip_fault_sends_byte_after_byte(sandbox):
+def test_drip_fault_sends_byte_after_byte(sandbox) -> None:
     sandbox.fault("drip", interval=0.001)
     started = time.monotonic()
     answer = ask_telnyx(sandbox, "/balance")
@@ -468,7 +468,7 @@ def test_drip_fault_sends_byte_after_byte(sandbox):
     assert time.monotonic() - started >= 0.001 * len(answer.content)
 
 
-def test_rewrite_fault_changes_the_reply_only(sandbox):
+def test_rewrite_fault_changes_the_reply_only(sandbox) -> None:
     def lie(reply):
         reply["voice_url"] = "https://liar.example.com/"
         reply["capabilities"]["voice"] = False
@@ -480,7 +480,7 @@ def test_rewrite_fault_changes_the_reply_only(sandbox):
     assert twilio_number(sandbox)["capabilities"]["voice"] is True
 
 
-def test_more_requests_at_once_than_allowed_get_the_carriers_429(sandbox):
+def test_more_requests_at_once_than_allowed_get_the_carriers_429(sandbox) -> None:
     sandbox.concurrency_limit, sandbox.delay_s = 2, 0.3
     with ThreadPoolExecutor(8) as pool:
         twilio = list(pool.map(lambda _: ask_twilio(sandbox), range(4)))
@@ -495,7 +495,7 @@ def test_more_requests_at_once_than_allowed_get_the_carriers_429(sandbox):
 # Ledger, state, control
 
 
-def test_rounds_count_what_had_to_wait(sandbox):
+def test_rounds_count_what_had_to_wait(sandbox) -> None:
     sandbox.delay_s = 0.05
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda _: ask_twilio(sandbox), range(3)))
@@ -504,7 +504,7 @@ def test_rounds_count_what_had_to_wait(sandbox):
     assert rounds([]) == 0
 
 
-def test_rounds_of_made_up_times():
+def test_rounds_of_made_up_times() -> None:
     def at(started, ended):
         return SimpleNamespace(started=started, ended=ended)
 
@@ -513,7 +513,7 @@ def test_rounds_of_made_up_times():
     assert rounds([at(0, None), at(9, 10)]) == 1, "the first was never answered"
 
 
-def test_ledger_tells_what_was_asked_and_by_whom(sandbox):
+def test_ledger_tells_what_was_asked_and_by_whom(sandbox) -> None:
     ask_plivo(sandbox, "Number/14155551234/?a=1&a=2", "POST", json={"app_id": seeds.PLIVO_CUSTOMER_APP})
     (entry,) = sandbox.ledger
     assert (entry.seq, entry.carrier, entry.method, entry.account) == (1, "plivo", "POST", seeds.PLIVO_ID)
@@ -525,7 +525,7 @@ def test_ledger_tells_what_was_asked_and_by_whom(sandbox):
     assert sandbox.ledger == []
 
 
-def test_reset_brings_the_seeds_back(sandbox):
+def test_reset_brings_the_seeds_back(sandbox) -> None:
     before = sandbox.snapshot()
     set_voice_url(sandbox)
     ask_plivo(sandbox, "Application/", "POST", json={"app_name": "ours", "answer_url": "https://ours.example.com/"})
@@ -536,7 +536,7 @@ def test_reset_brings_the_seeds_back(sandbox):
     assert ask_twilio(sandbox).status_code == 200
 
 
-def test_snapshot_is_a_copy_without_secrets(sandbox):
+def test_snapshot_is_a_copy_without_secrets(sandbox) -> None:
     shown = sandbox.snapshot()
     shown["twilio"][seeds.TWILIO_SID]["numbers"].clear()
     assert len(sandbox.snapshot()["twilio"][seeds.TWILIO_SID]["numbers"]) == 48
@@ -544,14 +544,14 @@ def test_snapshot_is_a_copy_without_secrets(sandbox):
     assert seeds.TWILIO_TOKEN not in text and seeds.TELNYX_KEY not in text and "date_updated" not in text
 
 
-def test_thousands_of_numbers_are_added_at_once(sandbox):
+def test_thousands_of_numbers_are_added_at_once(sandbox) -> None:
     started = time.monotonic()
     for last in range(5000):
         sandbox.add_number("telnyx", seeds.TELNYX_ACCOUNT, f"1773{last:07}")
     assert time.monotonic() - started < 1
 
 
-def test_control_api_scripts_and_shows_the_sandbox(sandbox):
+def test_control_api_scripts_and_shows_the_sandbox(sandbox) -> None:
     def control(method, name, body=None):
         return requests.request(method, f"{sandbox.url}/_sandbox/{name}", json=body, timeout=5)
 
@@ -590,7 +590,7 @@ def test_control_api_scripts_and_shows_the_sandbox(sandbox):
     assert control("GET", "nothing").status_code == 404
 
 
-def test_only_this_machine_is_served(sandbox):
+def test_only_this_machine_is_served(sandbox) -> None:
     def status(host):
         with socket.create_connection(("127.0.0.1", int(sandbox.url.rpartition(":")[2]))) as connection:
             connection.sendall(f"GET /_sandbox/health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -601,7 +601,7 @@ def test_only_this_machine_is_served(sandbox):
     assert sandbox.url.startswith("http://127.0.0.1:")
 
 
-def test_connections_are_kept_alive_and_closed_at_stop():
+def test_connections_are_kept_alive_and_closed_at_stop() -> None:
     sandbox = Sandbox().start()
     with requests.Session() as session:
         session.get(f"{sandbox.url}/_sandbox/health", timeout=5)
@@ -613,7 +613,7 @@ def test_connections_are_kept_alive_and_closed_at_stop():
             session.get(f"{sandbox.url}/_sandbox/health", timeout=5)
 
 
-def test_hundreds_of_callers_at_once(sandbox):
+def test_hundreds_of_callers_at_once(sandbox) -> None:
     sandbox.delay_s = 0.05
     barrier = threading.Barrier(200)
 
@@ -664,7 +664,7 @@ def exchange(carrier, method, path, *, status=200, response=None, query=None, bo
         ),
     ],
 )
-def test_planted_wrong_requests_are_reported(wrong, part):
+def test_planted_wrong_requests_are_reported(wrong, part) -> None:
     assert any(part in problem for problem in request_violations(wrong)), request_violations(wrong)
 
 
@@ -680,7 +680,7 @@ def test_planted_wrong_requests_are_reported(wrong, part):
         ("voice_uri", "https://ours.example.com/"),
     ],
 )
-def test_planted_wrong_replies_are_reported(sandbox, field, value):
+def test_planted_wrong_replies_are_reported(sandbox, field, value) -> None:
     sandbox.fault("rewrite", method="POST", change=lambda reply: reply | {field: value})
     sid = twilio_number(sandbox)["sid"]
     ask_twilio(sandbox, f"{NUMBERS}/{sid}.json", "POST", data={"VoiceMethod": "POST"})
@@ -688,7 +688,7 @@ def test_planted_wrong_replies_are_reported(sandbox, field, value):
     assert problems and all(field in problem for problem in problems)
 
 
-def test_planted_wrong_replies_of_the_others_are_reported():
+def test_planted_wrong_replies_of_the_others_are_reported() -> None:
     assert reply_violations(exchange("twilio", "GET", f"{NUMBERS}.json", status=302))
     assert reply_violations(exchange("telnyx", "GET", "/phone_numbers", response={"data": []}))
     assert reply_violations(exchange("telnyx", "GET", "/phone_numbers/1", response={"data": {"id": 1}}))
@@ -698,7 +698,7 @@ def test_planted_wrong_replies_of_the_others_are_reported():
     assert reply_violations(exchange("plivo", "GET", f"/v1/Account/{seeds.PLIVO_ID}/", status=401, response=None))
 
 
-def test_every_seeded_resource_has_every_field_of_the_contract(sandbox):
+def test_every_seeded_resource_has_every_field_of_the_contract(sandbox) -> None:
     state = sandbox.state
     twilio = state.account("twilio", seeds.TWILIO_SID)
     plivo = state.account("plivo", seeds.PLIVO_ID)

@@ -22,12 +22,12 @@ def schema() -> dict[str, Any]:
     return json.loads(reply.content)
 
 
-def test_the_schema_is_valid_openapi_3(schema: dict[str, Any]):
+def test_the_schema_is_valid_openapi_3(schema: dict[str, Any]) -> None:
     assert schema["openapi"].startswith("3.")
     validate(schema)
 
 
-def test_the_schema_tells_how_to_add_a_number(schema: dict[str, Any]):
+def test_the_schema_tells_how_to_add_a_number(schema: dict[str, Any]) -> None:
     post = schema["paths"]["/api/call/add-phone"]["post"]
     assert post["operationId"] == "addPhone"
     assert set(post["responses"]) >= {"201", "400", "401", "404", "405", "409", "413", "415", "422", "429", "500"}
@@ -50,7 +50,7 @@ def test_the_schema_tells_how_to_add_a_number(schema: dict[str, Any]):
 
 
 @pytest.mark.django_db
-def test_replies_are_as_the_schema_says(schema: dict[str, Any], sandbox: Sandbox, tenant: Tenant):
+def test_replies_are_as_the_schema_says(schema: dict[str, Any], sandbox: Sandbox, tenant: Tenant) -> None:
     from jsonschema import Draft202012Validator
 
     responses = schema["paths"]["/api/call/add-phone"]["post"]["responses"]
@@ -63,7 +63,7 @@ def test_replies_are_as_the_schema_says(schema: dict[str, Any], sandbox: Sandbox
 
 
 @pytest.mark.django_db
-def test_the_page_needs_nothing_from_elsewhere(settings: Any):
+def test_the_page_needs_nothing_from_elsewhere(settings: Any) -> None:
     settings.WHITENOISE_USE_FINDERS = True
     client = Client()
     page = client.get("/api/docs")
@@ -82,7 +82,7 @@ def test_the_page_needs_nothing_from_elsewhere(settings: Any):
 
 
 @pytest.mark.parametrize("path", ["/api/schema", "/api/docs"])
-def test_other_methods_get_the_envelope(path: str):
+def test_other_methods_get_the_envelope(path: str) -> None:
     reply = Client(raise_request_exception=False).post(path, "{}", content_type="application/json")
     assert reply.status_code == 405
     assert reply.json()["data"] == {"error": "method_not_allowed", "field": None}

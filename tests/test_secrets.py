@@ -53,7 +53,7 @@ FAULTS: dict[str, Callable[[Sandbox], Any]] = {
 
 def test_the_search_finds_what_was_planted(
     sandbox: Sandbox, every_log_line: Callable[[], str], tenant: Tenant, all_written: Callable[[], str]
-):
+) -> None:
     logging.getLogger("urllib3.connectionpool").debug("Authorization: %s", CANARY)
     basic = base64.b64encode(f"AC1:{CANARY}".encode()).decode()
     assert found([CANARY], every_log_line())
@@ -76,7 +76,7 @@ def test_no_secret_is_told_logged_or_stored(
     every_log_line: Callable[[], str],
     all_written: Callable[[], str],
     fault: str,
-):
+) -> None:
     good = canary_account(sandbox, carrier)
     secrets = [CANARY, tenant.token, seeds.TWILIO_ACCOUNT_AUTH_TOKEN, f"{good.acc_sid}:{CANARY}"]
     FAULTS[fault](sandbox)
@@ -94,7 +94,7 @@ def test_no_secret_is_told_logged_or_stored(
 
 
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("none", "write-lost")])
-def test_no_secret_rides_in_an_exception(sandbox: Sandbox, tenant: Tenant, carrier: Good, fault: str):
+def test_no_secret_rides_in_an_exception(sandbox: Sandbox, tenant: Tenant, carrier: Good, fault: str) -> None:
     good = canary_account(sandbox, carrier)
     FAULTS[fault](sandbox)
     with pytest.raises(Exception) as caught:
@@ -114,14 +114,14 @@ def test_no_secret_rides_in_an_exception(sandbox: Sandbox, tenant: Tenant, carri
 
 
 @pytest.mark.parametrize("name", sorted(CARRIERS))
-def test_no_object_that_holds_a_secret_prints_it(name: str):
+def test_no_object_that_holds_a_secret_prints_it(name: str) -> None:
     credentials = Credentials(name, "AC1", CANARY, CANARY)
     account = Account(integration=name, account_id="AC1", auth_token=Secret.seal(CANARY), token_digest="x")
     for thing in (credentials, account, account.auth_token, Secret.seal(CANARY)):
         assert not found([CANARY], f"{thing} {thing!r}")
 
 
-def test_bad_fields_are_not_repeated(tenant: Tenant, every_log_line: Callable[[], str]):
+def test_bad_fields_are_not_repeated(tenant: Tenant, every_log_line: Callable[[], str]) -> None:
     for name in ("userId", "phoneNumber", "integration", "authToken", "accSId", "onConflict", "publicKey"):
         body = TWILIO.body(tenant.user, onConflict="replace") | {name: f"{CANARY} é"}
         reply = add(tenant, body)

@@ -63,7 +63,7 @@ ASK: dict[str, Callable[[Tenant, PhoneNumber], Any]] = {
 
 
 @pytest.mark.parametrize("what", ASK)
-def test_the_api_refuses_at_once(tenant: Tenant, phone: PhoneNumber, nothing_is_begun: None, what: str):
+def test_the_api_refuses_at_once(tenant: Tenant, phone: PhoneNumber, nothing_is_begun: None, what: str) -> None:
     reply = ASK[what](tenant, phone)
     assert (reply.status_code, reply.json()["data"]["error"]) == (429, "throttled"), reply.content
     assert int(reply.headers["Retry-After"]) > 0
@@ -72,7 +72,7 @@ def test_the_api_refuses_at_once(tenant: Tenant, phone: PhoneNumber, nothing_is_
 @pytest.mark.parametrize("what", ASK)
 def test_a_slot_is_free_again_when_the_reply_is_out(
     tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore, sandbox: Sandbox, what: str
-):
+) -> None:
     for fault in (None, "reset"):  # then the carrier breaks, and the request fails
         if fault:
             sandbox.fault(fault, times=None)
@@ -83,7 +83,9 @@ def test_a_slot_is_free_again_when_the_reply_is_out(
         free.release()
 
 
-def test_a_recording_has_its_slot_until_the_reply_is_closed(tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore):
+def test_a_recording_has_its_slot_until_the_reply_is_closed(
+    tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore
+) -> None:
     first = ASK["hear"](tenant, phone)
     assert first.status_code == 200
     assert ASK["hear"](tenant, phone).status_code == 429
@@ -94,7 +96,7 @@ def test_a_recording_has_its_slot_until_the_reply_is_closed(tenant: Tenant, phon
     assert ASK["check"](tenant, phone).status_code == 200
 
 
-def test_what_asks_no_carrier_goes_on(tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore):
+def test_what_asks_no_carrier_goes_on(tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore) -> None:
     with slots.carrier_slot():
         assert send("GET", f"phones/{phone.pk}", tenant).status_code == 200
         assert send("GET", "phones", tenant).status_code == 200
@@ -102,7 +104,9 @@ def test_what_asks_no_carrier_goes_on(tenant: Tenant, phone: PhoneNumber, free: 
         assert send("PATCH", f"phones/{phone.pk}", tenant, {"inbound": {"action": "reject"}}).status_code == 200
 
 
-def test_the_same_request_again_is_not_still_in_progress(tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore):
+def test_the_same_request_again_is_not_still_in_progress(
+    tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore
+) -> None:
     body, key = PLIVO.body(tenant.user), {"Idempotency-Key": "one"}
     with slots.carrier_slot():
         assert add(tenant, body, **key).status_code == 429
@@ -125,7 +129,7 @@ def desk(supervisor: User) -> Client:
 @pytest.mark.parametrize("what", ["add", "pick", "new token"])
 def test_a_form_of_the_desk_says_so_and_keeps_what_was_typed(
     desk: Client, tenant: Tenant, phone: PhoneNumber, nothing_is_begun: None, what: str
-):
+) -> None:
     if what == "new token":
         response = desk.post(f"{DESK}{phone.pk}/token/", {"auth_token": "another"})
     else:
@@ -135,7 +139,9 @@ def test_a_form_of_the_desk_says_so_and_keeps_what_was_typed(
 
 
 @pytest.mark.parametrize("what", ["check", "repair", "check several", "remove", "hear"])
-def test_a_page_of_the_desk_is_too_many_requests(desk: Client, phone: PhoneNumber, nothing_is_begun: None, what: str):
+def test_a_page_of_the_desk_is_too_many_requests(
+    desk: Client, phone: PhoneNumber, nothing_is_begun: None, what: str
+) -> None:
     several = {"action": "check_selected", "_selected_action": phone.pk}
     response = {
         "check": lambda: desk.post(f"{DESK}{phone.pk}/check/"),

@@ -7,6 +7,7 @@ from django.db import DatabaseError, connection, connections, transaction
 
 from users.models import Workspace
 from workspace.sqlite.base import TURN
+from typing import Never
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -14,7 +15,7 @@ pytestmark = [
 ]
 
 
-def test_the_turn_ends_with_the_transaction_however_that_ends():
+def test_the_turn_ends_with_the_transaction_however_that_ends() -> Never:
     with transaction.atomic():
         assert not TURN.locked(), "nobody waits before there is something to do"
         with transaction.atomic():
@@ -30,7 +31,7 @@ def test_the_turn_ends_with_the_transaction_however_that_ends():
     assert Workspace.objects.filter(name="kept").exists()
 
 
-def test_a_connection_that_is_closed_in_a_transaction_gives_its_turn_back():
+def test_a_connection_that_is_closed_in_a_transaction_gives_its_turn_back() -> None:
     was_locked = []
 
     def leave() -> None:
@@ -48,7 +49,7 @@ def test_a_connection_that_is_closed_in_a_transaction_gives_its_turn_back():
     assert not TURN.locked()
 
 
-def test_threads_that_write_at_the_same_time_all_do():
+def test_threads_that_write_at_the_same_time_all_do() -> None:
     def write() -> None:
         for _ in range(20):
             with transaction.atomic():
@@ -64,7 +65,7 @@ def test_threads_that_write_at_the_same_time_all_do():
     assert not TURN.locked()
 
 
-def test_a_transaction_without_a_statement_ends_like_any_other():
+def test_a_transaction_without_a_statement_ends_like_any_other() -> Never:
     with transaction.atomic():
         pass
     with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -75,7 +76,7 @@ def test_a_transaction_without_a_statement_ends_like_any_other():
     assert not connection.connection.in_transaction
 
 
-def test_after_a_beginning_that_failed_nothing_stands_by_itself(monkeypatch: pytest.MonkeyPatch):
+def test_after_a_beginning_that_failed_nothing_stands_by_itself(monkeypatch: pytest.MonkeyPatch) -> Never:
     connection.ensure_connection()
     monkeypatch.setattr(connections["default"], "transaction_mode", "NOW")
     with pytest.raises(ZeroDivisionError), transaction.atomic():

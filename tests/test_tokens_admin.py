@@ -40,7 +40,7 @@ def works(tenant: Tenant, token: str) -> bool:
 
 def test_a_new_token_is_shown_on_one_page_and_nowhere_else(
     desk: Client, tenant: Tenant, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     caplog.set_level("DEBUG")
     page = issue(desk, tenant)
     token = shown_token(page)
@@ -57,20 +57,20 @@ def test_a_new_token_is_shown_on_one_page_and_nowhere_else(
     assert not LogEntry.objects.exists()
 
 
-def test_it_is_in_the_trail_by_its_beginning(desk: Client, tenant: Tenant, supervisor: User):
+def test_it_is_in_the_trail_by_its_beginning(desk: Client, tenant: Tenant, supervisor: User) -> None:
     token = shown_token(issue(desk, tenant))
     row = AuditEntry.objects.get(action="token.issue")
     assert (row.actor, row.detail, row.workspace_id) == (supervisor.email, token[:11], tenant.workspace.pk)
 
 
-def test_it_expires_when_asked_to(desk: Client, tenant: Tenant):
+def test_it_expires_when_asked_to(desk: Client, tenant: Tenant) -> None:
     day = timezone.now() + timedelta(days=2)
     shown_token(issue(desk, tenant, expires_at_0=f"{day:%Y-%m-%d}", expires_at_1="12:00"))
     expires_at = ApiToken.objects.latest("created_at").expires_at
     assert expires_at and f"{expires_at:%Y-%m-%d %H:%M}" == f"{day:%Y-%m-%d} 12:00"
 
 
-def test_what_cannot_be_is_said_beside_its_field(desk: Client, tenant: Tenant):
+def test_what_cannot_be_is_said_beside_its_field(desk: Client, tenant: Tenant) -> None:
     tenant.workspace.is_active = False
     tenant.workspace.save()
     cases = {"workspace": {}, "expires_at": {"expires_at_0": "2020-01-01", "expires_at_1": "12:00"}}
@@ -82,7 +82,7 @@ def test_what_cannot_be_is_said_beside_its_field(desk: Client, tenant: Tenant):
     assert ApiToken.objects.count() == 1
 
 
-def test_a_token_is_revoked_after_a_confirmation_at_once_and_for_good(desk: Client, tenant: Tenant):
+def test_a_token_is_revoked_after_a_confirmation_at_once_and_for_good(desk: Client, tenant: Tenant) -> None:
     row = ApiToken.objects.get()
     address = f"/admin/users/apitoken/{row.pk}/revoke/"
     assert address in desk.get(f"/admin/users/apitoken/{row.pk}/change/").content.decode()
@@ -96,7 +96,7 @@ def test_a_token_is_revoked_after_a_confirmation_at_once_and_for_good(desk: Clie
     assert address not in desk.get(f"/admin/users/apitoken/{row.pk}/change/").content.decode()
 
 
-def test_a_token_is_neither_changed_nor_deleted(desk: Client, tenant: Tenant):
+def test_a_token_is_neither_changed_nor_deleted(desk: Client, tenant: Tenant) -> None:
     row = ApiToken.objects.get()
     for address in (f"{row.pk}/change/", f"{row.pk}/delete/"):
         assert desk.post(f"/admin/users/apitoken/{address}", {"post": "yes", "expires_at": ""}).status_code == 403
@@ -104,7 +104,7 @@ def test_a_token_is_neither_changed_nor_deleted(desk: Client, tenant: Tenant):
     assert works(tenant, tenant.token)
 
 
-def test_support_sees_no_tokens(staff: User, tenant: Tenant):
+def test_support_sees_no_tokens(staff: User, tenant: Tenant) -> None:
     client, row = sign_in(staff), ApiToken.objects.get()
     for address in ("", "add/", f"{row.pk}/change/", f"{row.pk}/revoke/"):
         assert client.get(f"/admin/users/apitoken/{address}").status_code == 403
@@ -113,7 +113,7 @@ def test_support_sees_no_tokens(staff: User, tenant: Tenant):
     assert "apitoken" not in client.get("/admin/").content.decode()
 
 
-def test_a_form_of_another_site_does_nothing(supervisor: User, tenant: Tenant):
+def test_a_form_of_another_site_does_nothing(supervisor: User, tenant: Tenant) -> None:
     client = Client(enforce_csrf_checks=True)
     client.cookies = sign_in(supervisor).cookies
     assert client.post(ISSUE, {"workspace": tenant.workspace.pk}).status_code == 403

@@ -11,7 +11,7 @@ from tests.support.replica_set import free_ports, mongod
 
 
 @pytest.mark.skipif(mongod() is None, reason="there is no mongod that runs on this machine")
-def test_a_server_alone_is_refused_at_start_with_the_reason(tmp_path: Path):
+def test_a_server_alone_is_refused_at_start_with_the_reason(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     (tmp_path / "data").mkdir()
     command = [

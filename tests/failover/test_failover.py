@@ -143,7 +143,9 @@ def shake(cluster: Cluster) -> int:
     return changes
 
 
-def test_nothing_acknowledged_is_lost_while_the_primary_changes(cluster: Cluster, sandbox: Sandbox, tmp_path: Path):
+def test_nothing_acknowledged_is_lost_while_the_primary_changes(
+    cluster: Cluster, sandbox: Sandbox, tmp_path: Path
+) -> None:
     told, over = Told(), threading.Event()
     party = first_number(cluster, sandbox)
     rows = [
@@ -239,7 +241,7 @@ def together(count: int, act: Callable[[int], Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("carrier", sorted(CARRIERS))
-def test_of_fifty_adds_through_two_servers_one_wins(cluster: Cluster, sandbox: Sandbox, carrier: str):
+def test_of_fifty_adds_through_two_servers_one_wins(cluster: Cluster, sandbox: Sandbox, carrier: str) -> None:
     number = next(numbers(sandbox, carrier, 0))
     one = body(cluster, carrier, number)
     replies = together(
@@ -256,7 +258,7 @@ def test_of_fifty_adds_through_two_servers_one_wins(cluster: Cluster, sandbox: S
 
 
 @pytest.mark.limits(LIMIT_REQUESTS="20/day")
-def test_the_limit_is_one_for_both_servers(cluster: Cluster):
+def test_the_limit_is_one_for_both_servers(cluster: Cluster) -> None:
     replies = together(
         50,
         lambda index: requests.get(f"{cluster.urls[index % 2]}/api/call/phones", headers=cluster.headers, timeout=60),
@@ -265,7 +267,7 @@ def test_the_limit_is_one_for_both_servers(cluster: Cluster):
 
 
 @pytest.mark.limits(LIMIT_REFUSED_CREDENTIALS="5/day")
-def test_guesses_are_counted_together(cluster: Cluster, sandbox: Sandbox):
+def test_guesses_are_counted_together(cluster: Cluster, sandbox: Sandbox) -> None:
     wanted = [number for number, _ in zip(numbers(sandbox, "twilio", 0), range(30), strict=False)]
     sandbox.clear_ledger()
     replies = together(
@@ -281,7 +283,9 @@ def test_guesses_are_counted_together(cluster: Cluster, sandbox: Sandbox):
     assert len(sandbox.ledger) == 10, "each asks for the account and the number"
 
 
-def test_twelve_numbers_of_a_new_account_through_two_servers_make_one_application(cluster: Cluster, sandbox: Sandbox):
+def test_twelve_numbers_of_a_new_account_through_two_servers_make_one_application(
+    cluster: Cluster, sandbox: Sandbox
+) -> None:
     """The account's lease holds between the servers."""
     wanted = [number for number, _ in zip(numbers(sandbox, "telnyx", 0), range(12), strict=False)]
     replies = together(

@@ -99,7 +99,7 @@ def adopted(database: Any) -> None:
 
 
 @on_mongodb
-def test_without_apply_nothing_is_changed(database: Any):
+def test_without_apply_nothing_is_changed(database: Any) -> None:
     before = everything(database)
     status, output = adopt()
     assert everything(database) == before
@@ -118,7 +118,7 @@ def test_without_apply_nothing_is_changed(database: Any):
 
 
 @on_mongodb
-def test_duplicates_are_reported_and_stay_and_the_rest_is_done(database: Any):
+def test_duplicates_are_reported_and_stay_and_the_rest_is_done(database: Any) -> None:
     accounts = [encode(row) for row in database.phones_account.find().sort("_id")]
     status, output = adopt("--apply")
     assert status == 3
@@ -136,7 +136,7 @@ def test_duplicates_are_reported_and_stay_and_the_rest_is_done(database: Any):
 
 
 @on_mongodb
-def test_no_value_of_a_row_is_told(database: Any):
+def test_no_value_of_a_row_is_told(database: Any) -> None:
     database.phones_account.update_many({}, {"$unset": {"created_at": ""}})
     database.phones_account.drop_index("webhook_token_1")
     database.phones_account.update_many({}, {"$set": {"webhook_token": "webhook-secret"}})
@@ -149,7 +149,7 @@ def test_no_value_of_a_row_is_told(database: Any):
 
 
 @on_mongodb
-def test_a_second_run_finds_nothing_to_do(database: Any):
+def test_a_second_run_finds_nothing_to_do(database: Any) -> None:
     adopted(database)
     before = everything(database)
     assert adopt("--apply") == (0, "nothing to do\n")
@@ -158,7 +158,7 @@ def test_a_second_run_finds_nothing_to_do(database: Any):
 
 
 @on_mongodb
-def test_the_user_of_djongo_signs_in_and_makes_a_group(database: Any):
+def test_the_user_of_djongo_signs_in_and_makes_a_group(database: Any) -> None:
     adopted(database)
     ann = User.objects.get(email="ann@acme.example")
     assert list(ann.groups.values_list("name", flat=True)) == ["operators"]
@@ -175,7 +175,7 @@ def test_the_user_of_djongo_signs_in_and_makes_a_group(database: Any):
 
 
 @on_mongodb
-def test_what_is_unique_is_so_from_now_on(database: Any):
+def test_what_is_unique_is_so_from_now_on(database: Any) -> None:
     adopted(database)
     slots, keys = apps.get_model("samples", "Slot").objects, apps.get_model("samples", "Key").objects
     account = Account.objects.get()
@@ -195,7 +195,7 @@ def test_what_is_unique_is_so_from_now_on(database: Any):
 
 
 @on_mongodb
-def test_json_is_what_it_was_before_djongo_and_keys_go_on_after_the_highest(database: Any):
+def test_json_is_what_it_was_before_djongo_and_keys_go_on_after_the_highest(database: Any) -> None:
     adopted(database)
     notes = apps.get_model("samples", "Note").objects
     assert dict(notes.values_list("slug", "data")) == {
@@ -215,14 +215,14 @@ def test_json_is_what_it_was_before_djongo_and_keys_go_on_after_the_highest(data
 
 
 @on_mongodb
-def test_a_sequence_is_never_lowered(database: Any):
+def test_a_sequence_is_never_lowered(database: Any) -> None:
     database.django_sequences.insert_one({"_id": "auth_group.id", "last": 90})
     adopted(database)
     assert Group.objects.create(name="another").pk > 90
 
 
 @on_mongodb
-def test_a_text_that_is_no_json_is_for_a_person(database: Any):
+def test_a_text_that_is_no_json_is_for_a_person(database: Any) -> None:
     note = database.samples_note.find_one({"slug": "list"})
     for text in ("{broken", str(10**30)):
         database.samples_note.update_one({"_id": note["_id"]}, {"$set": {"data": text}})
@@ -235,14 +235,14 @@ def test_a_text_that_is_no_json_is_for_a_person(database: Any):
 
 
 @on_mongodb
-def test_users_of_django_itself_cannot_be_taken_over(database: Any):
+def test_users_of_django_itself_cannot_be_taken_over(database: Any) -> None:
     database.django_migrations.delete_many({"app": "users"})
     with pytest.raises(CommandError, match="create_staff"):
         adopt("--apply")
 
 
 @on_mongodb
-def test_a_collection_that_no_migration_made_is_for_a_person(database: Any):
+def test_a_collection_that_no_migration_made_is_for_a_person(database: Any) -> None:
     database.django_migrations.delete_many({"app": "phones"})
     status, output = adopt()
     assert status == 3
@@ -250,7 +250,7 @@ def test_a_collection_that_no_migration_made_is_for_a_person(database: Any):
 
 
 @on_mongodb
-def test_a_database_that_djongo_has_not_made_is_left_alone(database: Any):
+def test_a_database_that_djongo_has_not_made_is_left_alone(database: Any) -> None:
     database.drop_collection("__schema__")
     before = everything(database)
     with pytest.raises(CommandError, match="djongo has not made this database"):
@@ -259,6 +259,6 @@ def test_a_database_that_djongo_has_not_made_is_left_alone(database: Any):
 
 
 @pytest.mark.skipif(ON_MONGODB, reason="about SQLite")
-def test_sqlite_is_refused_in_a_sentence():
+def test_sqlite_is_refused_in_a_sentence() -> None:
     with pytest.raises(CommandError, match="names no MongoDB database"):
         adopt("--apply")

@@ -46,7 +46,7 @@ def wait_until(holds: Callable[[], Any], within_s: float = 60) -> None:
 
 def test_ctrl_c_finishes_what_is_under_way_and_no_secret_is_told_anywhere(
     sandbox: Sandbox, tenant: Tenant, tmp_path: Path
-):
+) -> None:
     """One process for both, as its start is most of what it costs."""
     numbers = some(sandbox, TWILIO, 60)
     sandbox.state.account("twilio", TWILIO.acc_sid).secret = CANARY

@@ -81,7 +81,7 @@ def full(tenant: Tenant, staff: User, sandbox: Any) -> PhoneNumber:
     return phone
 
 
-def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str):
+def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str) -> None:
     assert run("--to", elsewhere).endswith("Both databases hold the same.\n")
     assert Call.objects.using(TARGET).count() == 1200
     for model in (Workspace, User, Account, Line, PhoneNumber, Call, CallEvent, AuditEntry, AccessAttempt):
@@ -94,7 +94,7 @@ def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str):
     assert [group.name for group in copied.groups.all()] == ["support"]
 
 
-def test_only_what_differs_is_written_again(full: PhoneNumber, elsewhere: str):
+def test_only_what_differs_is_written_again(full: PhoneNumber, elsewhere: str) -> None:
     run("--to", elsewhere)
     Call.objects.filter(carrier_id="C7").update(hangup_cause="busy")
     Call.objects.filter(carrier_id="C8").delete()
@@ -105,7 +105,7 @@ def test_only_what_differs_is_written_again(full: PhoneNumber, elsewhere: str):
     assert run("--to", elsewhere).startswith("0 rows copied, 0 removed.\n")
 
 
-def test_an_interrupted_copy_goes_on(full: PhoneNumber, elsewhere: str, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_copy_goes_on(full: PhoneNumber, elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written = 0
 
     def cut(model: Any, count: Any) -> None:
@@ -129,7 +129,7 @@ def test_an_interrupted_copy_goes_on(full: PhoneNumber, elsewhere: str, monkeypa
     assert 0 < copied <= total - written
 
 
-def test_rows_that_swapped_what_is_unique_arrive(tenant: Tenant, elsewhere: str):
+def test_rows_that_swapped_what_is_unique_arrive(tenant: Tenant, elsewhere: str) -> None:
     one, two = (User.objects.create_user(f"{name}@example.com", workspace=tenant.workspace) for name in "ab")
     run("--to", elsewhere)
     for user, email in ((one, "c@example.com"), (two, "a@example.com"), (one, "b@example.com")):
@@ -138,7 +138,7 @@ def test_rows_that_swapped_what_is_unique_arrive(tenant: Tenant, elsewhere: str)
     assert User.objects.using(TARGET).get(email="a@example.com").pk == two.pk
 
 
-def test_the_wrong_way_round_deletes_nothing(tenant: Tenant, elsewhere: str):
+def test_the_wrong_way_round_deletes_nothing(tenant: Tenant, elsewhere: str) -> None:
     run("--to", elsewhere)
     Workspace.objects.using(TARGET).create(name="only there")
     with pytest.raises(CommandError, match="the right way round") as refusal:
@@ -159,7 +159,7 @@ def test_the_wrong_way_round_deletes_nothing(tenant: Tenant, elsewhere: str):
         (["--to", "DATABASE_URL"], "the same database"),
     ],
 )
-def test_an_address_that_cannot_be_is_refused(arguments: list[str], told: str):
+def test_an_address_that_cannot_be_is_refused(arguments: list[str], told: str) -> None:
     with pytest.raises(CommandError) as refusal:
         run(*arguments)
     assert told in str(refusal.value)

@@ -137,7 +137,7 @@ each_mode = pytest.mark.parametrize("mode", MODES)
 
 @each_mode
 @pytest.mark.parametrize(("name", "known"), [*product(SUBJECTS, [False]), *product(CARRIERS, [True])])
-def test_adding(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, known: bool, mode: str):
+def test_adding(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, known: bool, mode: str) -> None:
     subject = SUBJECTS[name]
 
     def attempt(faults: Faults) -> None:
@@ -158,7 +158,7 @@ def test_adding(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, known
 
 @each_mode
 @pytest.mark.parametrize(("name", "last"), [*product(SUBJECTS, [True]), *product(CARRIERS, [False])])
-def test_removing(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, last: bool, mode: str):
+def test_removing(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, last: bool, mode: str) -> None:
     subject = SUBJECTS[name]
 
     def attempt(faults: Faults) -> None:
@@ -180,7 +180,7 @@ def test_removing(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, las
 
 @each_mode
 @pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])
-def test_a_new_token(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, mode: str):
+def test_a_new_token(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, mode: str) -> None:
     subject = SUBJECTS[name]
 
     def attempt(faults: Faults) -> None:
@@ -211,7 +211,7 @@ def test_a_new_token(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, 
 @each_mode
 @pytest.mark.parametrize("kind", ["answer", "status"])
 @pytest.mark.parametrize("name", CARRIERS)
-def test_incoming_webhooks(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, kind: str, mode: str):
+def test_incoming_webhooks(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, kind: str, mode: str) -> None:
     good: Good = CARRIERS[name]
     start_over(sandbox)
     party = join(sandbox, tenant, good)

@@ -73,7 +73,9 @@ OPERATIONS = {one.label: one for one in (found.ok() for found in SCHEMA.get_all_
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=str)
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_what_the_schema_can_think_of(sandbox: Sandbox, tenant: Tenant, tally: Tally, label: str, mode: GenerationMode):
+def test_what_the_schema_can_think_of(
+    sandbox: Sandbox, tenant: Tenant, tally: Tally, label: str, mode: GenerationMode
+) -> None:
     operation = OPERATIONS[label]
 
     @hypothesis.settings(
@@ -259,7 +261,7 @@ def known(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> list[tuple[str, st
 @pytest.mark.parametrize("part", range(PARTS))
 def test_good_requests_that_were_changed(
     known: list[tuple[str, str, Any]], tenant: Tenant, carrier: Good, tally: Tally, part: int
-):
+) -> None:
     seed = f"{os.environ.get('SEED', '')}{carrier.integration}{part}"
     chance, client = random.Random(seed), Client(raise_request_exception=False)
     for number in range(CHANGED_IN_A_PART // len(CARRIERS)):
@@ -278,7 +280,7 @@ def test_good_requests_that_were_changed(
 @pytest.mark.parametrize("part", range(PARTS // 4))
 def test_pages_of_the_desk_whatever_is_typed(
     sandbox: Sandbox, tenant: Tenant, supervisor: User, tally: Tally, part: int
-):
+) -> None:
     """What staff and their browsers may send: any field, any address, any query."""
     chance, client = random.Random(part), sign_in(supervisor)
     client.raise_request_exception = False
@@ -306,7 +308,7 @@ def test_pages_of_the_desk_whatever_is_typed(
         assert f'name="auth_token" value="{CANARY}"' not in body
 
 
-def test_the_judge_finds_what_is_wrong(tenant: Tenant):
+def test_the_judge_finds_what_is_wrong(tenant: Tenant) -> None:
     """Each rule once, with a reply that breaks it."""
     envelope = dict(zip(ENVELOPE, ["m", False, 400, "Because.", {"error": "x", "field": None}], strict=True))
     judge(JsonResponse(envelope, status=400), tenant, lambda *_: None)

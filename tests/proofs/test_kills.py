@@ -99,7 +99,7 @@ def is_done(cut: Cut) -> bool:
 @at_each_cut
 def test_what_a_killed_add_leaves_is_whole_or_gone_after_reconcile(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, cut: Cut
-):
+) -> None:
     if cut.known:
         prepare_account(sandbox, tenant, SUBJECTS[cut.name])
     rows_before, carriers_before = rows(), sandbox.snapshot()
@@ -116,7 +116,7 @@ def test_what_a_killed_add_leaves_is_whole_or_gone_after_reconcile(
 @at_each_cut
 def test_after_a_kill_the_same_user_waits_for_the_lease_and_adds_again(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, cut: Cut
-):
+) -> None:
     if cut.known:
         prepare_account(sandbox, tenant, SUBJECTS[cut.name])
     subject = kill(killer, sandbox, tenant, cut)
@@ -133,7 +133,7 @@ def test_after_a_kill_the_same_user_waits_for_the_lease_and_adds_again(
 @at_each_cut
 def test_after_a_kill_another_user_gets_the_number_with_the_customers_route_remembered(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, cut: Cut
-):
+) -> None:
     if cut.known:
         prepare_account(sandbox, tenant, SUBJECTS[cut.name])
     subject = kill(killer, sandbox, tenant, cut)
@@ -152,7 +152,7 @@ def test_after_a_kill_another_user_gets_the_number_with_the_customers_route_reme
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_killed_after_any_write_or_request_the_rest_is_whole_or_gone(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str, fails: bool
-):
+) -> None:
     subject = SUBJECTS[name]
     carriers_before = sandbox.snapshot()
 
@@ -196,7 +196,7 @@ each_carrier = pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_new_token_is_taken_over_although_the_add_died_before_it_was(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str, when: str
-):
+) -> None:
     subject = SUBJECTS[name]
     prepare_account(sandbox, tenant, subject)
     rotate_at_the_carrier(sandbox, subject)
@@ -221,7 +221,7 @@ def test_a_new_token_is_taken_over_although_the_add_died_before_it_was(
 @pytest.mark.parametrize("step", ["snapshot", "apply", "read_back"])
 def test_an_add_with_a_new_token_that_died_leaves_the_account_as_it_was(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str, step: str
-):
+) -> None:
     subject = SUBJECTS[name]
     prepare_account(sandbox, tenant, subject)
     rows_before, carriers_before = rows(), sandbox.snapshot()
@@ -236,7 +236,7 @@ def test_an_add_with_a_new_token_that_died_leaves_the_account_as_it_was(
 @each_carrier
 def test_reconcile_does_not_bring_back_a_token_that_was_replaced_since(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str
-):
+) -> None:
     subject = SUBJECTS[name]
     prepare_account(sandbox, tenant, subject)
     rotate_at_the_carrier(sandbox, subject)
@@ -254,7 +254,7 @@ def test_reconcile_does_not_bring_back_a_token_that_was_replaced_since(
     assert PhoneNumber.objects.get(number=subject.number).operation is None
 
 
-def test_the_killed_process_uses_this_database(killer: Killer, sandbox: Sandbox, tenant: Tenant):
+def test_the_killed_process_uses_this_database(killer: Killer, sandbox: Sandbox, tenant: Tenant) -> None:
     assert killer.run(tenant, SUBJECTS["twilio"], "", call=0) == {"ended": SUCCEEDED, "calls": 0}
     assert PhoneNumber.objects.get().user == tenant.user
 
@@ -262,7 +262,7 @@ def test_the_killed_process_uses_this_database(killer: Killer, sandbox: Sandbox,
 @each_carrier
 def test_who_takes_over_the_line_of_a_dead_add_settles_it_at_once(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str
-):
+) -> None:
     subject = SUBJECTS[name]
     assert killer.run(tenant, subject, "phones.services.adding:read_back")["ended"] == KILLED
     age_leases()
@@ -276,7 +276,7 @@ def test_who_takes_over_the_line_of_a_dead_add_settles_it_at_once(
 @pytest.mark.parametrize("who", ["another user", "the same user, once it is settled"])
 def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, cut: str, who: str
-):
+) -> None:
     """The add died when it had kept what it saw, and not found out yet what there was before."""
     subject = SUBJECTS[name]
     prepare_account(sandbox, tenant, subject)
@@ -304,7 +304,7 @@ def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers
 @pytest.mark.parametrize("name", ["plivo", "telnyx"])
 def test_an_application_that_a_dead_add_has_made_counts_as_ours(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str
-):
+) -> None:
     subject = SUBJECTS[name]
     made = f"integrations.{name}:{name.title()}._create_application"
     assert killer.run(tenant, subject, made)["ended"] == KILLED

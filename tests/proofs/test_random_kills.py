@@ -45,7 +45,7 @@ def worker(django_db_setup: None, running_sandbox: Sandbox) -> Iterator[Worker]:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_any_moment_nothing_is_half_done(
     worker: Worker, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, tally: Tally, tmp_path: Path, part: int
-):
+) -> None:
     carriers_before, found = sandbox.snapshot(), 0
     for number in range(KILLS):
         seed = f"{SEED}-{part}-{number}"

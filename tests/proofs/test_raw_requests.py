@@ -68,7 +68,7 @@ def chunked(*parts: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("one", BY_HAND_OF_THE_CONTRACT, ids=lambda one: one["name"])
-def test_a_request_sent_by_hand_is_refused(live: Live, sandbox: Sandbox, one: dict[str, Any]):
+def test_a_request_sent_by_hand_is_refused(live: Live, sandbox: Sandbox, one: dict[str, Any]) -> None:
     lines = [f"{name}: {value}" for name, value in one["headers"].items() if name != "Authorization"]
     status, _, body = request(live, good_body(live), *lines)
     assert status in [one["expect_status"], *one.get("also_ok", [])], body
@@ -117,7 +117,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_what_reaches_us_over_http_is_answered_in_the_envelope(live: Live, sandbox: Sandbox, name: str):
+def test_what_reaches_us_over_http_is_answered_in_the_envelope(live: Live, sandbox: Sandbox, name: str) -> None:
     status, options = BY_HAND[name]
     options = {"body": b"{}" if name != "short-body" else b'{"userId": "6', **options}
     body, lines = options.pop("body"), options.pop("lines", [])
@@ -132,14 +132,14 @@ def test_what_reaches_us_over_http_is_answered_in_the_envelope(live: Live, sandb
     assert sandbox.ledger == []
 
 
-def test_a_body_in_chunks_is_read_like_any_other(live: Live, sandbox: Sandbox):
+def test_a_body_in_chunks_is_read_like_any_other(live: Live, sandbox: Sandbox) -> None:
     body = good_body(live, phoneNumber=TWILIO.another)
     status, _, content = request(live, chunked(body[:50], body[50:]), "Transfer-Encoding: chunked", length=False)
     assert status == 201, content
     assert json.loads(content)["data"]["phoneNumber"] == TWILIO.another
 
 
-def test_a_connection_is_kept_in_step_after_a_refusal(live: Live):
+def test_a_connection_is_kept_in_step_after_a_refusal(live: Live) -> None:
     """A refused body must not be read as the next request."""
     smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(smuggled)}\r\n\r\n"
@@ -151,6 +151,6 @@ def test_a_connection_is_kept_in_step_after_a_refusal(live: Live):
 @pytest.mark.parametrize(
     ("given", "kept"), [("my.id-1_A", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("é", False)]
 )
-def test_a_request_id_is_given_back_if_it_is_harmless(live: Live, given: str, kept: bool):
+def test_a_request_id_is_given_back_if_it_is_harmless(live: Live, given: str, kept: bool) -> None:
     _, headers, _ = request(live, b"{}", f"X-Request-ID: {given}")
     assert (headers["x-request-id"] == given) is kept

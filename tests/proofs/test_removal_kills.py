@@ -222,7 +222,7 @@ each_place = pytest.mark.parametrize("place", PLACES, ids=str)
 @each_place
 def test_killed_before_or_after_any_step_a_removal_is_finished(
     scene: Scene, tenant: Tenant, other_tenant: Tenant, who: str
-):
+) -> None:
     for where in steps(scene.place):
         for when in ("before", "after"):
             scene.die_and_go_on(where, when, 1, who, other_tenant if who == "another user" else tenant)
@@ -232,7 +232,7 @@ def test_killed_before_or_after_any_step_a_removal_is_finished(
 @each_place
 def test_killed_after_any_write_or_request_a_removal_is_finished(
     scene: Scene, tenant: Tenant, other_tenant: Tenant, who: str
-):
+) -> None:
     before = scene.start()
     whole_run = scene.remover.remove(before.phone.pk, EVERY_STEP, call=0)
     assert whole_run["ended"] == SUCCEEDED
@@ -243,7 +243,7 @@ def test_killed_after_any_write_or_request_a_removal_is_finished(
 
 
 @pytest.mark.parametrize("place", PLACES[:1], ids=str)
-def test_the_removing_process_uses_this_database(scene: Scene):
+def test_the_removing_process_uses_this_database(scene: Scene) -> None:
     before = scene.start()
     assert scene.remover.remove(before.phone.pk, "", call=0) == {"ended": SUCCEEDED, "calls": 0}
     assert_gone(scene.sandbox, before)

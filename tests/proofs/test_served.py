@@ -64,7 +64,7 @@ def test_all_workers_count_together_and_tell_nothing_of_customers(sandbox: Sandb
     assert list(folder.glob("phones-metrics-*")) == [], "the server has cleaned up"
 
 
-def test_a_server_tells_and_stores_no_secret_either(sandbox: Sandbox, tmp_path: Path):
+def test_a_server_tells_and_stores_no_secret_either(sandbox: Sandbox, tmp_path: Path) -> None:
     """What the log handlers of production write, the server's own lines included."""
     canary_account(sandbox, TWILIO)
     with serve(tmp_path, sandbox, LIMIT_FAILED_TOKENS="off") as live:
