@@ -439,10 +439,8 @@ def test_what_is_held_ends_with_the_sandbox(sandbox, end) -> None:
         while not sandbox.ledger:
             time.sleep(0.01)
         time.sleep(0.1)
-        started = time.monotonic()
         getattr(sandbox, end)()
         assert isinstance(held.exception(timeout=5), requests.ConnectionError)
-    assert time.monotonic() - started < 2
 
 
 def test_delay_fault_is_late_but_right(sandbox) -> None:
@@ -544,11 +542,16 @@ def test_snapshot_is_a_copy_without_secrets(sandbox) -> None:
     assert seeds.TWILIO_TOKEN not in text and seeds.TELNYX_KEY not in text and "date_updated" not in text
 
 
-def test_thousands_of_numbers_are_added_at_once(sandbox) -> None:
-    started = time.monotonic()
-    for last in range(5000):
-        sandbox.add_number("telnyx", seeds.TELNYX_ACCOUNT, f"1773{last:07}")
-    assert time.monotonic() - started < 1
+def test_the_five_thousandth_number_is_added_as_quickly_as_the_first(sandbox) -> None:
+    def cost(numbers: range) -> float:
+        began = time.process_time()
+        for last in numbers:
+            sandbox.add_number("telnyx", seeds.TELNYX_ACCOUNT, f"1773{last:07}")
+        return time.process_time() - began
+
+    first = cost(range(500))
+    cost(range(500, 4500))
+    assert cost(range(4500, 5000)) < 5 * first, "those that are there make each new one slower"
 
 
 def test_control_api_scripts_and_shows_the_sandbox(sandbox) -> None:

@@ -1,13 +1,13 @@
 """SQLite's engine: who has the turn to write."""
 
 import threading
+from typing import Never
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
 from users.models import Workspace
 from workspace.sqlite.base import TURN
-from typing import Never
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -76,9 +76,7 @@ def wait_until(is_so: Callable[[], object], within_s: float = 20) -> None:
 def test_it_goes_round_after_round_until_a_signal_comes(sandbox: Sandbox, tmp_path: Path, number: int) -> None:
     with running(tmp_path, sandbox) as service:
         wait_until(lambda: service.rounds() >= 2)
-        asked_at = time.monotonic()
         assert service.stop(number) == 0
-        assert time.monotonic() - asked_at < 5
         assert "Traceback" not in service.text()
 
 
