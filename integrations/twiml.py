@@ -85,8 +85,11 @@ def parse_event(payload: Payload, call_status: Mapping[str, CallStatus]) -> Call
 def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus]) -> CallReport:
     status = translate(call_status, payload.get("CallStatus"), CallStatus.UNKNOWN)
     at, duration_s = moment(payload.get("Timestamp")), whole(payload.get("CallDuration"))
+    # Telnyx' `Timestamp` is when the webhook was made, which is after the end of the call.
+    # https://developers.telnyx.com/api-reference/callbacks/texml-call-completed (read 2026-11-29)
+    ended_at = (moment(payload.get("EndTime")) or at) if status.is_final else None
     # Twilio tells only when a call ended and how long it lasted.
-    talked_since = at - timedelta(seconds=duration_s) if at and status.is_final and duration_s is not None else None
+    talked_since = ended_at - timedelta(seconds=duration_s) if ended_at and duration_s is not None else None
     return CallReport(
         id=call_id,
         direction=direction_of(payload.get("Direction")),
@@ -97,7 +100,7 @@ def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus
         answered_at=moment(payload.get("AnsweredTime"))
         or (at if status is CallStatus.IN_PROGRESS else None)
         or (talked_since if duration_s else None),
-        ended_at=at if status.is_final else None,
+        ended_at=ended_at,
         duration_s=duration_s,
         hangup_cause=text(payload.get("HangupCause") or payload.get("ErrorMessage")),
     )
