@@ -53,7 +53,7 @@ def parse_event(payload: Payload) -> CallEvent:
     call_id = text(payload.get("CallUUID"))
     if not call_id:
         return CallEvent()
-    has_ended = payload.get("Event") == "Hangup"
+    cost = amount(payload.get("TotalCost"))
     call = CallReport(
         id=call_id,
         direction=direction_of(payload.get("Direction")),
@@ -65,8 +65,8 @@ def parse_event(payload: Payload) -> CallEvent:
         ended_at=moment(payload.get("EndTime")),
         duration_s=whole(payload.get("Duration")),
         hangup_cause=text(payload.get("HangupCauseName") or payload.get("HangupCause")),
-        cost=amount(payload.get("TotalCost")) if has_ended else None,
-        currency=CURRENCY if has_ended else "",
+        cost=cost,
+        currency="" if cost is None else CURRENCY,
     )
     recording_id = text(payload.get("RecordingID") or payload.get("recording_id"))
     if not recording_id:
