@@ -72,12 +72,15 @@ def parse_event(payload: Payload) -> CallEvent:
     if not recording_id:
         return CallEvent(call)
     urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
+    # The action of a recording in the background comes when it begins.
+    # https://github.com/plivo/plivo-cli/blob/main/voice-xml-skill/SKILL.md, "Record" (read 2026-11-29)
+    has_begun_only = payload.get("RecordingDuration") == "-1"
     return CallEvent(
         call,
         RecordingReport(
             id=recording_id,
             call_id=call_id,
-            status=RecordingStatus.COMPLETED,
+            status=RecordingStatus.IN_PROGRESS if has_begun_only else RecordingStatus.COMPLETED,
             started_at=from_milliseconds(payload.get("RecordingStartMs")),
             duration_s=whole(payload.get("RecordingDuration")),
             url=str(next(filter(None, urls), "")),
