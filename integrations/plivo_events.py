@@ -37,12 +37,14 @@ CALL_STATUS = {
     "canceled": CallStatus.CANCELED,
 }
 # The list of past calls tells only why one that was not answered ended. No page of the vendor's that we could read has
-# all causes: any other counts as a failure.
+# all causes: any other counts as a failure. The list has changed its spelling of `canceled`.
+# https://docs.plivo.com/docs/voice/troubleshooting/hangup-causes (read 2026-11-29)
 UNANSWERED_STATUS = {
     "busy line": CallStatus.BUSY,
     "rejected": CallStatus.BUSY,
     "no answer": CallStatus.NO_ANSWER,
     "ring timeout reached": CallStatus.NO_ANSWER,
+    "canceled": CallStatus.CANCELED,
     "cancelled": CallStatus.CANCELED,
 }
 
