@@ -114,7 +114,7 @@ def call_of(one: Any) -> CallReport | None:
 
 def recording_of(one: Any) -> RecordingReport | None:
     """An entry of the list of recordings; None for one of a conference."""
-    if not one.call_uuid:
+    if not one.call_uuid or getattr(one, "recording_type", None) == "conference":
         return None
     milliseconds = whole(one.recording_duration_ms)
     return RecordingReport(
