@@ -50,8 +50,9 @@ UNANSWERED_STATUS = {
 
 
 def parse_event(payload: Payload) -> CallEvent:
-    """https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23). The names of a recording's fields are
-    in no current document: their known spellings are all read."""
+    """https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23), and for a recording's fields the section
+    "Record" of voice-xml-skill/SKILL.md in github.com/plivo/plivo-cli at 1f8839c (read 2026-11-29). Older spellings are
+    read too."""
     call_id = text(payload.get("CallUUID"))
     if not call_id:
         return CallEvent()
@@ -75,7 +76,6 @@ def parse_event(payload: Payload) -> CallEvent:
         return CallEvent(call)
     urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
     # The action of a recording in the background comes when it begins.
-    # https://github.com/plivo/plivo-cli/blob/main/voice-xml-skill/SKILL.md, "Record" (read 2026-11-29)
     has_begun_only = payload.get("RecordingDuration") == "-1"
     return CallEvent(
         call,
