@@ -31,10 +31,8 @@ from integrations.events import (
 from integrations.sandbox import state as seeds
 from integrations.sandbox.signing import FORM, signed
 from integrations.webhooks import KINDS, Webhook
+from tests.support import SAMPLES
 
-pytestmark = pytest.mark.every_case
-
-SAMPLES = Path(__file__).parent / "samples"
 JSON = "application/json"
 ENTRIES = frozenset({"call-entry", "recording-entry"})
 ACCOUNTS = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
