@@ -2,6 +2,7 @@ import logging
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
@@ -13,16 +14,18 @@ from django.db import connection
 from django.test import TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
-from integrations import base
+from integrations import base, telnyx
 from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, Good
 from tests.support.database import Apart
+from tests.support.dialects import DIALECTS, Dialect
 from tests.support.environment import ON_MONGODB
 from tests.support.live import free_port, template
 from tests.support.people import Tenant, new_staff, new_tenant
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
+from tests.support.webhooks import NOW
 from users.models import User
 from workspace import keys
 
@@ -203,3 +206,16 @@ def every_log_line(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], st
     yield read
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(params=sorted(DIALECTS))
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    return DIALECTS[request.param]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Telnyx' timestamps are compared with a clock that stands still."""
+    stopped = SimpleNamespace(time=lambda: NOW)
+    monkeypatch.setattr(telnyx, "time", stopped)
+    return stopped

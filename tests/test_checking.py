@@ -7,8 +7,6 @@ a carrier is down. After a repair every setting at the three carriers is as befo
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,18 +20,17 @@ from django.db import connections
 
 from integrations.sandbox import Exchange, Sandbox, resources
 from integrations.sandbox import state as seeds
-from phones.models import Account, Line, PhoneNumber, token_digest
+from phones.models import Account, Line, PhoneNumber
 from phones.reasons import shown_setting
 from phones.services import carriers, checking
-from tests.support import PROJECT
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import shared_url
+from tests.support.lines import many_lines
 from tests.support.live import run_manage
 from tests.support.people import Tenant
 from tests.support.races import jitter, repeated, together
-from workspace.secrets import Secret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 # For what is done in several threads or processes.
@@ -1121,33 +1118,6 @@ def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict
 # -- many lines -------------------------------------------------------------------------------------------------------
 
 
-def many_lines(sandbox: Sandbox, tenant: Tenant, owner: str, count: int, first: int = 0) -> None:
-    """Lines of one new Twilio account, all well, without adding each."""
-    sandbox.add_account("twilio", owner, f"token-of-{owner}")
-    account = Account.objects.create(
-        integration="twilio",
-        account_id=owner,
-        auth_token=Secret.seal(f"token-of-{owner}"),
-        token_digest=token_digest(f"token-of-{owner}"),
-    )
-    urls = carriers.urls_for(account)
-    lines = []
-    for index in range(count):
-        number = f"1646{first + index:07}"
-        resource = sandbox.add_number(
-            "twilio", owner, number,
-            voice_url=urls.answer, voice_fallback_url=urls.fallback, status_callback=urls.status,
-        )  # fmt: skip
-        lines.append(Line(account=account, number=number, carrier_id=resource["sid"], snapshot=Secret.seal("{}")))
-    Line.objects.bulk_create(lines)
-    PhoneNumber.objects.bulk_create(
-        PhoneNumber(
-            user=tenant.user, line=line, number=line.number, integration="twilio", state=PhoneNumber.State.ACTIVE
-        )
-        for line in lines
-    )
-
-
 def most_at_once(exchanges: list[Exchange]) -> int:
     """How many were under way at the same moment."""
     changes = [(one.started, 1) for one in exchanges] + [(one.ended or one.started, -1) for one in exchanges]
@@ -1185,49 +1155,6 @@ def test_a_few_lines_of_an_account_are_checked_at_a_time(
         assert {one.status for one in of_account} == {200}
         assert checking.PER_ACCOUNT < most_at_once(of_account) <= most
     assert most_at_once(sandbox.ledger) > most, "one account waited for the other"
-
-
-# Checks the lines of each account, and prints how many are well and how much memory was in use at most.
-MEASURE = """
-import gc, os, sys, tracemalloc
-os.environ["DJANGO_SETTINGS_MODULE"] = "workspace.settings"
-import django; django.setup()
-from phones.models import Line
-from phones.services.checking import check_lines
-for owner in sys.argv[1:]:
-    lines = Line.objects.filter(account__account_id=owner).order_by("pk")
-    for _ in check_lines(lines[:40]): pass
-    tracemalloc.start()
-    well, most = 0, 0
-    for number, (line, check) in enumerate(check_lines(lines)):
-        well += check is not None and check.health == "ok"
-        if number % 50 == 0:
-            gc.collect()
-            most = max(most, tracemalloc.get_traced_memory()[0])
-    print(well, most)
-    tracemalloc.stop()
-"""
-
-
-@in_parallel
-def test_the_memory_of_a_check_of_all_does_not_grow_with_their_number(sandbox: Sandbox, tenant: Tenant) -> None:
-    owners = {400: "AC" + "8" * 32, 1200: "AC" + "9" * 32}
-    for count, owner in owners.items():
-        many_lines(sandbox, tenant, owner, count, first=10_000 * count)
-    env = os.environ | {
-        "DATABASE_URL": shared_url(),
-        "TWILIO_API_URL": sandbox.twilio_url,
-    }
-
-    ran = subprocess.run(
-        [sys.executable, "-c", MEASURE, *owners.values()], cwd=PROJECT, env=env, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-
-    assert ran.returncode == 0, ran.stderr
-    few, few_bytes, many, many_bytes = map(int, ran.stdout.split())
-    assert (few, many) == (400, 1200)
-    assert many_bytes < 1.3 * few_bytes, (few_bytes, many_bytes)
 
 
 # -- what is shown of it ----------------------------------------------------------------------------------------------

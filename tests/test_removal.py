@@ -9,20 +9,19 @@ import random
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import adding, reconcile
-from phones.services.carriers import ADD_BUDGET_S
-from tests.support.carriers import NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good, Subject, brand_new
+from tests.support.api import add, send
+from tests.support.carriers import NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Subject
 from tests.support.faults import (
     FAULTS,
     PLIVO_APPLICATION,
@@ -34,17 +33,24 @@ from tests.support.faults import (
     prepare_account,
 )
 from tests.support.people import Tenant
-from tests.support.races import jitter, repeated, together
+from tests.support.removal import (
+    UNKNOWN_ID,
+    Earlier,
+    assert_as_before,
+    assert_not_found,
+    assert_nothing_is_left,
+    each_carrier,
+    relink,
+    remove,
+    restored,
+)
 from tests.support.state import (
-    age_leases,
     assert_active,
     assert_envelope,
     assert_remembers,
-    assert_routed,
     changes,
     our_applications,
     rows,
-    start_over,
 )
 from users.models import Workspace
 
@@ -52,31 +58,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 State = PhoneNumber.State
 CARRIERS = ["twilio", "plivo", "telnyx"]
-each_carrier = pytest.mark.parametrize("name", CARRIERS)
 HANG_READ_TIMEOUT_S = 0.3
 NEW_TOKEN = "a-new-token-0123456789"
-UNKNOWN_ID = "0123456789abcdef01234567"
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------
-
-
-# Shared, for each new client would load all middleware again, which takes longer than an add.
-CLIENT = Client(raise_request_exception=False)
-
-
-def send(method: str, path: str, tenant: Tenant, body: Any = None) -> Any:
-    data = "" if body is None else json.dumps(body)
-    headers = {"Authorization": f"Bearer {tenant.token}"}
-    return CLIENT.generic(method, f"/api/call/{path}", data, content_type="application/json", headers=headers)
-
-
-def add(tenant: Tenant, body: dict[str, Any]) -> Any:
-    return send("POST", "add-phone", tenant, body)
-
-
-def remove(tenant: Tenant, id: str) -> Any:
-    return send("DELETE", f"phones/{id}", tenant)
 
 
 def listed(tenant: Tenant) -> list[str]:
@@ -88,51 +74,7 @@ def id_of(tenant: Tenant, number: str) -> str:
     return PhoneNumber.objects.get(user=tenant.user, number=number).pk
 
 
-def restored(reply: Any, id: str) -> bool:
-    """What a removal answered: whether all is as before."""
-    body = reply.json()
-    assert (reply.status_code, body["code"], body["status"], body["errorMessage"]) == (200, 200, True, ""), body
-    assert body["data"] == {"_id": id, "restored": body["data"]["restored"]}
-    return body["data"]["restored"]
-
-
-def assert_not_found(reply: Any) -> None:
-    assert (reply.status_code, reply.json()["data"]) == (404, {"error": "not_found", "field": None})
-
-
-def assert_nothing_is_left() -> None:
-    assert {model: len(kept) for model, kept in rows().items()} == {"Account": 0, "Line": 0, "PhoneNumber": 0}
-
-
-def assert_as_before(sandbox: Sandbox, before: Any) -> None:
-    after = sandbox.snapshot()
-    assert changes(before, after) == []
-    assert after == before
-
-
 # -- each kind of earlier route ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """A number and what the customer had done with it. `fields` are of the body of its add."""
-
-    good: Good
-    number: str
-    fields: dict[str, Any] = field(default_factory=dict)
-    raw: dict[str, Any] = field(default_factory=dict)
-
-    def prepare(self, sandbox: Sandbox) -> None:
-        if self.raw:
-            sandbox.add_number(
-                self.good.integration, self.good.acc_sid or seeds.TELNYX_ACCOUNT, self.number, **self.raw
-            )
-
-    def add(self, tenant: Tenant) -> str:
-        """Have the user add the number. Returns its id."""
-        reply = add(tenant, self.good.body(tenant.user, phoneNumber=self.number, **self.fields))
-        assert reply.status_code == 201, reply.content
-        return reply.json()["data"]["_id"]
 
 
 OWN_APPLICATION = {"accSId": seeds.TELNYX_CUSTOMER_APP}
@@ -291,15 +233,6 @@ def test_what_somebody_set_at_twilio_since_stays_and_the_rest_comes_back(
     after["twilio"][seeds.TWILIO_SID]["numbers"][number] = original
     assert after == before
     assert_nothing_is_left()
-
-
-def relink(sandbox: Sandbox, name: str, number: str, to: str | None) -> None:
-    """Somebody links the number to something else in the console."""
-    if name == "telnyx":
-        fields = {"connection_id": to, "connection_name": "office-pbx" if to else None}
-    else:
-        fields = {"application": to and resources.plivo_application_uri(seeds.PLIVO_ID, to)}
-    sandbox.state.account(name, SUBJECTS[name].owner).numbers[number].update(fields)
 
 
 @pytest.mark.parametrize("unlinked", [False, True], ids=["to another", "to none"])
@@ -850,204 +783,6 @@ def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_t
 
 
 # -- races ------------------------------------------------------------------------------------------------------------
-
-
-def later(act: Callable[[], Any], offset_s: float) -> Callable[[], Any]:
-    def wait_and_act() -> Any:
-        time.sleep(offset_s)
-        return act()
-
-    return wait_and_act
-
-
-def remove_what_is_there(tenant: Tenant, number: str) -> Callable[[], Any]:
-    def act() -> Any:
-        phone = PhoneNumber.objects.filter(user=tenant.user, number=number).first()
-        return remove(tenant, phone.pk if phone else UNKNOWN_ID)
-
-    return act
-
-
-def assert_whole_or_gone(sandbox: Sandbox, subject: Subject, name: str, before: Any) -> None:
-    """Each number is active and routed to us, or absent and as before; nothing else is left."""
-    owner, active = sandbox.state.account(subject.integration, subject.owner), set()
-    for phone in PhoneNumber.objects.select_related("line__account"):
-        assert (phone.state, phone.operation_id, phone.lease_until) == (State.ACTIVE, "", None)
-        assert (phone.line.lease_id, phone.line.account.lease_id) == ("", "")
-        assert_routed(sandbox, subject, phone.number, phone.line.account)
-        if phone.number == subject.number:
-            assert_remembers(phone, name)
-        active.add(phone.number)
-    assert {line.number for line in Line.objects.all()} == active
-    assert Account.objects.count() == bool(active)
-    applications = our_applications(sandbox, subject)
-    assert len(applications) == (1 if active and name != "twilio" else 0)
-    ours = {one.get("app_id") or one.get("id") for one in applications}
-    where = f"/{subject.integration}/{subject.owner}"
-    expected = {f"{where}/numbers/{number}" for number in active} | {f"{where}/applications/{id}" for id in ours}
-    for line in changes(before, sandbox.snapshot()):
-        assert line.split(": ")[0].startswith(tuple(expected)), line
-    assert owner.numbers
-
-
-INTERLEAVINGS, CHUNKS = 28, 2
-LONGEST_DELAY_S = [0.0, 0.005, 0.02]
-WHO = ["same user", "another user", "another number"]
-
-
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-@pytest.mark.parametrize("who", WHO)
-@each_carrier
-def test_an_add_and_a_removal_that_meet_leave_the_number_whole_or_gone(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, who: str, chunk: int
-) -> None:
-    subject, ended = SUBJECTS[name], []
-    adder = other_tenant if who == "another user" else tenant
-    number = subject.another if who == "another number" else subject.number
-    body = subject.good.body(adder.user, phoneNumber=number)
-    for attempt in range(INTERLEAVINGS):
-        start_over(sandbox)
-        before = sandbox.snapshot()
-        if there := attempt % 4 != 0:
-            Earlier(subject.good, subject.number).add(tenant)
-        jitter(sandbox, random.choice(LONGEST_DELAY_S), requests=40)
-        acts = [lambda: add(adder, body), remove_what_is_there(tenant, subject.number)]
-        added, removed = together(*[later(act, random.uniform(0, 0.06)) for act in acts])
-        sandbox.clear_faults()
-
-        if who == "same user" and there:
-            assert_envelope(added, "" if added.status_code == 201 else "phone_exists")
-        else:
-            assert_envelope(added, "")
-        if removed.status_code == 200:
-            assert removed.json()["data"]["restored"] is True
-        else:
-            assert_not_found(removed)
-            assert not there
-        ended.append((added.status_code, removed.status_code))
-        age_leases()
-        assert reconcile().failed == 0
-        assert_whole_or_gone(sandbox, subject, name, before)
-        is_there = PhoneNumber.objects.filter(user=adder.user, number=number).exists()
-        if who == "same user" and there:
-            assert is_there == (added.status_code == 201)
-        elif who == "same user":
-            assert is_there == (removed.status_code == 404)
-        else:
-            assert is_there
-    assert len(ended) == INTERLEAVINGS
-
-
-@repeated(5)
-@each_carrier
-def test_of_two_removals_of_a_number_one_does_it(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int) -> None:
-    subject, before = SUBJECTS[name], sandbox.snapshot()
-    id = Earlier(subject.good, subject.number).add(tenant)
-    jitter(sandbox)
-    replies = sorted(together(*[lambda: remove(tenant, id)] * 2), key=lambda reply: reply.status_code)
-    assert restored(replies[0], id) is True
-    assert_not_found(replies[1])
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
-
-
-@repeated(5)
-@each_carrier
-def test_two_users_remove_the_number_of_their_line_at_once(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
-) -> None:
-    subject, before = SUBJECTS[name], sandbox.snapshot()
-    earlier = Earlier(subject.good, subject.number)
-    ids = {one.token: (one, earlier.add(one)) for one in (tenant, other_tenant)}
-    jitter(sandbox)
-    pairs = list(ids.values())
-    replies = together(*[lambda one=one, id=id: remove(one, id) for one, id in pairs])
-    assert [restored(reply, id) for reply, (_, id) in zip(replies, pairs, strict=True)] == [True, True]
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
-
-
-@repeated(3)
-@each_carrier
-def test_ten_numbers_of_an_account_are_removed_at_once(
-    sandbox: Sandbox, tenant: Tenant, name: str, attempt: int
-) -> None:
-    subject, numbers = brand_new(sandbox, name, 10)
-    before = sandbox.snapshot()
-    ids = [Earlier(subject.good, number).add(tenant) for number in numbers]
-    jitter(sandbox)
-    replies = together(*[lambda id=id: remove(tenant, id) for id in ids])
-    assert [restored(reply, id) for reply, id in zip(replies, ids, strict=True)] == [True] * 10
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
-
-
-@repeated(8)
-@each_carrier
-def test_reconcile_does_not_disturb_a_removal(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int) -> None:
-    subject, before = SUBJECTS[name], sandbox.snapshot()
-    id = Earlier(subject.good, subject.number).add(tenant)
-    jitter(sandbox, requests=40)
-    removed, *outcomes = together(
-        later(lambda: remove(tenant, id), random.uniform(0, 0.02)),
-        *[later(reconcile, random.uniform(0, 0.1)) for _ in range(3)],
-    )
-    assert restored(removed, id) is True
-    assert [outcome.failed for outcome in outcomes] == [0, 0, 0]
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
-
-
-@repeated(8)
-@each_carrier
-def test_two_runs_of_reconcile_finish_a_removal_once(sandbox: Sandbox, tenant: Tenant, name: str, attempt: int) -> None:
-    subject, before = SUBJECTS[name], sandbox.snapshot()
-    id = Earlier(subject.good, subject.number).add(tenant)
-    sandbox.fault("status", carrier=name, status=503, times=None)
-    assert restored(remove(tenant, id), id) is False
-    sandbox.clear_faults()
-    jitter(sandbox, requests=40)
-    time.sleep(0.002)
-    together(*[later(reconcile, random.uniform(0, 0.03)) for _ in range(3)])
-    age_leases()
-    assert reconcile().failed == 0
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
-
-
-def drift(sandbox: Sandbox, name: str, number: str) -> None:
-    """Somebody routes the number nowhere."""
-    if name == "twilio":
-        sandbox.console("twilio", seeds.TWILIO_SID, number=number, voice_url=None)
-    else:
-        relink(sandbox, name, number, None)
-
-
-@repeated(12)
-@pytest.mark.parametrize("drifted", [False, True], ids=["as it should be", "drifted"])
-@each_carrier
-def test_a_check_that_repairs_does_not_bring_a_removed_number_back(
-    sandbox: Sandbox, tenant: Tenant, name: str, drifted: bool, attempt: int
-) -> None:
-    subject, before = SUBJECTS[name], sandbox.snapshot()
-    id = Earlier(subject.good, subject.number).add(tenant)
-    if drifted:
-        drift(sandbox, name, subject.number)
-    jitter(sandbox, requests=40)
-    began = time.monotonic()
-    checked, removed = together(
-        later(lambda: send("POST", f"phones/{id}/check", tenant, {"repair": True}), random.uniform(0, 0.04)),
-        later(lambda: remove(tenant, id), random.uniform(0, 0.04)),
-    )
-    assert restored(removed, id) is True
-    assert checked.status_code in (200, 404), checked.content
-    assert (time.monotonic() - began) / ADD_BUDGET_S < 1 / 2, "the check waits for a line that is gone"
-    assert_nothing_is_left()
-    differing = changes(before, sandbox.snapshot())
-    where = f"/{name}/{subject.owner}/numbers/{subject.number}/"
-    assert all(drifted and line.startswith(where) for line in differing), differing
-    sandbox.clear_faults()
-    assert reconcile().failed == 0
 
 
 def test_a_workspace_can_remove_all_it_has(sandbox: Sandbox, tenant: Tenant) -> None:

@@ -1,0 +1,86 @@
+"""What was configured before an add, and what a removal must leave."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from integrations.sandbox import Sandbox, resources
+from integrations.sandbox import state as seeds
+from tests.support.api import add, send
+from tests.support.carriers import CARRIERS, SUBJECTS, Good
+from tests.support.people import Tenant
+from tests.support.state import (
+    changes,
+    rows,
+)
+
+each_carrier = pytest.mark.parametrize("name", CARRIERS)
+UNKNOWN_ID = "0123456789abcdef01234567"
+
+
+def remove(tenant: Tenant, id: str) -> Any:
+    return send("DELETE", f"phones/{id}", tenant)
+
+
+def restored(reply: Any, id: str) -> bool:
+    """What a removal answered: whether all is as before."""
+    body = reply.json()
+    assert (reply.status_code, body["code"], body["status"], body["errorMessage"]) == (200, 200, True, ""), body
+    assert body["data"] == {"_id": id, "restored": body["data"]["restored"]}
+    return body["data"]["restored"]
+
+
+def assert_not_found(reply: Any) -> None:
+    assert (reply.status_code, reply.json()["data"]) == (404, {"error": "not_found", "field": None})
+
+
+def assert_nothing_is_left() -> None:
+    assert {model: len(kept) for model, kept in rows().items()} == {"Account": 0, "Line": 0, "PhoneNumber": 0}
+
+
+def assert_as_before(sandbox: Sandbox, before: Any) -> None:
+    after = sandbox.snapshot()
+    assert changes(before, after) == []
+    assert after == before
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A number and what the customer had done with it. `fields` are of the body of its add."""
+
+    good: Good
+    number: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
+
+    def prepare(self, sandbox: Sandbox) -> None:
+        if self.raw:
+            sandbox.add_number(
+                self.good.integration, self.good.acc_sid or seeds.TELNYX_ACCOUNT, self.number, **self.raw
+            )
+
+    def add(self, tenant: Tenant) -> str:
+        """Have the user add the number. Returns its id."""
+        reply = add(tenant, self.good.body(tenant.user, phoneNumber=self.number, **self.fields))
+        assert reply.status_code == 201, reply.content
+        return reply.json()["data"]["_id"]
+
+
+def relink(sandbox: Sandbox, name: str, number: str, to: str | None) -> None:
+    """Somebody links the number to something else in the console."""
+    if name == "telnyx":
+        fields = {"connection_id": to, "connection_name": "office-pbx" if to else None}
+    else:
+        fields = {"application": to and resources.plivo_application_uri(seeds.PLIVO_ID, to)}
+    sandbox.state.account(name, SUBJECTS[name].owner).numbers[number].update(fields)
+
+
+def later(act: Callable[[], Any], offset_s: float) -> Callable[[], Any]:
+    def wait_and_act() -> Any:
+        time.sleep(offset_s)
+        return act()
+
+    return wait_and_act
