@@ -95,6 +95,7 @@ def admin_addresses(user: User) -> list[str]:
             "/admin/autocomplete/?term=a&app_label=users&model_name=user&field_name=workspace", "/admin/no/such/page"]  # fmt: skip
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("has_device", [False, True])
 def test_before_the_code_nothing_of_the_admin_can_be_reached(ann: User, has_device: bool) -> None:
     ann.is_superuser = True
@@ -131,6 +132,7 @@ def test_a_code_is_good_once(ann: User) -> None:
     assert StaffDevice.objects.get().last_step > used
 
 
+@pytest.mark.engine
 def test_of_two_who_show_a_code_at_once_one_wins(ann: User) -> None:
     sign_in(ann)
     code = code_of(key_of(ann), steps=1)
@@ -149,6 +151,7 @@ def test_too_many_wrong_codes_are_refused_for_a_while_even_the_right_one(ann: Us
     assert "Too many wrong codes" in reply.content.decode()
 
 
+@pytest.mark.engine
 def test_a_key_is_sealed_and_nobody_else_is_shown_it(ann: User, caplog: pytest.LogCaptureFixture) -> None:
     mine, theirs = past_password(ann), past_password(ann)
     key, other = shown_key(mine.get("/admin/totp/")), shown_key(theirs.get("/admin/totp/"))
@@ -206,6 +209,7 @@ def reset(client: Client, user: User) -> Any:
     return client.post("/admin/users/user/", data, follow=True)
 
 
+@pytest.mark.engine
 def test_a_supervisor_resets_the_device_of_a_colleague(staff: User, supervisor: User) -> None:
     theirs, desk = sign_in(staff), sign_in(supervisor)
     assert reset(desk, staff).status_code == 200
@@ -216,6 +220,7 @@ def test_a_supervisor_resets_the_device_of_a_colleague(staff: User, supervisor: 
     sign_in(staff)
 
 
+@pytest.mark.engine
 def test_support_resets_nobody_and_a_supervisor_no_superuser(staff: User, supervisor: User) -> None:
     root = new_staff("root@example.com", is_superuser=True)
     sign_in(root)
@@ -225,6 +230,7 @@ def test_support_resets_nobody_and_a_supervisor_no_superuser(staff: User, superv
     assert not AuditEntry.objects.filter(action="totp.reset").exists()
 
 
+@pytest.mark.engine
 def test_the_command_resets_too(staff: User) -> None:
     sign_in(staff)
     call_command("reset_totp", " Support@Example.com ", stdout=StringIO())
@@ -240,6 +246,7 @@ def guess(email: str, times: int, address: str = "192.0.2.1") -> list[int]:
     return [give_password(Client(), email, CANARY, address).status_code for _ in range(times)]
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("email", ["support@example.com", "nobody@example.com"])
 def test_five_wrong_passwords_lock_an_address_out_whether_or_not_the_account_exists(ann: User, email: str) -> None:
     assert guess(email, 7) == [200, 200, 200, 200, 429, 429, 429]
@@ -279,6 +286,7 @@ def test_a_sign_in_forgets_the_failures_of_its_account_only(ann: User) -> None:
     assert guess("nobody@example.com", 2) == [200, 429]
 
 
+@pytest.mark.engine
 def test_the_lock_ends_by_itself(ann: User) -> None:
     guess(ann.email, 5)
     AccessAttempt.objects.update(attempt_time=timezone.now() - COOL_OFF)
@@ -294,6 +302,7 @@ def test_the_right_password_of_a_customer_is_a_failure_like_any_other(tenant: Te
     assert replies[0].context["form"].errors == wrong.context["form"].errors
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(("proxies", "expected"), [(0, "192.0.2.1"), (1, "198.51.100.7")])
 def test_the_address_is_the_one_that_our_own_proxies_saw(ann: User, settings: Any, proxies: int, expected: str) -> None:
     settings.TRUSTED_PROXY_COUNT = proxies
@@ -302,6 +311,7 @@ def test_the_address_is_the_one_that_our_own_proxies_saw(ann: User, settings: An
     assert AuditEntry.objects.get().address == expected
 
 
+@pytest.mark.engine
 def test_nothing_that_was_typed_is_kept_or_logged_but_the_address(ann: User, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     for email in (ann.email, CANARY, f"{CANARY}@"):
@@ -320,6 +330,7 @@ def test_it_can_be_switched_off_too(ann: User, settings: Any) -> None:
     assert guess(ann.email, 8) == [200] * 8
 
 
+@pytest.mark.engine
 def test_an_address_that_was_typed_in_capitals_signs_in(settings: Any) -> None:
     settings.STAFF_TOTP = False
     root = Client()
@@ -359,6 +370,7 @@ def test_a_logout_is_in_the_trail(ann: User) -> None:
     assert (row.actor_kind, row.actor) == ("staff", ann.email)
 
 
+@pytest.mark.engine
 def test_a_change_of_ones_own_password_is_in_the_trail(ann: User) -> None:
     client = sign_in(ann)
     new = {"new_password1": CANARY, "new_password2": CANARY}
@@ -398,6 +410,7 @@ def test_support_looks_and_adds_and_a_supervisor_also_removes() -> None:
     } - {"view_user"}
 
 
+@pytest.mark.engine
 def test_each_migrate_puts_the_groups_right() -> None:
     before = may("support"), may("supervisor")
     support = Group.objects.get(name="support")
@@ -407,12 +420,14 @@ def test_each_migrate_puts_the_groups_right() -> None:
     assert (may("support"), may("supervisor")) == before
 
 
+@pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
 def test_an_emptied_database_has_them_too() -> None:
     call_command("flush", interactive=False, verbosity=0)
     assert may("support") < may("supervisor")
 
 
+@pytest.mark.engine
 def test_permissions_that_come_later_are_given_then() -> None:
     content_type = Permission.objects.get(codename="add_phonenumber").content_type
     for codename in ("check_phonenumber", "rotate_phonenumber"):
@@ -430,6 +445,7 @@ def test_staff_without_a_group_sees_nothing(tenant: Tenant) -> None:
         assert client.get(address).status_code == 403, address
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("group", ["support", "supervisor"])
 def test_nobody_but_a_superuser_changes_users(group: str, tenant: Tenant) -> None:
     user = new_staff("someone@example.com", group)
@@ -450,6 +466,7 @@ def test_nobody_but_a_superuser_changes_users(group: str, tenant: Tenant) -> Non
     assert client.get("/admin/users/user/", {"password__startswith": "md5"}).status_code in (302, 400)
 
 
+@pytest.mark.engine
 def test_the_trail_names_the_fields_that_a_superuser_changed(tenant: Tenant) -> None:
     client = sign_in(new_staff("root@example.com", is_superuser=True))
     address = f"/admin/users/user/{tenant.user.pk}/change/"
@@ -471,6 +488,7 @@ def test_the_trail_names_the_fields_that_a_superuser_changed(tenant: Tenant) -> 
     assert CANARY not in str(list(AuditEntry.objects.values_list()))
 
 
+@pytest.mark.engine
 def test_create_staff_prints_a_password_that_works_once_for_all() -> None:
     out = StringIO()
     call_command("create_staff", "--email", "Eve@Example.com", "--group", "support", stdout=out)

@@ -226,6 +226,7 @@ def test_the_same_number_again_exists_however_it_is_written(sandbox: Sandbox, te
     assert sandbox.ledger == []
 
 
+@pytest.mark.engine
 def test_two_users_may_have_the_same_number_on_one_line(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
 ) -> None:
@@ -241,6 +242,7 @@ def test_two_users_may_have_the_same_number_on_one_line(
 # -- accounts ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_the_token_just_proved_becomes_the_accounts_token(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     account = sandbox.state.account(carrier.integration, OWNERS[carrier.integration])
@@ -294,6 +296,7 @@ def test_a_voice_profile_is_made_where_there_is_none_and_goes_with_the_applicati
     assert_nothing_happened(sandbox, before)
 
 
+@pytest.mark.engine
 def test_a_named_telnyx_application_is_used_and_put_back_as_it_was(sandbox: Sandbox, tenant: Tenant) -> None:
     before = sandbox.snapshot()
     body = TELNYX.body(tenant.user, accSId=seeds.TELNYX_CUSTOMER_APP)
@@ -340,6 +343,7 @@ def test_an_application_that_somebody_deleted_is_made_again(sandbox: Sandbox, te
         assert Account.objects.get(integration=good.integration).application_id != application_id
 
 
+@pytest.mark.engine
 def test_a_route_of_ours_without_a_line_is_not_taken_for_the_customers(
     sandbox: Sandbox, tenant: Tenant, carrier: Good
 ) -> None:

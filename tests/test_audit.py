@@ -17,7 +17,7 @@ from users.audit import acting, record
 from users.models import ApiToken, AppendOnly, AuditEntry, Workspace
 from workspace.paginator import COUNTED
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.engine, pytest.mark.django_db]
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ def test_a_row_gets_the_verdict_of_the_api(sandbox: Sandbox, tenant: Tenant, cas
     assert not PhoneNumber.objects.exists()
 
 
+@pytest.mark.engine
 def test_users_of_other_workspaces_are_unknown_if_one_is_named(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant
 ) -> None:
@@ -106,6 +107,7 @@ def test_users_of_other_workspaces_are_unknown_if_one_is_named(
     assert counted(done(rows)) == {"user_not_found": 1}
 
 
+@pytest.mark.engine
 def test_a_number_that_another_user_has_is_not_there_while_a_dead_run_holds_it(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_look_up_that_fails_once_costs_no_row(sandbox: Sandbox, tenant: Tenant
     assert counted(outcomes) == {"added": 3, "user_not_found": 1}
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
 def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tenant: Tenant, dry_run: bool) -> None:
     numbers = [TWILIO.number, "12125559999", "+1 (212) 555-1234", TWILIO.number, "12125559999"]
@@ -410,6 +413,7 @@ def test_a_breaker_lets_one_try_now_and_then_and_closes_when_it_is_answered(monk
 # -- ends before its end ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_a_reservation_of_a_dead_process_is_waited_out_and_settled(sandbox: Sandbox, tenant: Tenant) -> None:
     lease_until = timezone.now() + timedelta(seconds=1.5)
     PhoneNumber.objects.create(user=tenant.user, number=TWILIO.number, integration="twilio", operation_id="a" * 24,

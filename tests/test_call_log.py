@@ -12,7 +12,7 @@ from tests.support.database import plan_of, seen, walks
 from tests.support.people import Tenant
 from workspace.secrets import Secret
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.engine, pytest.mark.django_db]
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

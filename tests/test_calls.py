@@ -48,6 +48,7 @@ def elements(document: str) -> list[str]:
 # -- each carrier, each way to answer ---------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_a_voicemail_is_taken_and_can_be_heard(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
     PhoneNumber.objects.update(greeting="Ann & Bob's <office>: speak after the beep.")
 
@@ -99,6 +100,7 @@ def test_a_call_is_forwarded(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenan
     assert [one["durationSeconds"] for one in call["recordings"]] == ([70] if record else [])
 
 
+@pytest.mark.engine
 def test_a_call_is_rejected(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
     PhoneNumber.objects.update(action="reject")
 
@@ -110,6 +112,7 @@ def test_a_call_is_rejected(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant
     assert call["recordings"] == []
 
 
+@pytest.mark.engine
 def test_a_colleague_who_does_not_answer_is_no_recording(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
     PhoneNumber.objects.update(action="forward", forward_to=COLLEAGUE, record=True)
 
@@ -136,6 +139,7 @@ def test_a_number_that_is_not_active_hangs_up(sandbox: Sandbox, phone: PhoneNumb
     assert placed.requests[0].reply_status == 200
 
 
+@pytest.mark.engine
 def test_the_earliest_user_of_a_shared_line_decides(
     sandbox: Sandbox, phone: PhoneNumber, carrier: Good, other_tenant: Tenant
 ) -> None:
@@ -216,6 +220,7 @@ def test_what_was_tampered_with_is_refused(sandbox: Sandbox, phone: PhoneNumber)
     assert CallEvent.objects.count() == Call.objects.count() == 0
 
 
+@pytest.mark.engine
 def test_missed_webhooks_are_made_good_by_reconcile(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
     sandbox.place_call(phone.integration, phone.number, talk_s=5)
     (whole,) = log_of(tenant)
@@ -236,6 +241,7 @@ def test_missed_webhooks_are_made_good_by_reconcile(sandbox: Sandbox, phone: Pho
     assert Recording.objects.count() == 2
 
 
+@pytest.mark.engine
 def test_calls_from_before_the_number_was_ours_are_not_pulled(
     sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, carrier: Good
 ) -> None:
@@ -324,6 +330,7 @@ def test_audio_that_is_not_ready_is_waited_for(
     assert (refused.status_code, refused.json()["data"]["error"]) == (500, "carrier_unavailable")
 
 
+@pytest.mark.engine
 def test_audio_that_is_gone_is_a_404(sandbox: Sandbox, recording: Recording, tenant: Tenant) -> None:
     Recording.objects.update(created_at=recording.created_at.replace(year=recording.created_at.year - 1))
     sandbox.media_not_ready = 1 + bool(recording.url)
@@ -340,6 +347,7 @@ def test_links_that_ran_out_are_renewed(sandbox: Sandbox, recording: Recording, 
     assert media(recording, tenant).status_code == 200
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     "elsewhere",
     [

@@ -610,6 +610,7 @@ def test_an_account_that_twilio_does_not_know_means_refused_credentials(sandbox:
 # -- telnyx: key, profile, a customer's own application ---------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_a_missing_public_key_is_told_from_the_first_day_and_fetched_when_it_can_be(
     sandbox: Sandbox, tenant: Tenant
 ) -> None:
@@ -701,6 +702,7 @@ def test_a_customers_own_application_that_was_deleted_is_told_and_not_made_again
     assert_nothing_is_leased()
 
 
+@pytest.mark.engine
 @in_parallel
 def test_a_telnyx_application_that_was_made_again_names_the_account(
     sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, other_tenant: Tenant
@@ -875,6 +877,7 @@ def test_a_lease_that_somebody_holds_does_not_make_the_carrier_unreachable(
     assert scene.snapshot() == drifted
 
 
+@pytest.mark.engine
 @in_parallel
 def test_a_number_that_is_removed_during_its_repair_stays_removed(
     sandbox: Sandbox, tenant: Tenant, carrier: Good
@@ -1025,6 +1028,7 @@ def test_check_phones_finds_drift_and_repairs_it(sandbox: Sandbox, tenant: Tenan
     assert re.search(r"^\d+  twilio +ok +repaired$", run_check_phones("--repair").out, re.MULTILINE)
 
 
+@pytest.mark.engine
 @in_parallel
 def test_check_phones_of_one_workspace_leaves_the_others_alone(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, scenes: dict[str, Scene]
@@ -1061,6 +1065,7 @@ def test_check_phones_without_numbers_is_well(db: None) -> None:
     assert (ran.status, ran.out, ran.err) == (0, "", "no numbers")
 
 
+@pytest.mark.engine
 @in_parallel
 def test_check_phones_checks_active_numbers_only_and_each_line_once(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, scenes: dict[str, Scene]
@@ -1072,6 +1077,7 @@ def test_check_phones_checks_active_numbers_only_and_each_line_once(
     assert {row["integration"] for row in ran.rows.values()} == {"twilio", "telnyx"}
 
 
+@pytest.mark.engine
 @in_parallel
 def test_one_line_that_fails_does_not_stop_the_others(
     sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene], caplog: pytest.LogCaptureFixture

@@ -49,6 +49,7 @@ def test_a_bad_address_makes_nothing(email: str) -> None:
     assert (Workspace.objects.count(), User.objects.count(), ApiToken.objects.count()) == (0, 0, 0)
 
 
+@pytest.mark.engine
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["", "a" * 201])
 def test_a_bad_name_makes_nothing(name: str) -> None:
@@ -73,6 +74,7 @@ def test_create_user_adds_a_user_to_the_workspace(tenant: Tenant) -> None:
     assert User.objects.get(pk=made["userId"]).workspace == tenant.workspace
 
 
+@pytest.mark.engine
 @pytest.mark.django_db
 @pytest.mark.parametrize("workspace", ["0" * 24, "x", "", "64e5f12345abcdef12345678\n", "' OR 1=1"])
 def test_an_unknown_workspace_is_told(workspace: str) -> None:
@@ -109,6 +111,7 @@ def test_a_revoked_token_is_refused_at_once_and_stays_so(tenant: Tenant) -> None
     assert ApiToken.objects.get().revoked_at == revoked_at
 
 
+@pytest.mark.engine
 def test_a_prefix_that_names_no_token_or_several_revokes_none(tenant: Tenant) -> None:
     for prefix in ("wp_nothing", "", "wp_"):
         with pytest.raises(CommandError, match="No token"):

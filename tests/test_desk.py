@@ -151,6 +151,7 @@ def test_an_owner_without_an_active_workspace_cannot_be_chosen(desk: Client, ten
 OWNERS = {"app_label": "phones", "model_name": "phonenumber", "field_name": "user"}
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("typed", ["user@one", "USER@", "One", "on"])
 def test_an_owner_is_found_by_address_or_workspace(
     desk: Client, tenant: Tenant, other_tenant: Tenant, typed: str
@@ -204,6 +205,7 @@ def test_guesses_at_the_desk_are_counted_as_those_of_the_api(
 # -- picking ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_a_number_is_picked_from_those_of_the_account(
     desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good
 ) -> None:
@@ -268,6 +270,7 @@ def test_how_long_a_number_has_been_unwell_is_kept_until_it_is_well(
     assert Line.objects.get().unwell_since is None
 
 
+@pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
 def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phones = [added(tenant, TWILIO), added(tenant, PLIVO)]
@@ -277,6 +280,7 @@ def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: 
     assert "+1 212-555-1234: Repaired" in text and "+1 415-555-1234: Checked" in text
 
 
+@pytest.mark.engine
 def test_label_and_answer_are_changed(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     typed = {"label": "Night", "action": "forward", "forward_to": "+44 20 7946 0018", "record": "on", "greeting": ""}
@@ -317,6 +321,7 @@ def test_a_number_that_another_user_has_too_changes_nothing_at_the_carrier(
     assert "another user here has this number too" in desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
 
 
+@pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
 def test_the_recording_is_streamed_and_who_listened_is_kept(
     tenant: Tenant, sandbox: Sandbox, live_server: Any, settings: Any, supervisor: User
@@ -350,6 +355,7 @@ def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, san
     assert re.findall(r"refused</span> ([^<]*) <", page) == ["status: neither a form nor covered by bodySHA256"]
 
 
+@pytest.mark.engine
 def test_five_refused_webhooks_are_remembered(tenant: Tenant, sandbox: Sandbox) -> None:
     from phones.services.refused import note_refused, refused_webhooks
 
@@ -417,6 +423,7 @@ def test_a_number_that_is_being_added_or_removed_is_not_shown(desk: Client, tena
 # -- finding ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     ("typed", "is_found"),
     [
@@ -433,6 +440,7 @@ def test_a_number_is_found_by_any_part_of_it_and_by_words(
     assert find_phones(PhoneNumber.objects.all(), typed).exists() == is_found
 
 
+@pytest.mark.engine
 def test_what_is_changed_or_removed_is_found_by_what_it_is_now(tenant: Tenant, sandbox: Sandbox) -> None:
     from phones.services import remove_phone
 
@@ -451,6 +459,7 @@ def numbers_on(desk: Client, query: str) -> set[str]:
     return set(re.findall(r"\+1 [\d-]+", desk.get(f"{LIST}?{query}").content.decode()))
 
 
+@pytest.mark.engine
 def test_the_list_is_narrowed_by_carrier_health_and_workspace(
     desk: Client, tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +483,7 @@ def test_the_list_is_narrowed_by_carrier_health_and_workspace(
 # -- the dashboard ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     added(tenant, TWILIO)
     with pytest.raises(Exception, match="refused the credentials"):
@@ -494,6 +504,7 @@ def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant
     assert "There are no figures yet" not in html
 
 
+@pytest.mark.engine
 def test_figures_are_counted_again_while_the_day_lasts_and_once_after_it(tenant: Tenant, sandbox: Sandbox) -> None:
     from phones.services.figures import count_figures
 
@@ -542,6 +553,7 @@ def rows_of(file: Import) -> list[tuple[int, str, str]]:
     return list(file.rows.order_by("line").values_list("line", "outcome", "error"))
 
 
+@pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
 def test_a_file_is_tried_and_then_added(tenant: Tenant, sandbox: Sandbox, supervisor: User) -> None:
     desk = sign_in(supervisor)
@@ -566,6 +578,7 @@ def test_a_file_is_tried_and_then_added(tenant: Tenant, sandbox: Sandbox, superv
     assert {(entry.actor, entry.outcome) for entry in entries} == {("supervisor@example.com", "ok")}
 
 
+@pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
 def test_an_import_whose_process_died_goes_on_when_its_page_is_opened(
     tenant: Tenant, sandbox: Sandbox, supervisor: User
@@ -592,6 +605,7 @@ def test_only_users_of_the_chosen_workspace_may_own_the_numbers(
     assert rows_of(file) == [(2, "failed", "user_not_found")]
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     "content", ["", "just text\n", HEAD, b"\xff\xfe\x00\x01broken", b"PK\x03\x04 no zip", b"name;colour\nAnn;red\n"]
 )  # fmt: skip
@@ -601,6 +615,7 @@ def test_a_file_that_makes_no_sense_is_refused_as_a_whole(desk: Client, content:
     assert not Import.objects.exists()
 
 
+@pytest.mark.engine
 def test_what_nobody_went_on_with_is_forgotten(desk: Client, tenant: Tenant) -> None:
     file = Import.objects.create(name="old.csv", staff="a@example.com", state="ready")
     Import.objects.update(created_at=timezone.now() - timedelta(days=2))
@@ -618,6 +633,7 @@ def test_what_nobody_went_on_with_is_forgotten(desk: Client, tenant: Tenant) -> 
 CANARY = "canary-7f3a9d-token"
 
 
+@pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
 def test_what_is_typed_as_a_secret_is_found_nowhere(
     tenant: Tenant, sandbox: Sandbox, supervisor: User, caplog: pytest.LogCaptureFixture
@@ -690,6 +706,7 @@ def test_no_transaction_is_open_while_a_carrier_is_asked(
     assert len(asked) > 8 and not any(asked)
 
 
+@pytest.mark.engine
 def test_a_number_that_somebody_else_removes_meanwhile_is_not_found(
     desk: Client, tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

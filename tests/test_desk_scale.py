@@ -22,6 +22,7 @@ def root(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Client:
     return sign_in(new_staff("root@example.com", is_superuser=True))
 
 
+@pytest.mark.engine
 def test_no_page_walks_through_a_table_nor_asks_more_among_more(root: Client) -> None:
     asked: list[dict[str, int]] = []
     had, scans = (0, 0), {}
@@ -39,6 +40,7 @@ def test_no_page_walks_through_a_table_nor_asks_more_among_more(root: Client) ->
     assert settings.DATABASES["default"]["ENGINE"].endswith("sqlite")  # whose plans these are
 
 
+@pytest.mark.engine
 def test_a_page_that_walks_through_a_table_would_be_seen(root: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     from phones.models import PhoneNumber
 

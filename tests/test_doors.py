@@ -260,6 +260,7 @@ def test_only_the_desk_tidies_what_was_pasted(name: str, doors: Doors) -> None:
 # -- who may, and how often -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_no_door_adds_a_number_to_a_workspace_that_is_closed(doors: Doors) -> None:
     doors.tenant.workspace.is_active = False
     doors.tenant.workspace.save()

@@ -138,6 +138,7 @@ def test_a_status_never_goes_back(sandbox: Sandbox, tenant: Tenant, name: str) -
     assert reached == {"completed", "busy", "failed", "no-answer", "canceled"}
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("name", sorted(DIALECTS))
 def test_two_last_words_leave_the_same_one_in_either_order(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
     party = join(sandbox, tenant, CARRIERS[DIALECTS[name].carrier])
@@ -171,6 +172,7 @@ def test_an_unknown_status_is_logged_and_counts_only_while_nothing_else_is_known
     assert not CallEvent.objects.filter(merged_at=None).exists()
 
 
+@pytest.mark.engine
 def test_an_unknown_status_of_a_recording_does_not_replace_a_known_one(sandbox: Sandbox, tenant: Tenant) -> None:
     party = join(sandbox, tenant, CARRIERS["twilio"])
     for word, becomes in (("shredded", "unknown"), ("completed", "completed"), ("shredded", "completed")):
@@ -248,6 +250,7 @@ def test_an_event_whose_merge_cannot_even_be_undone_is_not_acknowledged(party: P
     assert CallEvent.objects.get().merged_at is not None
 
 
+@pytest.mark.engine
 def test_an_event_that_cannot_be_merged_does_not_keep_the_others_from_it(party: Party, dialect: Dialect) -> None:
     for number, payload in enumerate(['{"a":', "{", *map(encoded, dialect.tell("CA-1"))]):
         CallEvent.objects.create(account=party.row, kind="status", payload=payload, dedupe_key=str(number))
@@ -257,6 +260,7 @@ def test_an_event_that_cannot_be_merged_does_not_keep_the_others_from_it(party: 
     assert_log(party, dialect, "CA-1")
 
 
+@pytest.mark.engine
 def test_events_that_came_before_the_number_was_ours_are_kept(party: Party, dialect: Dialect) -> None:
     party.row.lines.get().phone_numbers.all().delete()
     party.row.lines.all().delete()

@@ -18,6 +18,8 @@ from users.models import Workspace
 from workspace.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
 from workspace.secrets import CannotOpen, Secret, is_key
 
+pytestmark = pytest.mark.engine
+
 
 def new_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()

@@ -12,6 +12,8 @@ from phones.models import Account
 from tests.support.database import unreachable
 from workspace.secrets import Secret
 
+pytestmark = pytest.mark.engine
+
 
 def ready() -> tuple[int, list[str]]:
     reply = Client(raise_request_exception=False).get("/readyz")

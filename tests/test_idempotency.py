@@ -20,7 +20,7 @@ from users import idempotency
 from users.models import ApiToken, IdempotentReply
 from workspace.rates import Rate
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 KEY = {"Idempotency-Key": "order-4711"}
 

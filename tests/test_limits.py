@@ -24,7 +24,7 @@ from users.addresses import client_address
 from users.models import ApiToken, LimitCounter
 from workspace.rates import Rate, parse_rate
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 PATH = "/api/call/add-phone"
 

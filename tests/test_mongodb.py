@@ -33,6 +33,8 @@ from workspace.mongodb.clock import ServerClock
 from workspace.mongodb.compiler import names_one
 from workspace.secrets import Secret
 
+pytestmark = pytest.mark.engine
+
 only_mongodb = pytest.mark.skipif(not ON_MONGODB, reason="about the engine for MongoDB")
 
 

@@ -63,6 +63,7 @@ def test_numbers_to_pick_from(sandbox: Sandbox, phone: PhoneNumber, tenant: Tena
     assert mine == {"phoneNumber": carrier.number, "voice": True, "active": True, "route": "ours", "added": True}
 
 
+@pytest.mark.engine
 def test_a_shared_list_shows_only_the_own_workspace_and_pages(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, settings: Any
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_wrong_change_is_told_and_changes_nothing(
     assert sandbox.ledger == []
 
 
+@pytest.mark.engine
 def test_a_part_changes_that_part(phone: PhoneNumber, tenant: Tenant) -> None:
     def changed(**inbound: Any) -> Any:
         return data_of(send("PATCH", f"phones/{phone.pk}", tenant, {"inbound": inbound}))["inbound"]

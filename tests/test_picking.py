@@ -218,6 +218,7 @@ def test_another_account_has_other_numbers(sandbox: Sandbox, tenant: Tenant, car
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_wrong_credentials_are_refused_and_counted(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good, limit: Callable[[int], None]
 ) -> None:
@@ -396,6 +397,7 @@ def test_the_token_of_a_suspended_account_is_refused(
     assert rows() == rows_before
 
 
+@pytest.mark.engine
 def test_a_right_new_token_is_that_of_every_number_of_the_account(
     sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, other_tenant: Tenant, carrier: Good
 ) -> None:
@@ -436,6 +438,7 @@ def test_the_token_of_another_account_is_refused(
     assert rows() == rows_before
 
 
+@pytest.mark.engine
 def test_the_key_of_a_telnyx_account_that_has_the_number_now_is_refused(
     sandbox: Sandbox, tenant: Tenant, limit: Callable[[int], None]
 ) -> None:

@@ -602,6 +602,7 @@ def test_another_user_adds_what_could_not_be_removed(
     assert_nothing_is_left()
 
 
+@pytest.mark.engine
 @each_carrier
 def test_while_the_carrier_is_down_a_number_is_neither_there_nor_lost(
     sandbox: Sandbox, tenant: Tenant, name: str
@@ -744,6 +745,7 @@ def test_upper_case_is_the_same_id(sandbox: Sandbox, tenant: Tenant) -> None:
     assert restored(remove(tenant, id.upper()), id) is True
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another"])
 @each_route
 def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_the_customers_route(

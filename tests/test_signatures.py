@@ -210,6 +210,7 @@ def test_a_nonce_cannot_take_over_a_part_of_what_is_signed(sandbox: Sandbox, ten
     assert row_counts() == (0, 0, 0)
 
 
+@pytest.mark.engine
 def test_a_telnyx_id_that_is_no_text_does_not_hurt(sandbox: Sandbox, tenant: Tenant) -> None:
     party = join(sandbox, tenant, TELNYX)
     halves = (b'{"data": {"id": "\\ud800"}}', b'{"data": {"id": ["\\ud800"]}}')
@@ -224,6 +225,7 @@ def test_a_telnyx_id_that_is_no_text_does_not_hurt(sandbox: Sandbox, tenant: Ten
 # -- the same content in another form ---------------------------------------------------------------------------------
 
 
+@pytest.mark.engine
 def test_the_order_of_fields_and_their_spelling_make_no_other_event(party: Party) -> None:
     if party.row.integration == "telnyx":
         pytest.skip("Telnyx signs the bytes")
@@ -285,6 +287,7 @@ def rotate(sandbox: Sandbox, tenant: Tenant, good: Good, number: str, token: str
     return before
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
 def test_the_token_before_is_good_for_as_long_as_the_carrier_may_still_sign_with_it(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, settings: Any, good: Good
@@ -312,6 +315,7 @@ def test_the_token_before_is_good_for_as_long_as_the_carrier_may_still_sign_with
     assert knock(second, "CA-second-again") == 403
 
 
+@pytest.mark.engine
 def test_a_repeat_signed_with_either_token_is_the_same_event(sandbox: Sandbox, tenant: Tenant) -> None:
     party = join(sandbox, tenant, TWILIO)
     first = rotate(sandbox, tenant, TWILIO, TWILIO.another, "second-token")
@@ -333,6 +337,7 @@ def test_an_account_whose_key_nobody_knows_is_known_by_its_address_alone(sandbox
     assert row_counts() == (1, 1, 0)
 
 
+@pytest.mark.engine
 def test_a_key_that_is_known_later_is_asked_for(sandbox: Sandbox, tenant: Tenant) -> None:
     party = join(sandbox, tenant, KEYLESS)
     Account.objects.update(public_key=party.carrier.public_key())

@@ -21,6 +21,8 @@ from tests.support.environment import ON_MONGODB
 from tests.support.people import code_of, shown_key
 from users.models import User
 
+pytestmark = pytest.mark.engine
+
 EVIDENCE = PROJECT / "docs" / "djongo-evidence"
 on_mongodb = pytest.mark.skipif(not ON_MONGODB, reason="djongo wrote to MongoDB only: TEST_DATABASE=mongodb runs this")
 

@@ -25,7 +25,7 @@ from workspace import copying
 from workspace.copying import SOURCE, TARGET
 from workspace.secrets import Secret
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(params=["sqlite", "mongodb"] if ON_MONGODB else ["sqlite"])

@@ -25,6 +25,8 @@ from tests.support.dialects import CALLER, DIALECTS, Body, encoded
 from tests.support.live import free_port, run_manage, wait_until_ready
 from tests.support.webhooks import Party
 
+pytestmark = pytest.mark.engine
+
 ROUNDS, CALLS_PER_ROUND, SENDERS = 3, 30, 4
 
 

@@ -22,7 +22,7 @@ from tests.support.events import KINDS, assert_log, log_of, post
 from tests.support.people import Tenant
 from tests.support.webhooks import Knock, Party, join
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 
 def test_a_hundred_orders_through_the_door_make_the_same_log(party: Party, dialect: Dialect) -> None:

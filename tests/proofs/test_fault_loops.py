@@ -36,7 +36,7 @@ from tests.support.webhooks import event, join
 from tests.support.webhooks import send as knock
 from users.models import LimitCounter
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
 
 # Without EVERY_CASE one position of so many is tried, others in each test.
 SEED = os.environ.get("SAMPLE_SEED", "")

@@ -29,7 +29,7 @@ from tests.support.tally import Tally
 from users.models import User
 from workspace.wsgi import application
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.engine, pytest.mark.django_db]
 
 SCHEMA_EXAMPLES = 250 if EVERY_CASE else 4
 PARTS = 48 if EVERY_CASE else 4

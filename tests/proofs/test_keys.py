@@ -30,7 +30,7 @@ from workspace.models import SealingKey
 from workspace.resealing import reseal_all
 from workspace.secrets import Secret
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("new_process")]
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("new_process")]
 
 ROWS = 10_000 if EVERY_CASE else 400
 KILLS = 20 if EVERY_CASE else 4

@@ -23,7 +23,7 @@ from tests.support.people import Tenant
 from tests.support.state import age_leases, assert_active, assert_envelope, assert_remembers, changes, rows
 from users.models import LimitCounter
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 
 # -- the process that dies --------------------------------------------------------------------------------------------

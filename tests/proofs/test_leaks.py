@@ -35,7 +35,7 @@ from tests.support.tally import Tally
 from users.models import User
 from workspace.logs import JsonLines, RequestIdFilter, TextLines
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 # Each with what URLs, JSON and HTML write otherwise.
 TOKEN, NEXT_TOKEN, URL_PASSWORD, QUERY = (f'cnry"<&{word}/+7f3a9c51' for word in ("token", "next", "pass", "query"))

@@ -34,7 +34,7 @@ from tests.support.state import (
 )
 from workspace.rates import Rate
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
 
 CARRIERS = ["twilio", "plivo", "telnyx"]
 WITH_APPLICATIONS = ["plivo", "telnyx"]

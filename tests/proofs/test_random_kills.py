@@ -21,7 +21,7 @@ from tests.support.people import Tenant
 from tests.support.state import age_leases, assert_routed, changes, rows
 from tests.support.tally import Tally
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
 
 PARTS, KILLS = (10, 22) if EVERY_CASE else (2, 4)
 # A request that the process had sent arrives before its lease is over: tests end leases at once.

@@ -22,7 +22,7 @@ from tests.support.killing import KILLED, Killer
 from tests.support.people import Tenant, new_tenant
 from tests.support.state import age_leases, assert_envelope, assert_routed, changes, our_applications, rows, start_over
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
 
 # -- the process that dies --------------------------------------------------------------------------------------------
 

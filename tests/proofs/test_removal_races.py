@@ -38,7 +38,11 @@ from tests.support.state import (
     start_over,
 )
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient", "unlimited")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("patient", "unlimited"),
+]
 
 
 def remove_what_is_there(tenant: Tenant, number: str) -> Callable[[], Any]:
