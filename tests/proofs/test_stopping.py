@@ -37,7 +37,7 @@ def wait_for(number_of_requests: int, sandbox: Sandbox) -> None:
 
 def age_leases(live: Live) -> None:
     """As if the time that a lease lasts had gone by."""
-    live.manage("shell", "--verbosity", "0", "--command", "from tests.test_kills import age_leases; age_leases()")
+    live.manage("shell", "--verbosity", "0", "--command", "from tests.support.state import age_leases; age_leases()")
 
 
 def active(live: Live) -> set[str]:
