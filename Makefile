@@ -1,22 +1,15 @@
-# The commands of this project. `make install` is part of all the others.
+# The commands of this project. Each one installs what it needs first.
 
-PYTHON3 ?= python3
-PYTHON  := .venv/bin/python
-# An environment knows its path and its Python: it is made anew when they, or the requirements, have changed.
-STAMP   := .venv/installed
-WANTED  := $(CURDIR) $(shell cat requirements.txt requirements-dev.txt | cksum) $(shell $(PYTHON3) -VV 2>&1 | cksum)
+PYTHON := .venv/bin/python
 
-.PHONY: install demo test soak every-case e2e test-mongodb lint lock bench djongo-evidence
+.PHONY: install dev demo test soak every-case e2e test-mongodb lint lock bench djongo-evidence
 
+# PYTHON3 names the Python of a new environment. The script reads it.
 install:
-	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed. Name it: make install PYTHON3=python3.12"; exit 1; }
-	@if [ "$$(cat $(STAMP) 2>/dev/null)" != "$(WANTED)" ]; then \
-	  rm -rf .venv; \
-	  $(PYTHON3) -m venv .venv || { echo "On Debian first: apt-get install python3-venv"; exit 1; }; \
-	  $(PYTHON) -m pip install -qq --disable-pip-version-check -r requirements.txt -r requirements-dev.txt && \
-	  $(PYTHON) -m pip check && echo "$(WANTED)" > $(STAMP); \
-	fi
+	@deploy/environment.sh install
+
+dev:
+	@deploy/environment.sh dev
 
 # ARGS=--exit ends after the tour instead of serving on.
 demo: install
@@ -27,35 +20,35 @@ demo: install
 # Databases lie in memory where there is room: no test is about a power cut. Tests wait more than they compute.
 IN_MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 TESTS := $(IN_MEMORY) $(PYTHON) -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/failover
-test: install
+test: dev
 	@$(TESTS) $(ARGS)
 	@TEST_DATABASE=mongodb $(TESTS) --ignore-glob="*/test_sandbox*" $(ARGS)
 
 # The proofs of SECURITY.md at length, on each engine; what was tried is printed in the end.
 PROOFS := $(patsubst %,tests/test_%.py,fault_loops random_kills fuzzing leaks keys signatures)
-soak: install
+soak: dev
 	@SOAK=1 $(TESTS) $(PROOFS) $(ARGS)
 	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(PROOFS) $(ARGS)
 
-every-case: install
+every-case: dev
 	@SOAK=1 $(TESTS) $(ARGS)
 	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(ARGS)
 
 # The support desk in a real browser, on each engine; what it looks like is in build/screenshots/ afterwards.
-e2e: install
+e2e: dev
 	@$(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
 	@TEST_DATABASE=mongodb $(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
 
 # Three mongod and two servers: a primary that steps down and dies under load; the services of deploy/ as processes.
-test-mongodb: install
+test-mongodb: dev
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
 
-lint: install
+lint: dev
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	PYTHONPATH=. $(PYTHON) -m mypy integrations phones workspace users
 
-bench: install
+bench: dev
 	$(PYTHON) -m bench.startup --check
 	$(PYTHON) -m bench.add_phone --check
 	$(PYTHON) -m bench.webhook --check
@@ -67,7 +60,7 @@ bench: install
 	$(PYTHON) -m bench.database --check
 
 # What djongo does, shown with the real one. ARGS="--dump tests/djongo/dump.json" makes the fixture anew.
-djongo-evidence: install
+djongo-evidence: dev
 	@PYTHONPATH=. $(PYTHON) docs/djongo-evidence/reproduce.py $(ARGS)
 
 # Resolve requirements*.in anew, for every Python from 3.11 on.
