@@ -1,54 +1,64 @@
-# The commands of this project. Each one installs what it needs first.
+# The commands of this project; `make help` lists them. Each one installs what it needs first.
 
 PYTHON := .venv/bin/python
 
-.PHONY: install dev demo test soak every-case e2e test-mongodb lint lock bench djongo-evidence
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo test proofs every-case e2e test-mongodb lint lock bench djongo-evidence
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # PYTHON3 names the Python of a new environment. The script reads it.
-install:
+install: ## Install what production needs into .venv. PYTHON3=python3.12 chooses a Python for a new environment.
 	@deploy/environment.sh install
 
-dev:
+dev: ## Install the tools of tests and checks as well.
 	@deploy/environment.sh dev
 
-# ARGS=--exit ends after the tour instead of serving on.
-demo: install
+demo: install ## Show the product with simulated carriers, then serve it. ARGS=--exit ends after the tour.
 	@$(PYTHON) -m workspace.demo $(ARGS)
 
-# On SQLite, and then what asks a database on MongoDB. Of tests with very many cases some: all in `every-case`.
-# ARGS="-n 0 -k name" for one test under a debugger.
 # Databases lie in memory where there is room: no test is about a power cut. Tests wait more than they compute.
 IN_MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
-TESTS := $(IN_MEMORY) $(PYTHON) -m pytest -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/failover
-test: dev
-	@$(TESTS) $(ARGS)
-	@TEST_DATABASE=mongodb $(TESTS) --ignore-glob="*/test_sandbox*" $(ARGS)
+# The words of ARGS that name files, folders or tests.
+NAMED := $(filter tests/% "tests/% 'tests/%,$(ARGS))
+# Three processes take longer to start than most files take to run.
+PYTEST := $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n 3 --dist worksteal)
 
-# The proofs of SECURITY.md at length, on each engine; what was tried is printed in the end.
-PROOFS := $(patsubst %,tests/test_%.py,fault_loops random_kills fuzzing leaks keys signatures)
-soak: dev
-	@SOAK=1 $(TESTS) $(PROOFS) $(ARGS)
-	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(PROOFS) $(ARGS)
+# Run pytest with these arguments and ARGS on SQLite, then the tests marked `engine` on MongoDB. If ARGS names files, only
+# they run. pytest exits with 5 if it finds no test: one engine may, both may not.
+define on_each_engine
+	@sqlite=0 mongodb=0; \
+	$(PYTEST) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
+	case $$sqlite in 0 | 5) ;; *) exit $$sqlite ;; esac; \
+	TEST_DATABASE=mongodb $(PYTEST) -m engine $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
+	case $$mongodb in 0 | 5) ;; *) exit $$mongodb ;; esac; \
+	if [ $$sqlite$$mongodb = 55 ]; then echo "No such test on either database."; exit 1; fi
+endef
 
-every-case: dev
-	@SOAK=1 $(TESTS) $(ARGS)
-	@SOAK=1 TEST_DATABASE=mongodb $(TESTS) $(ARGS)
+test: dev ## Run the quick tests on both databases. ARGS=tests/test_doors.py or ARGS="-k name" for some.
+	$(call on_each_engine,tests --ignore=tests/proofs --ignore=tests/e2e --ignore=tests/failover)
 
-# The support desk in a real browser, on each engine; what it looks like is in build/screenshots/ afterwards.
-e2e: dev
+proofs: dev ## Run the slow tests behind SECURITY.md on both databases: kills, fault loops, fuzzing, leaks.
+	$(call on_each_engine,tests/proofs)
+
+every-case: export EVERY_CASE := 1
+every-case: dev ## Run the tests and the proofs with all their cases, which takes hours.
+	$(call on_each_engine,tests --ignore=tests/e2e --ignore=tests/failover)
+
+e2e: dev ## Test the support desk in a real browser on both databases. Screenshots go to build/screenshots/.
 	@$(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
 	@TEST_DATABASE=mongodb $(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
 
-# Three mongod and two servers: a primary that steps down and dies under load; the services of deploy/ as processes.
-test-mongodb: dev
+test-mongodb: dev ## Test a MongoDB primary that steps down and dies under load, and the services of deploy/ together.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
 
-lint: dev
+lint: dev ## Check style and types with ruff and mypy.
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	PYTHONPATH=. $(PYTHON) -m mypy integrations phones workspace users
 
-bench: dev
+bench: dev ## Check the speed goals, as ratios measured in one run.
 	$(PYTHON) -m bench.startup --check
 	$(PYTHON) -m bench.add_phone --check
 	$(PYTHON) -m bench.webhook --check
@@ -59,11 +69,11 @@ bench: dev
 	$(PYTHON) -m bench.bulk_kills
 	$(PYTHON) -m bench.database --check
 
-# What djongo does, shown with the real one. ARGS="--dump tests/djongo/dump.json" makes the fixture anew.
-djongo-evidence: dev
+# ARGS="--dump tests/djongo/dump.json" makes the fixture of the tests anew.
+djongo-evidence: dev ## Show with the real djongo why it is not used. Needs an environment of Python 3.11.
 	@PYTHONPATH=. $(PYTHON) docs/djongo-evidence/reproduce.py $(ARGS)
 
-# Resolve requirements*.in anew, for every Python from 3.11 on.
-lock:
-	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade requirements.in -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade requirements-dev.in -o requirements-dev.txt
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade
+lock: ## Resolve requirements*.in again, for every Python from 3.11 on. Needs uv.
+	$(UV_COMPILE) requirements.in -o requirements.txt
+	$(UV_COMPILE) requirements-dev.in -o requirements-dev.txt
