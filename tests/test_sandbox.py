@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
@@ -16,6 +16,7 @@ import telnyx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from plivo.exceptions import AuthenticationError, ForbiddenError, ResourceNotFoundError, ValidationError
 from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.rest.api.v2010.account.incoming_phone_number import IncomingPhoneNumberInstance
 
 from integrations.sandbox import Exchange, Sandbox, rounds
 from integrations.sandbox import state as seeds
@@ -31,35 +32,41 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def ask_twilio(sandbox, path=f"{NUMBERS}.json", method="GET", timeout=5, **kwargs):
+def ask_twilio(
+    sandbox: Sandbox, path: str = f"{NUMBERS}.json", method: str = "GET", timeout: float = 5, **kwargs: Any
+) -> requests.Response:
     auth = (seeds.TWILIO_SID, seeds.TWILIO_TOKEN)
     return requests.request(method, sandbox.twilio_url + path, auth=auth, timeout=timeout, **kwargs)
 
 
-def ask_plivo(sandbox, path, method="GET", **kwargs):
+def ask_plivo(sandbox: Sandbox, path: str, method: str = "GET", **kwargs: Any) -> requests.Response:
     url = f"{sandbox.plivo_url}/v1/Account/{seeds.PLIVO_ID}/{path}"
     return requests.request(method, url, auth=(seeds.PLIVO_ID, seeds.PLIVO_TOKEN), timeout=5, **kwargs)
 
 
-def ask_telnyx(sandbox, path, method="GET", key=seeds.TELNYX_KEY, **kwargs):
+def ask_telnyx(
+    sandbox: Sandbox, path: str, method: str = "GET", key: str = seeds.TELNYX_KEY, **kwargs: Any
+) -> requests.Response:
     headers = {"Authorization": f"Bearer {key}"}
     return requests.request(method, sandbox.telnyx_url + path, headers=headers, timeout=5, **kwargs)
 
 
-def set_voice_url(sandbox, url="https://ours.example.com/a", number="+12125551234"):
+def set_voice_url(
+    sandbox: Sandbox, url: str = "https://ours.example.com/a", number: str = "+12125551234"
+) -> IncomingPhoneNumberInstance:
     client = twilio_client(sandbox)
     (found,) = client.incoming_phone_numbers.list(phone_number=number, limit=2)
     return client.incoming_phone_numbers(found.sid).update(voice_url=url)
 
 
-def twilio_number(sandbox, number="12125551234"):
+def twilio_number(sandbox: Sandbox, number: str = "12125551234") -> dict[str, Any]:
     return sandbox.snapshot()["twilio"][seeds.TWILIO_SID]["numbers"][number]
 
 
 # Twilio
 
 
-def test_twilio_number_is_found_changed_and_restored(sandbox) -> None:
+def test_twilio_number_is_found_changed_and_restored(sandbox: Sandbox) -> None:
     before = sandbox.snapshot()
     client = twilio_client(sandbox)
     (number,) = client.incoming_phone_numbers.list(phone_number="+12125551234", limit=2)
@@ -74,14 +81,14 @@ def test_twilio_number_is_found_changed_and_restored(sandbox) -> None:
     assert sandbox.snapshot() == before
 
 
-def test_twilio_filter_takes_parts_and_stars(sandbox) -> None:
+def test_twilio_filter_takes_parts_and_stars(sandbox: Sandbox) -> None:
     client = twilio_client(sandbox)
     assert len(client.incoming_phone_numbers.list(phone_number="55500")) == 7
     assert len(client.incoming_phone_numbers.list(phone_number="+1212555*00*")) == 17
     assert client.incoming_phone_numbers.list(phone_number="+12125559999") == [], "another account's number"
 
 
-def test_twilio_pages_are_followed(sandbox) -> None:
+def test_twilio_pages_are_followed(sandbox: Sandbox) -> None:
     client = twilio_client(sandbox)
     found = client.incoming_phone_numbers.list(page_size=20)
     assert len(found) == len({number.sid for number in found}) == 48
@@ -91,7 +98,7 @@ def test_twilio_pages_are_followed(sandbox) -> None:
     assert all(violations(exchange) == [] for exchange in sandbox.ledger)
 
 
-def test_twilio_trunk_and_application_exclude_each_other(sandbox) -> None:
+def test_twilio_trunk_and_application_exclude_each_other(sandbox: Sandbox) -> None:
     client = twilio_client(sandbox)
     (number,) = client.incoming_phone_numbers.list(phone_number="+12125550002")
     assert number.trunk_sid == seeds.TWILIO_TRUNK
@@ -111,7 +118,7 @@ def test_twilio_trunk_and_application_exclude_each_other(sandbox) -> None:
         (seeds.TWILIO_CLOSED_SID, seeds.TWILIO_CLOSED_TOKEN),
     ],
 )
-def test_twilio_refuses_bad_credentials_and_closed_accounts(sandbox, sid, token) -> None:
+def test_twilio_refuses_bad_credentials_and_closed_accounts(sandbox: Sandbox, sid: str, token: str) -> None:
     with pytest.raises(TwilioException, match="Unable to fetch page"):
         twilio_client(sandbox, sid, token).incoming_phone_numbers.list(limit=1)
     assert (sandbox.ledger[0].status, sandbox.ledger[0].response["code"]) == (401, 20003)
@@ -119,7 +126,7 @@ def test_twilio_refuses_bad_credentials_and_closed_accounts(sandbox, sid, token)
     assert "wrong" not in json.dumps(dataclasses.asdict(sandbox.ledger[0]))
 
 
-def test_twilio_suspended_account_can_be_read_but_not_changed(sandbox) -> None:
+def test_twilio_suspended_account_can_be_read_but_not_changed(sandbox: Sandbox) -> None:
     client = twilio_client(sandbox, seeds.TWILIO_SUSPENDED_SID, seeds.TWILIO_SUSPENDED_TOKEN)
     (number,) = client.incoming_phone_numbers.list()
     assert client.api.v2010.accounts(seeds.TWILIO_SUSPENDED_SID).fetch().status == "suspended"
@@ -127,7 +134,7 @@ def test_twilio_suspended_account_can_be_read_but_not_changed(sandbox) -> None:
         client.incoming_phone_numbers(number.sid).update(voice_url="https://ours.example.com/")
 
 
-def test_twilio_account_and_its_subaccount(sandbox) -> None:
+def test_twilio_account_and_its_subaccount(sandbox: Sandbox) -> None:
     sub = "AC" + "9" * 32
     sandbox.add_account("twilio", sub, "sub-token", owner=seeds.TWILIO_SID)
     sandbox.add_number("twilio", sub, "+12125557001")
@@ -140,7 +147,7 @@ def test_twilio_account_and_its_subaccount(sandbox) -> None:
         client.api.v2010.accounts(seeds.TWILIO_OTHER_SID).fetch()
 
 
-def test_twilio_unknown_number_and_bad_values(sandbox) -> None:
+def test_twilio_unknown_number_and_bad_values(sandbox: Sandbox) -> None:
     client = twilio_client(sandbox)
     with pytest.raises(TwilioRestException) as caught:
         client.incoming_phone_numbers("PN" + "0" * 32).update(voice_url="https://ours.example.com/")
@@ -158,7 +165,7 @@ def test_twilio_unknown_number_and_bad_values(sandbox) -> None:
 # Plivo
 
 
-def test_plivo_number_is_linked_and_unlinked(sandbox) -> None:
+def test_plivo_number_is_linked_and_unlinked(sandbox: Sandbox) -> None:
     before = sandbox.snapshot()
     client = plivo_client(sandbox)
     assert client.numbers.get("14155551234").application is None
@@ -175,13 +182,13 @@ def test_plivo_number_is_linked_and_unlinked(sandbox) -> None:
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_plivo_number_without_app_id_gets_the_default_application(sandbox) -> None:
+def test_plivo_number_without_app_id_gets_the_default_application(sandbox: Sandbox) -> None:
     client = plivo_client(sandbox)
     client.numbers.update("14155551234", alias="front door")
     assert client.numbers.get("14155551234").application.endswith(f"/{seeds.PLIVO_DEFAULT_APP}/")
 
 
-def test_plivo_number_takes_a_trunk_but_no_unknown_application(sandbox) -> None:
+def test_plivo_number_takes_a_trunk_but_no_unknown_application(sandbox: Sandbox) -> None:
     client = plivo_client(sandbox)
     client.numbers.update("14155551234", app_id=seeds.PLIVO_TRUNK)
     with pytest.raises(ResourceNotFoundError):
@@ -190,7 +197,7 @@ def test_plivo_number_takes_a_trunk_but_no_unknown_application(sandbox) -> None:
         client.numbers.update("14155551234", app_id="123")
 
 
-def test_plivo_application_names_may_repeat_and_the_filter_finds_parts(sandbox) -> None:
+def test_plivo_application_names_may_repeat_and_the_filter_finds_parts(sandbox: Sandbox) -> None:
     client = plivo_client(sandbox)
     ids = {client.applications.create("ours", answer_url="https://ours.example.com/a").app_id for _ in range(2)}
     client.applications.create("ours-too", answer_url="https://ours.example.com/a")
@@ -202,7 +209,7 @@ def test_plivo_application_names_may_repeat_and_the_filter_finds_parts(sandbox) 
         client.applications.create("ours", answer_url="https:// example.com/a")
 
 
-def test_plivo_pages(sandbox) -> None:
+def test_plivo_pages(sandbox: Sandbox) -> None:
     for last in range(10, 40):
         sandbox.add_number("plivo", seeds.PLIVO_ID, f"141555560{last}")
     found, path = [], "Number/?number_startswith=1415555"
@@ -214,19 +221,19 @@ def test_plivo_pages(sandbox) -> None:
     assert ask_plivo(sandbox, "Number/?limit=21").status_code == 400
 
 
-def test_plivo_update_changes_only_what_is_given(sandbox) -> None:
+def test_plivo_update_changes_only_what_is_given(sandbox: Sandbox) -> None:
     answer = ask_plivo(sandbox, f"Application/{seeds.PLIVO_CUSTOMER_APP}/", "POST", json={"answer_method": "POST"})
     assert (answer.status_code, answer.json()["message"]) == (202, "changed")
     app = sandbox.snapshot()["plivo"][seeds.PLIVO_ID]["applications"][seeds.PLIVO_CUSTOMER_APP]
     assert (app["answer_method"], app["hangup_method"], app["public_uri"]) == ("POST", "GET", True)
 
 
-def test_plivo_deleting_an_application_unlinks_its_numbers(sandbox) -> None:
+def test_plivo_deleting_an_application_unlinks_its_numbers(sandbox: Sandbox) -> None:
     assert ask_plivo(sandbox, f"Application/{seeds.PLIVO_CUSTOMER_APP}/", "DELETE").status_code == 204
     assert sandbox.snapshot()["plivo"][seeds.PLIVO_ID]["numbers"]["14155550001"]["application"] is None
 
 
-def test_plivo_refusals(sandbox) -> None:
+def test_plivo_refusals(sandbox: Sandbox) -> None:
     with pytest.raises(AuthenticationError):
         plivo_client(sandbox, token="wrong").numbers.get("14155551234")
     assert sandbox.ledger[-1].response.startswith("Could not verify")
@@ -243,7 +250,7 @@ def test_plivo_refusals(sandbox) -> None:
 # Telnyx
 
 
-def test_telnyx_number_is_connected_and_disconnected(sandbox) -> None:
+def test_telnyx_number_is_connected_and_disconnected(sandbox: Sandbox) -> None:
     before = sandbox.snapshot()
     client = telnyx_client(sandbox)
     (number,) = client.phone_numbers.list(filter={"phone_number": "13125551234"}, page_size=5).data
@@ -265,7 +272,7 @@ def test_telnyx_number_is_connected_and_disconnected(sandbox) -> None:
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_telnyx_filter_wants_digits(sandbox) -> None:
+def test_telnyx_filter_wants_digits(sandbox: Sandbox) -> None:
     client = telnyx_client(sandbox)
     assert client.phone_numbers.list(filter={"phone_number": "+13125551234"}).data == []
     assert len(client.phone_numbers.list(filter={"phone_number": "5555"}).data) == 0
@@ -278,7 +285,7 @@ def test_telnyx_filter_wants_digits(sandbox) -> None:
         client.phone_numbers.list(filter={"billing_group_id": "x"})
 
 
-def test_telnyx_pages_are_followed(sandbox) -> None:
+def test_telnyx_pages_are_followed(sandbox: Sandbox) -> None:
     for last in range(100, 160):
         sandbox.add_number("telnyx", seeds.TELNYX_KEY, f"13125556{last}")
     found = list(telnyx_client(sandbox).phone_numbers.list(page_size=25))
@@ -292,7 +299,7 @@ def test_telnyx_pages_are_followed(sandbox) -> None:
     }
 
 
-def test_telnyx_applications_are_found_by_a_part_of_their_name(sandbox) -> None:
+def test_telnyx_applications_are_found_by_a_part_of_their_name(sandbox: Sandbox) -> None:
     client = telnyx_client(sandbox)
     (app,) = client.texml_applications.list(filter={"friendly_name": "CUSTOMER"}).data
     assert app.id == seeds.TELNYX_CUSTOMER_APP
@@ -305,7 +312,7 @@ def test_telnyx_applications_are_found_by_a_part_of_their_name(sandbox) -> None:
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_telnyx_application_update_needs_name_and_url(sandbox) -> None:
+def test_telnyx_application_update_needs_name_and_url(sandbox: Sandbox) -> None:
     path = f"/texml_applications/{seeds.TELNYX_CUSTOMER_APP}"
     answer = ask_telnyx(sandbox, path, "PATCH", json={"voice_url": "https://ours.example.com/"})
     assert (answer.status_code, answer.json()["errors"][0]["source"]) == (422, {"pointer": "/friendly_name"})
@@ -315,10 +322,11 @@ def test_telnyx_application_update_needs_name_and_url(sandbox) -> None:
     assert (app.data.voice_url, app.data.voice_method) == ("https://new.example.com/", "get")
 
 
-def test_telnyx_refusals(sandbox) -> None:
+def test_telnyx_refusals(sandbox: Sandbox) -> None:
     with pytest.raises(telnyx.AuthenticationError) as caught:
         telnyx_client(sandbox, "KEY_wrong").phone_numbers.list()
-    assert caught.value.body["errors"][0]["code"] == "10009"
+    refused: Any = caught.value.body
+    assert refused["errors"][0]["code"] == "10009"
     with pytest.raises(telnyx.PermissionDeniedError):
         telnyx_client(sandbox, seeds.TELNYX_SUSPENDED_KEY).phone_numbers.list()
     client = telnyx_client(sandbox)
@@ -334,7 +342,7 @@ def test_telnyx_refusals(sandbox) -> None:
     assert seeds.TELNYX_KEY not in json.dumps([dataclasses.asdict(exchange) for exchange in sandbox.ledger])
 
 
-def test_telnyx_voice_profiles_and_balance(sandbox) -> None:
+def test_telnyx_voice_profiles_and_balance(sandbox: Sandbox) -> None:
     client = telnyx_client(sandbox, seeds.TELNYX_NOPROFILE_KEY)
     assert client.outbound_voice_profiles.list().data == []
     profile = client.outbound_voice_profiles.create(name="ours").data
@@ -346,7 +354,7 @@ def test_telnyx_voice_profiles_and_balance(sandbox) -> None:
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_telnyx_public_key_belongs_to_the_key_that_signs(sandbox) -> None:
+def test_telnyx_public_key_belongs_to_the_key_that_signs(sandbox: Sandbox) -> None:
     shown = ask_telnyx(sandbox, "/public_key").json()["data"]["public"]
     account = sandbox.state.account("telnyx", seeds.TELNYX_KEY)
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(shown))
@@ -358,7 +366,7 @@ def test_telnyx_public_key_belongs_to_the_key_that_signs(sandbox) -> None:
 # Faults
 
 
-def test_status_fault_answers_in_the_carriers_own_words_and_applies_nothing(sandbox) -> None:
+def test_status_fault_answers_in_the_carriers_own_words_and_applies_nothing(sandbox: Sandbox) -> None:
     for status, code in ((500, 20500), (503, 20503), (429, 20429)):
         sandbox.fault("status", carrier="twilio", method="POST", status=status)
         with pytest.raises(TwilioRestException) as caught:
@@ -374,7 +382,7 @@ def test_status_fault_answers_in_the_carriers_own_words_and_applies_nothing(sand
     assert (answer.status_code, answer.json(), answer.headers["Retry-After"]) == (418, {"own": 1}, "3")
 
 
-def test_fault_waits_and_ends_as_told(sandbox) -> None:
+def test_fault_waits_and_ends_as_told(sandbox: Sandbox) -> None:
     sandbox.fault("status", carrier="twilio", path=r"IncomingPhoneNumbers\.json$", skip=1, times=2)
     account = f"/2010-04-01/Accounts/{seeds.TWILIO_SID}.json"
     seen = [ask_twilio(sandbox, path).status_code for path in [account, *[f"{NUMBERS}.json"] * 4]]
@@ -387,7 +395,7 @@ def test_fault_waits_and_ends_as_told(sandbox) -> None:
         sandbox.fault("nonsense")
 
 
-def test_garbage_faults(sandbox) -> None:
+def test_garbage_faults(sandbox: Sandbox) -> None:
     sandbox.fault("html")
     answer = ask_twilio(sandbox)
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
@@ -404,14 +412,14 @@ def test_garbage_faults(sandbox) -> None:
     assert not any(exchange.applied for exchange in sandbox.ledger)
 
 
-def test_huge_fault_sends_that_many_megabytes(sandbox) -> None:
+def test_huge_fault_sends_that_many_megabytes(sandbox: Sandbox) -> None:
     sandbox.fault("huge", megabytes=3)
     answer = ask_twilio(sandbox)
     assert "Content-Length" not in answer.headers and len(answer.json()["padding"]) == 3 * 2**20
 
 
 @pytest.mark.parametrize("kind, applied", [("reset", False), ("lost_reply", True)])
-def test_faults_that_break_the_connection(sandbox, kind, applied) -> None:
+def test_faults_that_break_the_connection(sandbox: Sandbox, kind: str, applied: bool) -> None:
     sandbox.fault(kind, method="POST")
     with pytest.raises(requests.ConnectionError, match="Connection reset"):
         set_voice_url(sandbox)
@@ -421,7 +429,7 @@ def test_faults_that_break_the_connection(sandbox, kind, applied) -> None:
 
 
 @pytest.mark.parametrize("kind, applied", [("hang", False), ("applied_hang", True)])
-def test_faults_that_hold_the_request(sandbox, kind, applied) -> None:
+def test_faults_that_hold_the_request(sandbox: Sandbox, kind: str, applied: bool) -> None:
     sandbox.fault(kind, method="POST", path="IncomingPhoneNumbers")
     sid = twilio_number(sandbox)["sid"]
     with pytest.raises(requests.ReadTimeout):
@@ -432,7 +440,7 @@ def test_faults_that_hold_the_request(sandbox, kind, applied) -> None:
 
 
 @pytest.mark.parametrize("end", ["reset", "stop"])
-def test_what_is_held_ends_with_the_sandbox(sandbox, end) -> None:
+def test_what_is_held_ends_with_the_sandbox(sandbox: Sandbox, end: str) -> None:
     sandbox.fault("hang")
     with ThreadPoolExecutor() as pool:
         held = pool.submit(ask_twilio, sandbox, timeout=30)
@@ -443,14 +451,14 @@ def test_what_is_held_ends_with_the_sandbox(sandbox, end) -> None:
         assert isinstance(held.exception(timeout=5), requests.ConnectionError)
 
 
-def test_delay_fault_is_late_but_right(sandbox) -> None:
+def test_delay_fault_is_late_but_right(sandbox: Sandbox) -> None:
     sandbox.fault("delay", seconds=0.2)
     started = time.monotonic()
     assert ask_twilio(sandbox).status_code == 200
     assert time.monotonic() - started >= 0.2
 
 
-def test_applied_status_fault_does_it_and_denies_it(sandbox) -> None:
+def test_applied_status_fault_does_it_and_denies_it(sandbox: Sandbox) -> None:
     sandbox.fault("applied_status", method="POST", status=503)
     with pytest.raises(TwilioRestException) as caught:
         set_voice_url(sandbox)
@@ -458,7 +466,7 @@ def test_applied_status_fault_does_it_and_denies_it(sandbox) -> None:
     assert twilio_number(sandbox)["voice_url"] == "https://ours.example.com/a"
 
 
-def test_drip_fault_sends_byte_after_byte(sandbox) -> None:
+def test_drip_fault_sends_byte_after_byte(sandbox: Sandbox) -> None:
     sandbox.fault("drip", interval=0.001)
     started = time.monotonic()
     answer = ask_telnyx(sandbox, "/balance")
@@ -466,8 +474,8 @@ def test_drip_fault_sends_byte_after_byte(sandbox) -> None:
     assert time.monotonic() - started >= 0.001 * len(answer.content)
 
 
-def test_rewrite_fault_changes_the_reply_only(sandbox) -> None:
-    def lie(reply):
+def test_rewrite_fault_changes_the_reply_only(sandbox: Sandbox) -> None:
+    def lie(reply: dict[str, Any]) -> dict[str, Any]:
         reply["voice_url"] = "https://liar.example.com/"
         reply["capabilities"]["voice"] = False
         return reply
@@ -478,7 +486,7 @@ def test_rewrite_fault_changes_the_reply_only(sandbox) -> None:
     assert twilio_number(sandbox)["capabilities"]["voice"] is True
 
 
-def test_more_requests_at_once_than_allowed_get_the_carriers_429(sandbox) -> None:
+def test_more_requests_at_once_than_allowed_get_the_carriers_429(sandbox: Sandbox) -> None:
     sandbox.concurrency_limit, sandbox.delay_s = 2, 0.3
     with ThreadPoolExecutor(8) as pool:
         twilio = list(pool.map(lambda _: ask_twilio(sandbox), range(4)))
@@ -493,7 +501,7 @@ def test_more_requests_at_once_than_allowed_get_the_carriers_429(sandbox) -> Non
 # Ledger, state, control
 
 
-def test_rounds_count_what_had_to_wait(sandbox) -> None:
+def test_rounds_count_what_had_to_wait(sandbox: Sandbox) -> None:
     sandbox.delay_s = 0.05
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda _: ask_twilio(sandbox), range(3)))
@@ -503,27 +511,27 @@ def test_rounds_count_what_had_to_wait(sandbox) -> None:
 
 
 def test_rounds_of_made_up_times() -> None:
-    def at(started, ended):
-        return SimpleNamespace(started=started, ended=ended)
+    def at(started: float, ended: float | None) -> Exchange:
+        return Exchange(1, "twilio", "GET", "/", {}, None, None, started, ended)
 
     assert rounds([at(5, 6), at(0, 3), at(1, 2)]) == 2
     assert rounds([at(0, 2), at(1, 4), at(3, 5)]) == 1, "the third overlaps the second"
     assert rounds([at(0, None), at(9, 10)]) == 1, "the first was never answered"
 
 
-def test_ledger_tells_what_was_asked_and_by_whom(sandbox) -> None:
+def test_ledger_tells_what_was_asked_and_by_whom(sandbox: Sandbox) -> None:
     ask_plivo(sandbox, "Number/14155551234/?a=1&a=2", "POST", json={"app_id": seeds.PLIVO_CUSTOMER_APP})
     (entry,) = sandbox.ledger
     assert (entry.seq, entry.carrier, entry.method, entry.account) == (1, "plivo", "POST", seeds.PLIVO_ID)
     assert entry.path == f"/v1/Account/{seeds.PLIVO_ID}/Number/14155551234/"
     assert (entry.query, entry.body) == ({"a": ["1", "2"]}, {"app_id": seeds.PLIVO_CUSTOMER_APP})
     assert (entry.status, entry.response["message"], entry.applied) == (202, "changed", True)
-    assert entry.started <= entry.ended
+    assert entry.ended is not None and entry.started <= entry.ended
     sandbox.clear_ledger()
     assert sandbox.ledger == []
 
 
-def test_reset_brings_the_seeds_back(sandbox) -> None:
+def test_reset_brings_the_seeds_back(sandbox: Sandbox) -> None:
     before = sandbox.snapshot()
     set_voice_url(sandbox)
     ask_plivo(sandbox, "Application/", "POST", json={"app_name": "ours", "answer_url": "https://ours.example.com/"})
@@ -534,7 +542,7 @@ def test_reset_brings_the_seeds_back(sandbox) -> None:
     assert ask_twilio(sandbox).status_code == 200
 
 
-def test_snapshot_is_a_copy_without_secrets(sandbox) -> None:
+def test_snapshot_is_a_copy_without_secrets(sandbox: Sandbox) -> None:
     shown = sandbox.snapshot()
     shown["twilio"][seeds.TWILIO_SID]["numbers"].clear()
     assert len(sandbox.snapshot()["twilio"][seeds.TWILIO_SID]["numbers"]) == 48
@@ -542,7 +550,7 @@ def test_snapshot_is_a_copy_without_secrets(sandbox) -> None:
     assert seeds.TWILIO_TOKEN not in text and seeds.TELNYX_KEY not in text and "date_updated" not in text
 
 
-def test_the_five_thousandth_number_is_added_as_quickly_as_the_first(sandbox) -> None:
+def test_the_five_thousandth_number_is_added_as_quickly_as_the_first(sandbox: Sandbox) -> None:
     def cost(numbers: range) -> float:
         began = time.process_time()
         for last in numbers:
@@ -554,8 +562,8 @@ def test_the_five_thousandth_number_is_added_as_quickly_as_the_first(sandbox) ->
     assert cost(range(4500, 5000)) < 5 * first, "those that are there make each new one slower"
 
 
-def test_control_api_scripts_and_shows_the_sandbox(sandbox) -> None:
-    def control(method, name, body=None):
+def test_control_api_scripts_and_shows_the_sandbox(sandbox: Sandbox) -> None:
+    def control(method: str, name: str, body: object = None) -> requests.Response:
         return requests.request(method, f"{sandbox.url}/_sandbox/{name}", json=body, timeout=5)
 
     assert control("GET", "health").json() == {"status": "ok"}
@@ -593,8 +601,8 @@ def test_control_api_scripts_and_shows_the_sandbox(sandbox) -> None:
     assert control("GET", "nothing").status_code == 404
 
 
-def test_only_this_machine_is_served(sandbox) -> None:
-    def status(host):
+def test_only_this_machine_is_served(sandbox: Sandbox) -> None:
+    def status(host: str) -> int:
         with socket.create_connection(("127.0.0.1", int(sandbox.url.rpartition(":")[2]))) as connection:
             connection.sendall(f"GET /_sandbox/health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             return int(connection.recv(100).split()[1])
@@ -616,11 +624,11 @@ def test_connections_are_kept_alive_and_closed_at_stop() -> None:
             session.get(f"{sandbox.url}/_sandbox/health", timeout=5)
 
 
-def test_hundreds_of_callers_at_once(sandbox) -> None:
+def test_hundreds_of_callers_at_once(sandbox: Sandbox) -> None:
     sandbox.delay_s = 0.05
     barrier = threading.Barrier(200)
 
-    def ask(_):
+    def ask(_: int) -> int:
         barrier.wait()
         return ask_telnyx(sandbox, "/balance", key=seeds.TELNYX_KEY).status_code
 
@@ -631,7 +639,16 @@ def test_hundreds_of_callers_at_once(sandbox) -> None:
 # Contract
 
 
-def exchange(carrier, method, path, *, status=200, response=None, query=None, body=None):
+def exchange(
+    carrier: str,
+    method: str,
+    path: str,
+    *,
+    status: int = 200,
+    response: object = None,
+    query: dict[str, list[str]] | None = None,
+    body: object = None,
+) -> Exchange:
     return Exchange(1, carrier, method, path, query or {}, body, None, 0.0, 1.0, status, response)
 
 
@@ -667,7 +684,7 @@ def exchange(carrier, method, path, *, status=200, response=None, query=None, bo
         ),
     ],
 )
-def test_planted_wrong_requests_are_reported(wrong, part) -> None:
+def test_planted_wrong_requests_are_reported(wrong: Exchange, part: str) -> None:
     assert any(part in problem for problem in request_violations(wrong)), request_violations(wrong)
 
 
@@ -683,7 +700,7 @@ def test_planted_wrong_requests_are_reported(wrong, part) -> None:
         ("voice_uri", "https://ours.example.com/"),
     ],
 )
-def test_planted_wrong_replies_are_reported(sandbox, field, value) -> None:
+def test_planted_wrong_replies_are_reported(sandbox: Sandbox, field: str, value: object) -> None:
     sandbox.fault("rewrite", method="POST", change=lambda reply: reply | {field: value})
     sid = twilio_number(sandbox)["sid"]
     ask_twilio(sandbox, f"{NUMBERS}/{sid}.json", "POST", data={"VoiceMethod": "POST"})
@@ -701,7 +718,7 @@ def test_planted_wrong_replies_of_the_others_are_reported() -> None:
     assert reply_violations(exchange("plivo", "GET", f"/v1/Account/{seeds.PLIVO_ID}/", status=401, response=None))
 
 
-def test_every_seeded_resource_has_every_field_of_the_contract(sandbox) -> None:
+def test_every_seeded_resource_has_every_field_of_the_contract(sandbox: Sandbox) -> None:
     state = sandbox.state
     twilio = state.account("twilio", seeds.TWILIO_SID)
     plivo = state.account("plivo", seeds.PLIVO_ID)

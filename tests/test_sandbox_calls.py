@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import plivo
@@ -258,7 +259,9 @@ def fetch(line: Line, url: str, **headers: str) -> requests.Response:
 # What all carriers do
 
 
-def test_voicemail_is_recorded_and_told_with_signatures_the_vendor_accepts(sandbox, webhooks, line) -> None:
+def test_voicemail_is_recorded_and_told_with_signatures_the_vendor_accepts(
+    sandbox: Sandbox, webhooks: Webhooks, line: Line
+) -> None:
     webhooks.documents["/answer"] = line.voicemail()
     call = sandbox.place_call(line.carrier, line.number, talk_s=5)
     assert all(one.valid for one in webhooks.received) and webhooks.received
@@ -274,7 +277,7 @@ def test_voicemail_is_recorded_and_told_with_signatures_the_vendor_accepts(sandb
     assert sound(fetch(line, told[line.recording_url]).content) == (1, 5.0)
 
 
-def test_numbers_are_spelled_as_the_carrier_does(sandbox, webhooks, line) -> None:
+def test_numbers_are_spelled_as_the_carrier_does(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     sandbox.place_call(line.carrier, f"+{line.number}", caller="441632960083")
     told = webhooks.form("/answer")
     plus = "" if line.carrier == "plivo" else "+"
@@ -282,7 +285,7 @@ def test_numbers_are_spelled_as_the_carrier_does(sandbox, webhooks, line) -> Non
     assert webhooks.received[-1].form["From"] == told["From"]
 
 
-def test_get_webhooks_carry_the_fields_in_a_signed_query(sandbox, webhooks, line) -> None:
+def test_get_webhooks_carry_the_fields_in_a_signed_query(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     route(sandbox, line, method="GET")
     call = sandbox.place_call(line.carrier, line.number)
     assert {one.method for one in webhooks.received} == {"GET"}
@@ -291,21 +294,21 @@ def test_get_webhooks_carry_the_fields_in_a_signed_query(sandbox, webhooks, line
     assert call.requests[0].body == b"" and f"{OURS}/answer?line=1&" in "".join(one.url for one in call.requests)
 
 
-def test_message_is_cut_at_its_greatest_length(sandbox, webhooks, line) -> None:
+def test_message_is_cut_at_its_greatest_length(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = line.voicemail().replace('"120"', '"4"')
     call = sandbox.place_call(line.carrier, line.number, talk_s=30)
     assert webhooks.form("/recorded")["RecordingDuration"] == "4"
     assert call.duration_s == 6
 
 
-def test_caller_who_hangs_up_leaves_no_recording(sandbox, webhooks, line) -> None:
+def test_caller_who_hangs_up_leaves_no_recording(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = line.voicemail()
     call = sandbox.place_call(line.carrier, line.number, talk_s=0)
     assert (call.status, call.recordings, call.duration_s) == ("completed", [], 2)
     assert "/recorded" not in webhooks.paths() and "/done" not in webhooks.paths()
 
 
-def test_forwarded_call_is_recorded_in_two_channels(sandbox, webhooks, line) -> None:
+def test_forwarded_call_is_recorded_in_two_channels(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = f"<Response>{line.dial}</Response>"
     call = sandbox.place_call(line.carrier, line.number, talk_s=6)
     assert [to.lstrip("+") for to in call.dialed] == ["441632960001"]
@@ -318,7 +321,7 @@ def test_forwarded_call_is_recorded_in_two_channels(sandbox, webhooks, line) -> 
     assert len(webhooks.forms("/leg")) == (3 if line is PLIVO else 4)
 
 
-def test_forward_without_recording_makes_none(sandbox, webhooks, line) -> None:
+def test_forward_without_recording_makes_none(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     dial = line.dial.replace("record-from-answer-dual", "do-not-record")
     dial = dial[dial.index("<Dial") :]
     webhooks.documents["/answer"] = f"<Response>{dial}</Response>"
@@ -326,7 +329,7 @@ def test_forward_without_recording_makes_none(sandbox, webhooks, line) -> None:
     assert (call.status, call.recordings, call.duration_s) == ("completed", [], 5)
 
 
-def test_forward_that_nobody_answers_goes_on_with_the_action(sandbox, webhooks, line) -> None:
+def test_forward_that_nobody_answers_goes_on_with_the_action(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents |= {"/answer": f"<Response>{line.dial}</Response>", "/dialed": line.voicemail()}
     call = sandbox.place_call(line.carrier, line.number, forward_answers=False)
     dialed = webhooks.form("/dialed")
@@ -335,7 +338,7 @@ def test_forward_that_nobody_answers_goes_on_with_the_action(sandbox, webhooks, 
     assert call.spoken == ["Leave a message."]
 
 
-def test_rejected_call_is_never_answered(sandbox, webhooks, line) -> None:
+def test_rejected_call_is_never_answered(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = f"<Response>{line.refuse}</Response>"
     call = sandbox.place_call(line.carrier, line.number)
     assert (call.status, call.duration_s) == (line.refused, 0)
@@ -345,14 +348,14 @@ def test_rejected_call_is_never_answered(sandbox, webhooks, line) -> None:
         assert (told["HangupCauseName"], told["HangupCauseCode"], told["AnswerTime"]) == ("Busy Line", "3010", "")
 
 
-def test_redirect_goes_on_with_another_document(sandbox, webhooks, line) -> None:
+def test_redirect_goes_on_with_another_document(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = "<Response><Redirect>/other?x=1</Redirect></Response>"
     webhooks.documents["/other"] = f"<Response><{line.say}>There</{line.say}></Response>"
     call = sandbox.place_call(line.carrier, line.number)
     assert call.spoken == ["There"] and all(one.valid for one in webhooks.received)
 
 
-def test_redirect_to_itself_is_a_loop(sandbox, webhooks, line) -> None:
+def test_redirect_to_itself_is_a_loop(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = "<Response><Redirect/></Response>"
     call = sandbox.place_call(line.carrier, line.number)
     assert call.looped and len(call.documents) == 10 and call.status == "completed"
@@ -369,7 +372,9 @@ def test_redirect_to_itself_is_a_loop(sandbox, webhooks, line) -> None:
         (200, "<html/>", "text/xml"),
     ],
 )
-def test_fallback_is_asked_when_the_answer_fails(sandbox, webhooks, line, bad) -> None:
+def test_fallback_is_asked_when_the_answer_fails(
+    sandbox: Sandbox, webhooks: Webhooks, line: Line, bad: tuple[int, str, str]
+) -> None:
     webhooks.documents |= {"/answer": bad, "/fallback": line.voicemail()}
     call = sandbox.place_call(line.carrier, line.number)
     assert (call.status, call.spoken) == ("completed", ["Leave a message."])
@@ -379,20 +384,20 @@ def test_fallback_is_asked_when_the_answer_fails(sandbox, webhooks, line, bad) -
         assert webhooks.form("/fallback")["ErrorCode"] == ("12100" if bad[0] == 200 else "11200")
 
 
-def test_call_fails_when_the_fallback_fails_too(sandbox, webhooks, line) -> None:
+def test_call_fails_when_the_fallback_fails_too(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents |= {"/answer": (500, "", ""), "/fallback": (404, "", "")}
     call = sandbox.place_call(line.carrier, line.number)
     assert (call.status, call.duration_s, call.documents) == ("failed", 0, [])
     assert webhooks.forms("/status")[-1]["CallStatus"] == "failed"
 
 
-def test_webhooks_that_are_down_fail_the_call(sandbox, webhooks, line) -> None:
+def test_webhooks_that_are_down_fail_the_call(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     sandbox.deliver_to = "http://127.0.0.1:1"
     call = sandbox.place_call(line.carrier, line.number)
     assert call.status == "failed" and {one.reply_status for one in call.requests} == {None}
 
 
-def test_number_without_a_route_asks_nobody(sandbox, webhooks) -> None:
+def test_number_without_a_route_asks_nobody(sandbox: Sandbox, webhooks: Webhooks) -> None:
     for line in LINES.values():
         call = sandbox.place_call(line.carrier, line.number)
         assert (call.status, call.requests) == ("failed", [])
@@ -401,7 +406,7 @@ def test_number_without_a_route_asks_nobody(sandbox, webhooks) -> None:
     assert webhooks.received == []
 
 
-def test_number_of_nobody_is_a_key_error(sandbox) -> None:
+def test_number_of_nobody_is_a_key_error(sandbox: Sandbox) -> None:
     with pytest.raises(KeyError):
         sandbox.place_call("twilio", "19998887777")
     with pytest.raises(KeyError):
@@ -409,20 +414,20 @@ def test_number_of_nobody_is_a_key_error(sandbox) -> None:
     assert sandbox.place_call("telnyx", "13125559999").account == seeds.TELNYX_OTHER_ACCOUNT
 
 
-def test_two_accounts_with_the_same_number_are_told_apart(sandbox, webhooks) -> None:
+def test_two_accounts_with_the_same_number_are_told_apart(sandbox: Sandbox, webhooks: Webhooks) -> None:
     sandbox.add_number("twilio", seeds.TWILIO_OTHER_SID, TWILIO.number, voice_url=f"{OURS}/answer")
     call = sandbox.place_call("twilio", TWILIO.number, account=seeds.TWILIO_OTHER_SID)
     assert call.account == seeds.TWILIO_OTHER_SID and call.requests
 
 
-def test_nothing_that_happens_changes_a_setting(sandbox, webhooks, line) -> None:
+def test_nothing_that_happens_changes_a_setting(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = line.voicemail()
     before = sandbox.snapshot()
     sandbox.place_call(line.carrier, line.number)
     assert sandbox.snapshot() == before
 
 
-def test_reset_forgets_calls_and_where_to_deliver(sandbox, webhooks, line) -> None:
+def test_reset_forgets_calls_and_where_to_deliver(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     sandbox.place_call(line.carrier, line.number)
     sandbox.media_not_ready, sandbox.media_redirect = 3, OURS
     sandbox.reset()
@@ -433,7 +438,7 @@ def test_reset_forgets_calls_and_where_to_deliver(sandbox, webhooks, line) -> No
 # What goes wrong with deliveries
 
 
-def test_duplicates_are_signed_anew_and_have_the_same_body(sandbox, webhooks, line) -> None:
+def test_duplicates_are_signed_anew_and_have_the_same_body(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = line.voicemail()
     call = sandbox.place_call(line.carrier, line.number, duplicate=3)
     assert all(one.valid for one in webhooks.received)
@@ -444,7 +449,7 @@ def test_duplicates_are_signed_anew_and_have_the_same_body(sandbox, webhooks, li
         assert len({one.headers["X-Plivo-Signature-V3-Nonce"] for one in recorded}) == 3
 
 
-def test_reordered_callbacks_come_backwards_after_the_call(sandbox, webhooks, line) -> None:
+def test_reordered_callbacks_come_backwards_after_the_call(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = line.voicemail()
     in_order = kinds(sandbox.place_call(line.carrier, line.number))
     call = sandbox.place_call(line.carrier, line.number, reorder=True)
@@ -454,7 +459,7 @@ def test_reordered_callbacks_come_backwards_after_the_call(sandbox, webhooks, li
 
 
 @pytest.mark.parametrize("drop", [{"status"}, ["recording"], ("action",), True])
-def test_dropped_callbacks_never_come(sandbox, webhooks, line, drop) -> None:
+def test_dropped_callbacks_never_come(sandbox: Sandbox, webhooks: Webhooks, line: Line, drop: Any) -> None:
     webhooks.documents["/answer"] = line.voicemail()
     call = sandbox.place_call(line.carrier, line.number, drop=drop)
     gone = {"status", "recording", "action"} if drop is True else set(drop)
@@ -463,7 +468,9 @@ def test_dropped_callbacks_never_come(sandbox, webhooks, line, drop) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_tampered_requests_are_what_the_vendor_calls_invalid(sandbox, webhooks, line, method) -> None:
+def test_tampered_requests_are_what_the_vendor_calls_invalid(
+    sandbox: Sandbox, webhooks: Webhooks, line: Line, method: str
+) -> None:
     if line is TELNYX and method == "GET":
         pytest.skip("Telnyx signs no URL")
     route(sandbox, line, method)
@@ -473,7 +480,7 @@ def test_tampered_requests_are_what_the_vendor_calls_invalid(sandbox, webhooks, 
     assert call.status == "failed" and {one.reply_status for one in call.requests} == {403}
 
 
-def test_replayed_requests_are_the_same_to_the_byte(sandbox, webhooks, line) -> None:
+def test_replayed_requests_are_the_same_to_the_byte(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
     webhooks.documents["/answer"] = line.voicemail()
     call = sandbox.place_call(line.carrier, line.number, replay=True)
     half = len(call.requests) // 2
@@ -488,7 +495,7 @@ def test_replayed_requests_are_the_same_to_the_byte(sandbox, webhooks, line) -> 
 # Each carrier's own
 
 
-def test_twilio_tells_the_status_once_and_at_the_end(sandbox, webhooks) -> None:
+def test_twilio_tells_the_status_once_and_at_the_end(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "twilio")
     webhooks.documents["/answer"] = line.voicemail()
     call = sandbox.place_call("twilio", line.number, talk_s=61, caller_name="SMITH JOHN")
@@ -501,7 +508,7 @@ def test_twilio_tells_the_status_once_and_at_the_end(sandbox, webhooks) -> None:
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx"])
-def test_greeting_without_end_is_a_record_without_action(sandbox, webhooks, carrier) -> None:
+def test_greeting_without_end_is_a_record_without_action(sandbox: Sandbox, webhooks: Webhooks, carrier: str) -> None:
     line = only(sandbox, webhooks, carrier)
     webhooks.documents["/answer"] = line.voicemail().replace('action="/done"', "")
     call = sandbox.place_call(carrier, line.number)
@@ -510,7 +517,7 @@ def test_greeting_without_end_is_a_record_without_action(sandbox, webhooks, carr
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx"])
-def test_recording_events_are_those_asked_for(sandbox, webhooks, carrier) -> None:
+def test_recording_events_are_those_asked_for(sandbox: Sandbox, webhooks: Webhooks, carrier: str) -> None:
     line = only(sandbox, webhooks, carrier)
     webhooks.documents["/answer"] = line.voicemail('recordingStatusCallbackEvent="in-progress completed absent"')
     sandbox.place_call(carrier, line.number)
@@ -522,7 +529,9 @@ def test_recording_events_are_those_asked_for(sandbox, webhooks, carrier) -> Non
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx"])
-def test_reject_says_no_answer_if_not_busy_and_completed_once_answered(sandbox, webhooks, carrier) -> None:
+def test_reject_says_no_answer_if_not_busy_and_completed_once_answered(
+    sandbox: Sandbox, webhooks: Webhooks, carrier: str
+) -> None:
     line = only(sandbox, webhooks, carrier)
     webhooks.documents["/answer"] = "<Response><Reject/></Response>"
     assert sandbox.place_call(carrier, line.number).status == "no-answer"
@@ -531,7 +540,7 @@ def test_reject_says_no_answer_if_not_busy_and_completed_once_answered(sandbox, 
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx"])
-def test_leg_callbacks_follow_the_dialed_number(sandbox, webhooks, carrier) -> None:
+def test_leg_callbacks_follow_the_dialed_number(sandbox: Sandbox, webhooks: Webhooks, carrier: str) -> None:
     line = only(sandbox, webhooks, carrier)
     webhooks.documents["/answer"] = f"<Response>{line.dial}</Response>"
     call = sandbox.place_call(carrier, line.number)
@@ -542,7 +551,7 @@ def test_leg_callbacks_follow_the_dialed_number(sandbox, webhooks, carrier) -> N
     assert {(leg["From"], leg["To"]) for leg in legs} == {("+12125551234", "+441632960001")}
 
 
-def test_telnyx_tells_every_step(sandbox, webhooks) -> None:
+def test_telnyx_tells_every_step(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "telnyx")
     webhooks.documents["/answer"] = line.voicemail()
     call = sandbox.place_call("telnyx", line.number)
@@ -557,7 +566,7 @@ def test_telnyx_tells_every_step(sandbox, webhooks) -> None:
     assert call.id.startswith("v3:")
 
 
-def test_plivo_tells_the_hangup(sandbox, webhooks) -> None:
+def test_plivo_tells_the_hangup(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     webhooks.documents["/answer"] = line.voicemail()
     sandbox.place_call("plivo", line.number, talk_s=61)
@@ -574,21 +583,21 @@ def test_plivo_tells_the_hangup(sandbox, webhooks) -> None:
     assert (told["TotalCost"], told["BillRate"]) == ("0.01100", "0.00550")
 
 
-def test_plivo_without_hangup_url_tells_the_answer_url(sandbox, webhooks) -> None:
+def test_plivo_without_hangup_url_tells_the_answer_url(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     sandbox.console("plivo", line.account, application=seeds.PLIVO_CUSTOMER_APP, hangup_url="")
     sandbox.place_call("plivo", line.number)
     assert [form["Event"] for form in webhooks.forms("/answer")] == ["StartApp", "Hangup"]
 
 
-def test_plivo_record_is_cut_at_a_minute_if_not_told(sandbox, webhooks) -> None:
+def test_plivo_record_is_cut_at_a_minute_if_not_told(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     webhooks.documents["/answer"] = line.voicemail().replace('maxLength="120"', "")
     sandbox.place_call("plivo", line.number, talk_s=90)
     assert webhooks.form("/recorded")["RecordingDuration"] == "60"
 
 
-def test_plivo_record_after_dial_records_nothing(sandbox, webhooks) -> None:
+def test_plivo_record_after_dial_records_nothing(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     record, dial = line.dial[: line.dial.index("<Dial")], line.dial[line.dial.index("<Dial") :]
     webhooks.documents["/answer"] = f"<Response>{dial}{record}</Response>"
@@ -596,7 +605,7 @@ def test_plivo_record_after_dial_records_nothing(sandbox, webhooks) -> None:
     assert call.dialed and call.recordings == []
 
 
-def test_plivo_records_a_session_in_the_background(sandbox, webhooks) -> None:
+def test_plivo_records_a_session_in_the_background(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     record = '<Record recordSession="true" maxLength="5" callbackUrl="/recorded"/>'
     webhooks.documents["/answer"] = f"<Response>{record}<Dial><Number>441632960001</Number></Dial></Response>"
@@ -604,7 +613,7 @@ def test_plivo_records_a_session_in_the_background(sandbox, webhooks) -> None:
     assert call.dialed == ["441632960001"] and webhooks.form("/recorded")["RecordingDuration"] == "5"
 
 
-def test_plivo_action_that_does_not_redirect_is_told_only(sandbox, webhooks) -> None:
+def test_plivo_action_that_does_not_redirect_is_told_only(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     webhooks.documents["/answer"] = line.voicemail('redirect="false"').replace("<Hangup/>", "<Speak>Thanks.</Speak>")
     webhooks.documents["/done"] = "<Response><Speak>Not said.</Speak></Response>"
@@ -624,7 +633,7 @@ def file_url(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> str:
 @pytest.mark.parametrize(
     "asked, part", [("0-99", slice(0, 100)), ("100-", slice(100, None)), ("-50", slice(-50, None))]
 )
-def test_a_range_of_a_file_can_be_had(sandbox, line, file_url, asked, part) -> None:
+def test_a_range_of_a_file_can_be_had(sandbox: Sandbox, line: Line, file_url: str, asked: str, part: slice) -> None:
     whole = fetch(line, file_url)
     assert whole.status_code == 200 and whole.headers["Accept-Ranges"] == "bytes"
     assert whole.headers["Content-Type"].startswith("audio/")
@@ -636,25 +645,25 @@ def test_a_range_of_a_file_can_be_had(sandbox, line, file_url, asked, part) -> N
 
 
 @pytest.mark.parametrize("asked", ["9999999-", "-0", "5-4"])
-def test_a_range_outside_the_file_is_refused(line, file_url, asked) -> None:
+def test_a_range_outside_the_file_is_refused(line: Line, file_url: str, asked: str) -> None:
     reply = fetch(line, file_url, Range=f"bytes={asked}")
     assert (reply.status_code, reply.content) == (416, b"")
     assert reply.headers["Content-Range"].startswith("bytes */")
 
 
-def test_a_file_may_not_be_ready_at_once(sandbox, line, file_url) -> None:
+def test_a_file_may_not_be_ready_at_once(sandbox: Sandbox, line: Line, file_url: str) -> None:
     sandbox.media_not_ready = 2
     assert [fetch(line, file_url).status_code for _ in range(3)] == [404, 404, 200]
 
 
-def test_a_file_may_be_elsewhere(sandbox, line, file_url) -> None:
+def test_a_file_may_be_elsewhere(sandbox: Sandbox, line: Line, file_url: str) -> None:
     sandbox.media_redirect = "http://169.254.169.254/latest"
     auth = (seeds.TWILIO_SID, seeds.TWILIO_TOKEN) if line is TWILIO else None
     reply = requests.get(file_url, auth=auth, allow_redirects=False, timeout=5)
     assert (reply.status_code, reply.headers["Location"]) == (302, "http://169.254.169.254/latest")
 
 
-def test_requests_for_files_are_in_the_ledger_and_can_fail(sandbox, line, file_url) -> None:
+def test_requests_for_files_are_in_the_ledger_and_can_fail(sandbox: Sandbox, line: Line, file_url: str) -> None:
     fetch(line, file_url)
     exchange = sandbox.ledger[-1]
     assert (exchange.carrier, exchange.status, exchange.applied) == (line.carrier, 200, True)
@@ -663,7 +672,7 @@ def test_requests_for_files_are_in_the_ledger_and_can_fail(sandbox, line, file_u
     assert [fetch(line, file_url).status_code for _ in range(2)] == [503, 200]
 
 
-def test_twilio_files_want_credentials_unless_told_otherwise(sandbox, webhooks) -> None:
+def test_twilio_files_want_credentials_unless_told_otherwise(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "twilio")
     webhooks.documents["/answer"] = line.voicemail()
     sandbox.place_call("twilio", line.number)
@@ -676,7 +685,7 @@ def test_twilio_files_want_credentials_unless_told_otherwise(sandbox, webhooks) 
     assert requests.get(url, timeout=5).status_code == 200
 
 
-def test_plivo_files_are_public_unless_told_otherwise(sandbox, webhooks) -> None:
+def test_plivo_files_are_public_unless_told_otherwise(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     webhooks.documents["/answer"] = line.voicemail()
     sandbox.place_call("plivo", line.number)
@@ -687,7 +696,7 @@ def test_plivo_files_are_public_unless_told_otherwise(sandbox, webhooks) -> None
     assert requests.get(url, auth=(seeds.PLIVO_ID, seeds.PLIVO_TOKEN), timeout=5).status_code == 200
 
 
-def test_telnyx_links_expire_and_take_no_second_permission(sandbox, webhooks) -> None:
+def test_telnyx_links_expire_and_take_no_second_permission(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "telnyx")
     webhooks.documents["/answer"] = line.voicemail()
     sandbox.place_call("telnyx", line.number)
@@ -715,7 +724,7 @@ def place_two(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> tuple[PlacedC
     return first, sandbox.place_call(line.carrier, line.number, caller="+441632960084", talk_s=9)
 
 
-def test_twilio_lists_calls_and_recordings(sandbox, webhooks) -> None:
+def test_twilio_lists_calls_and_recordings(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "twilio")
     first, second = place_two(sandbox, webhooks, line)
     client = twilio_client(sandbox)
@@ -739,7 +748,7 @@ def test_twilio_lists_calls_and_recordings(sandbox, webhooks) -> None:
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
-def test_twilio_refuses_strange_dates_and_unknown_calls(sandbox) -> None:
+def test_twilio_refuses_strange_dates_and_unknown_calls(sandbox: Sandbox) -> None:
     auth = (seeds.TWILIO_SID, seeds.TWILIO_TOKEN)
     account = f"{sandbox.twilio_url}/2010-04-01/Accounts/{seeds.TWILIO_SID}"
     for name in ("StartTime", "StartTime>", "EndTime<"):
@@ -753,7 +762,7 @@ def test_twilio_refuses_strange_dates_and_unknown_calls(sandbox) -> None:
     assert requests.get(f"{account}/Recordings/RE0.json", auth=auth, timeout=5).status_code == 404
 
 
-def test_plivo_lists_calls_and_recordings(sandbox, webhooks) -> None:
+def test_plivo_lists_calls_and_recordings(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "plivo")
     first, second = place_two(sandbox, webhooks, line)
     client = plivo_client(sandbox)
@@ -778,7 +787,7 @@ def test_plivo_lists_calls_and_recordings(sandbox, webhooks) -> None:
     assert [problem for exchange in known for problem in violations(exchange)] == []
 
 
-def test_telnyx_lists_calls_recordings_and_deliveries(sandbox, webhooks) -> None:
+def test_telnyx_lists_calls_recordings_and_deliveries(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "telnyx")
     first, second = place_two(sandbox, webhooks, line)
     client = telnyx_client(sandbox)
@@ -814,7 +823,7 @@ def test_telnyx_lists_calls_recordings_and_deliveries(sandbox, webhooks) -> None
         assert len(reply.json()["calls"]) == (3 if name == "StartTime_lt" else 0)
 
 
-def test_telnyx_lists_failed_deliveries(sandbox, webhooks) -> None:
+def test_telnyx_lists_failed_deliveries(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "telnyx")
     webhooks.documents["/status"] = (500, "", "")
     sandbox.place_call("telnyx", line.number, duplicate=2)
@@ -828,7 +837,7 @@ def test_telnyx_lists_failed_deliveries(sandbox, webhooks) -> None:
 
 
 @pytest.mark.parametrize("carrier", sorted(LINES))
-def test_signing_helper_signs_repeated_names_and_empty_values(carrier) -> None:
+def test_signing_helper_signs_repeated_names_and_empty_values(carrier: str) -> None:
     line = LINES[carrier]
     account = seeds.seeded().account(carrier, line.account)
     form = [("b", "2"), ("a", "x y+&é"), ("b", "1"), ("empty", "")]
@@ -851,12 +860,12 @@ def test_signing_helper_signs_raw_bodies_and_plivo_v2() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"drop": ("answer",)}, {"drop": "status"}, {"duplicate": 0}, {"talk_s": -1}])
-def test_options_that_make_no_sense_are_refused(sandbox, wrong) -> None:
+def test_options_that_make_no_sense_are_refused(sandbox: Sandbox, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         sandbox.place_call("twilio", TWILIO.number, **wrong)
 
 
-def test_calls_can_be_placed_over_the_control_api(sandbox, webhooks) -> None:
+def test_calls_can_be_placed_over_the_control_api(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "twilio")
     webhooks.documents["/answer"] = line.voicemail()
     sandbox.deliver_to = None
