@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
-from typing import Any, Never
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -323,7 +323,7 @@ def test_what_a_dead_process_held_is_free_again_after_a_minute(
     assert store.is_used_up(two)
 
 
-def test_what_is_held_is_given_back_whatever_happens(limit: Any) -> Never:
+def test_what_is_held_is_given_back_whatever_happens(limit: Any) -> None:
     limit(requests=1)
     with pytest.raises(ZeroDivisionError), limits.hold(("requests", "x")):
         raise ZeroDivisionError
