@@ -16,6 +16,7 @@ from integrations.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import TWILIO
 from tests.support.live import run_manage, serve
+from users.models import User
 from workspace.secrets import Secret
 
 pytestmark = [
@@ -51,7 +52,7 @@ def write_pairs(file: Path, stop: threading.Event, written: list[int]) -> None:
 def test_a_backup_under_writes_is_whole_and_opens(sandbox: Sandbox, tmp_path: Path) -> None:
     with serve(tmp_path, sandbox) as live:
         file = live.database.file
-        body = TWILIO.body(type("User", (), {"pk": live.user}))  # type: ignore[arg-type]
+        body = TWILIO.body(User(pk=live.user))
         headers = {"Authorization": f"Bearer {live.token}"}
         added = requests.post(f"{live.url}/api/call/add-phone", json=body, headers=headers, timeout=20)
         assert added.status_code == 201

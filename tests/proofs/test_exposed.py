@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -17,6 +18,7 @@ from integrations.sandbox.signing import signed
 from tests.support.carriers import TWILIO
 from tests.support.live import Live, serve
 from tests.support.state import asked_of_carrier, changes
+from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +28,7 @@ OTHER_THREADS = 32
 
 
 def send_add(live: Live, number: str, *, token: str = "", key: str = "", **fields: str) -> requests.Response:
-    body = TWILIO.body(type("User", (), {"pk": live.user}), phoneNumber=number)  # type: ignore[arg-type]
+    body = TWILIO.body(User(pk=live.user), phoneNumber=number)
     headers = {"Authorization": f"Bearer {token or live.token}"} | ({"Idempotency-Key": key} if key else {})
     return requests.post(f"{live.url}/api/call/add-phone", json=body | fields, headers=headers, timeout=60)
 
@@ -57,7 +59,11 @@ def test_adds_that_wait_for_a_carrier_leave_threads_for_webhooks(sandbox: Sandbo
     slots, adds = 4, 4 + OTHER_THREADS + 4
     for number in NUMBERS:
         sandbox.add_number("twilio", TWILIO.acc_sid, number)
-    variables = {"CARRIER_SLOTS": str(slots), "CARRIER_READ_TIMEOUT_S": "30", "LIMIT_REFUSED_CREDENTIALS": "off"}
+    variables: dict[str, Any] = {
+        "CARRIER_SLOTS": str(slots),
+        "CARRIER_READ_TIMEOUT_S": "30",
+        "LIMIT_REFUSED_CREDENTIALS": "off",
+    }
     with serve(tmp_path, sandbox, **variables) as live:
         assert send_add(live, TWILIO.number).status_code == 201
         before = sandbox.snapshot()
@@ -123,7 +129,7 @@ def test_clients_that_send_a_byte_now_and_then_are_cut_off(sandbox: Sandbox, tmp
         HEAD + b"Authorization: Bearer TOKEN\r\nContent-Length: 9000\r\n\r\n{",
         HEAD + b"Content-Length: 9000\r\n\r\n{",
     ]
-    variables = {"REQUEST_READ_TIMEOUT_S": "1", "GUNICORN_CMD_ARGS": "--threads 8"}
+    variables: dict[str, Any] = {"REQUEST_READ_TIMEOUT_S": "1", "GUNICORN_CMD_ARGS": "--threads 8"}
     with serve(tmp_path, sandbox, **variables) as live, ThreadPoolExecutor(40) as pool:
         assert send_add(live, TWILIO.number).status_code == 201
         starts = [one.replace(b"TOKEN", live.token.encode()) for one in slow] * 10
@@ -199,7 +205,7 @@ def test_fifty_guess_at_once_and_the_carrier_is_asked_as_often_as_allowed(
     sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest, store: str, by: str
 ) -> None:
     """One workspace guesses at many accounts, or five at one; two processes count together."""
-    variables = {"LIMIT_REFUSED_CREDENTIALS": "20/hour", "PUBLIC_URL": f"https://{by}.example.com"}
+    variables: dict[str, Any] = {"LIMIT_REFUSED_CREDENTIALS": "20/hour", "PUBLIC_URL": f"https://{by}.example.com"}
     if store == "redis":
         variables["REDIS_URL"] = request.getfixturevalue("redis_url")
     with serve(tmp_path, sandbox, workers=2, **variables) as live:

@@ -13,6 +13,7 @@ from tests.support.canaries import CANARY, canary_account, found
 from tests.support.carriers import TWILIO
 from tests.support.live import serve
 from tests.support.metrics import samples
+from users.models import User
 
 TOKEN = "a-token-for-metrics-0123456789-abcdef"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +41,7 @@ def test_all_workers_count_together_and_tell_nothing_of_customers(sandbox: Sandb
         def knock(_: int) -> int:
             return requests.get(f"{live.url}/api/call/phones", headers=headers, timeout=20).status_code
 
-        body = TWILIO.body(type("User", (), {"pk": live.user}))
+        body = TWILIO.body(User(pk=live.user))
         assert (
             requests.post(f"{live.url}/api/call/add-phone", json=body, headers=headers, timeout=20).status_code == 201
         )

@@ -13,6 +13,7 @@ from integrations.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, Good
 from tests.support.live import Live, serve
 from tests.support.state import changes
+from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,7 +22,7 @@ ADDS = [(good, number) for good in CARRIERS.values() for number in (good.number,
 
 def send_add(live: Live, good: Good, number: str) -> int | None:
     """The status of the reply, or None if there was none."""
-    body = good.body(type("User", (), {"pk": live.user}), phoneNumber=number)  # type: ignore[arg-type]
+    body = good.body(User(pk=live.user), phoneNumber=number)
     headers = {"Authorization": f"Bearer {live.token}"}
     with contextlib.suppress(requests.ConnectionError):
         return requests.post(f"{live.url}/api/call/add-phone", json=body, headers=headers, timeout=40).status_code
