@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 from urllib.parse import quote
@@ -138,8 +139,7 @@ def serve(count: int) -> None:
         operations |= {f"raw {name}": act for name, act in without_django(connection.database).items()}  # type: ignore[attr-defined]
     requests = requests_to_measure(application, token, numbers)
     operations |= {
-        f"list: {name}": lambda path=path: seconds(lambda: get(application, path, token))
-        for name, path in requests.items()
+        f"list: {name}": partial(seconds, partial(get, application, path, token)) for name, path in requests.items()
     }
     print(json.dumps([name for name in operations if not name.startswith("raw ")]), flush=True)
     for line in sys.stdin:

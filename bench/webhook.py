@@ -514,9 +514,9 @@ def written(when: datetime | None) -> str | None:
     return str(when.replace(tzinfo=None)) if when else None
 
 
-def now_text() -> str | None:
+def now_text() -> str:
     now = datetime.now(UTC)
-    return written(now.replace(microsecond=now.microsecond // 1000 * 1000))
+    return str(now.replace(microsecond=now.microsecond // 1000 * 1000, tzinfo=None))
 
 
 # -- measuring --------------------------------------------------------------------------------------------------------
@@ -544,12 +544,17 @@ def compare(carriers: list[Carrier], raw_database: Path) -> list[Line]:
     for round_number in range(ROUNDS):
         for carrier in carriers:
             requests = [request for _ in range(CALLS_A_ROUND) for request in requests_of_call(carrier)]
-            work = [(application, requests), (raw, requests), (application, bare(requests))]
+            work: list[tuple[Application, list[Request]]] = [
+                (application, requests),
+                (raw, requests),
+                (application, bare(requests)),
+            ]
             shift = round_number % len(work)
             spent = [cpu_s(*one) for one in work[shift:] + work[:shift]]
             ours_s, raw_s, bare_s = spent[-shift:] + spent[:-shift] if shift else spent
             walls[carrier.name].append((ours_s, raw_s, bare_s))
-    walls["all three"] = [tuple(map(sum, zip(*one, strict=True))) for one in zip(*walls.values(), strict=True)]
+    by_round = [zip(*one, strict=True) for one in zip(*walls.values(), strict=True)]
+    walls["all three"] = [(sum(ours), sum(raws), sum(bares)) for ours, raws, bares in by_round]
     lines = []
     for name, rounds in walls.items():
         share = len(carriers) if name == "all three" else 1
