@@ -13,6 +13,8 @@ from contextlib import suppress
 
 import django
 from django.core.exceptions import ImproperlyConfigured
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 GARBAGE_EVERY_S = 1.0
 # For webhooks, lists, pages: whatever asks no carrier.
@@ -33,7 +35,7 @@ except ImproperlyConfigured as error:
 
 
 @atexit.register
-def drop_counters():
+def drop_counters() -> None:
     if os.getpid() == counters_of:  # workers come here, too
         shutil.rmtree(counters, ignore_errors=True)
 
@@ -59,7 +61,7 @@ limit_request_fields = 64
 limit_request_field_size = 8190
 
 
-def on_starting(server):
+def on_starting(server: Arbiter) -> None:
     """Refuse to start with settings that cannot work, and say what else is wrong."""
     from django.core.management import CommandError, call_command
     from django.db import DatabaseError, connections
@@ -84,12 +86,12 @@ def on_starting(server):
             connection.close_pool()
 
 
-def post_fork(server, worker):
+def post_fork(server: Arbiter, worker: Worker) -> None:
     gc.disable()
     threading.Thread(target=collect_garbage, name="garbage", daemon=True).start()
 
 
-def collect_garbage():
+def collect_garbage() -> None:
     """Collect where no database lock is held.
 
     Garbage may hold an SQLite cursor of another thread's connection. Whoever frees it waits as long as that thread
@@ -100,7 +102,7 @@ def collect_garbage():
         gc.collect()
 
 
-def when_ready(server):
+def when_ready(server: Arbiter) -> None:
     """Load what is imported when first used, so that no client waits for it."""
     from integrations import PROVIDERS, load
 

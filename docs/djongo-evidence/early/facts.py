@@ -1,6 +1,7 @@
 """What djongo does with unique constraints. Run by reproduce.py after `migrate`; prints one line for each fact."""
 
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -10,7 +11,7 @@ warnings.simplefilter("ignore")
 django.setup()
 
 from django.db import connection  # noqa: E402
-from django.db.models import F  # noqa: E402
+from django.db.models import F, Model  # noqa: E402
 
 from early.samples.models import Key, Note, Slot  # noqa: E402
 
@@ -18,7 +19,7 @@ THREADS = 50
 together = Barrier(THREADS)
 
 
-def told(act):
+def told(act: Callable[[], object]) -> object:
     """What becomes of it, in a word or two."""
     try:
         return act() or "stored"
@@ -26,12 +27,12 @@ def told(act):
         return f"{type(error).__name__}({str(error).splitlines()[0] if str(error) else ''})"
 
 
-def indexes(model):
+def indexes(model: type[Model]) -> dict[str, list[str]]:
     found = connection.connection[model._meta.db_table].index_information()
     return {name: [column for column, _ in index["key"]] for name, index in found.items() if name != "_id_"}
 
 
-def insert(_):
+def insert(_: int) -> object:
     together.wait()
     return told(lambda: Key.objects.create(owner=1, text="same") and None)
 

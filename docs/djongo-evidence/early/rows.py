@@ -38,7 +38,7 @@ session["kept"] = "yes"
 session.save()
 
 
-def account(account_id, place):
+def account(account_id: str, place: int) -> Account:
     return Account.objects.create(
         integration="twilio",
         account_id=account_id,

@@ -13,7 +13,7 @@ class Key(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["owner", "text"], name="key_once")]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
 
@@ -29,7 +29,7 @@ class Slot(models.Model):
             models.UniqueConstraint(fields=["owner"], condition=models.Q(active=True), name="slot_once_active")
         ]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.owner)
 
 
@@ -40,5 +40,5 @@ class Note(models.Model):
     slug = models.CharField(max_length=20, null=True, unique=True)
     data = models.JSONField(null=True)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.slug)
