@@ -145,6 +145,7 @@ def give_back_everything() -> None:
     """Take every active number off its line, as a removal will, and restore."""
     for phone in PhoneNumber.objects.select_related("line__account"):
         line, operation_id = phone.line, new_object_id()
+        assert line is not None
         account = line.account
         provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(10))
         provider.restore(line.carrier_id, json.loads(line.snapshot.open()), urls_for(account), account.application_id)
@@ -252,6 +253,7 @@ def test_the_token_just_proved_becomes_the_accounts_token(sandbox: Sandbox, tena
     assert add(tenant, body).status_code == 201
     row = Account.objects.get()
     assert row.auth_token.open() == "rotated-token"
+    assert row.previous_auth_token is not None
     assert row.previous_auth_token.open() == carrier.auth_token
     assert row.rotated_at is not None
     assert not PhoneNumber.objects.filter(operation__isnull=False).exists()
@@ -259,12 +261,12 @@ def test_the_token_just_proved_becomes_the_accounts_token(sandbox: Sandbox, tena
 
 def test_a_failed_add_leaves_the_account_row_that_was_there(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
-    before = Account.objects.values().get() | {"auth_token": None}
+    before: dict[str, Any] = {**Account.objects.values().get(), "auth_token": None}
     for method in ("POST", "PATCH"):
         sandbox.fault("status", carrier=carrier.integration, method=method, status=400, times=None)
     reply = add(tenant, carrier.body(tenant.user, phoneNumber=carrier.another))
     assert_refused(reply, 500, "webhook_setup_failed", None)
-    after = Account.objects.values().get() | {"auth_token": None}
+    after: dict[str, Any] = {**Account.objects.values().get(), "auth_token": None}
     assert {name for name in before if before[name] != after[name]} <= {"used_by"}
     assert PhoneNumber.objects.count() == Line.objects.count() == 1
 

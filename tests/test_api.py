@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_an_added_number_is_told_to_the_letter(sandbox: Sandbox, tenant: Tenant,
         rf'"integration": "{carrier.integration}", "createdAt": "\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z"}}}}',
         reply.content.decode(),
     )
-    created_at = timezone.datetime.fromisoformat(reply.json()["data"]["createdAt"])
+    created_at = datetime.fromisoformat(reply.json()["data"]["createdAt"])
     assert before.timestamp() - 0.001 <= created_at.timestamp() <= timezone.now().timestamp()
     assert reply.headers["Content-Type"] == "application/json"
     assert reply.headers["Cache-Control"] == "no-store"

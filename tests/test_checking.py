@@ -61,6 +61,11 @@ class Scene:
         return self.good.integration
 
     @property
+    def line(self) -> Line:
+        assert self.phone.line is not None
+        return self.phone.line
+
+    @property
     def owner(self) -> seeds.Account:
         return self.sandbox.state.account(self.integration, OWNER[self.integration])
 
@@ -116,7 +121,7 @@ class Scene:
 
     def snapshot(self) -> Any:
         """All settings of all carriers, in which an application that was made again counts as the one before."""
-        now = Account.objects.get(pk=self.phone.line.account_id).application_id
+        now = Account.objects.get(pk=self.line.account_id).application_id
         text = json.dumps(self.sandbox.snapshot())
         return json.loads(text.replace(now, self.application) if now else text)
 
@@ -365,7 +370,8 @@ def test_each_reason_of_each_carrier_is_produced() -> None:
         "telnyx": linked | {"no_outbound_profile", "signature_key_missing"},
     }
     produced = {name: {"carrier_unavailable"} for name in expected}
-    for case in [*DRIFTS, *HOPELESS]:
+    cases: list[Drift | Hopeless] = [*DRIFTS, *HOPELESS]
+    for case in cases:
         produced[case.integration].add(case.reason)
     produced["telnyx"].add("signature_key_missing")
     assert produced == expected
@@ -417,7 +423,7 @@ def as_told(scene: Scene, reasons: list[tuple[str, str, str]]) -> list[dict[str,
 
 
 def without_token(scene: Scene, text: str) -> str:
-    token = Account.objects.get(pk=scene.phone.line.account_id).webhook_token
+    token = Account.objects.get(pk=scene.line.account_id).webhook_token
     return scene.fill(text).replace(token, f"{token[:4]}…")
 
 
@@ -760,7 +766,8 @@ def test_a_check_without_a_body_repairs_nothing(sandbox: Sandbox, tenant: Tenant
     drifted = scene.snapshot()
     assert data_of(send("POST", f"phones/{scene.phone.pk}/check", tenant))["repaired"] is False
     assert data_of(send("POST", f"phones/{scene.phone.pk}/check", tenant, {}))["repaired"] is False
-    for nonsense in ("true", 1, None, []):
+    no_booleans: list[Any] = ["true", 1, None, []]
+    for nonsense in no_booleans:
         reply = send("POST", f"phones/{scene.phone.pk}/check", tenant, {"repair": nonsense})
         assert reply.status_code == 400
         assert reply.json()["data"] == {"error": "invalid_field", "field": "repair"}
@@ -867,7 +874,7 @@ def test_a_lease_that_somebody_holds_does_not_make_the_carrier_unreachable(
     scene = stage(sandbox, tenant, carrier)
     expected, _ = several(scene)
     drifted = scene.snapshot()
-    assert checking.leases.take(scene.phone.line, "0" * 24)
+    assert checking.leases.take(scene.line, "0" * 24)
 
     told = check(scene.phone, tenant, repair=True)
 

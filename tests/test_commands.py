@@ -33,6 +33,7 @@ def test_create_workspace_makes_all_that_a_first_request_needs() -> None:
     made = json.loads(run("create_workspace", "Acme", "--email", "Ann@Example.com"))
     assert list(made) == ["workspaceId", "userId", "token"]
     user = User.objects.get(pk=made["userId"])
+    assert user.workspace is not None
     assert (user.email, user.workspace.pk, user.workspace.name) == ("ann@example.com", made["workspaceId"], "Acme")
     assert not user.has_usable_password() and not user.is_staff
     tenant = Tenant(user.workspace, user, made["token"])
@@ -90,6 +91,7 @@ def test_create_token_shows_it_once_and_keeps_only_its_digest(tenant: Tenant) ->
     row = ApiToken.objects.get(prefix=made["prefix"])
     assert made["token"].startswith(made["prefix"])
     assert made["token"] not in [str(value) for value in vars(row).values()]
+    assert row.expires_at is not None
     assert 1.9 < (row.expires_at - timezone.now()).total_seconds() / 86400 <= 2
     assert add(Tenant(tenant.workspace, tenant.user, made["token"]), {}).status_code == 400
 

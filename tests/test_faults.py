@@ -6,7 +6,7 @@ before, and every setting at the three carriers as before.
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -56,7 +56,7 @@ HANG_READ_TIMEOUT_S = 0.4
 
 
 def each(
-    steps: dict[str, list[Step]], chosen: Callable[[Step], bool] = lambda step: True, faults: Any = FAULTS
+    steps: dict[str, list[Step]], chosen: Callable[[str, Step], bool], faults: Iterable[str] = FAULTS
 ) -> pytest.MarkDecorator:
     """One case for each request, fault and number of times."""
     cases = [

@@ -239,9 +239,9 @@ def test_a_reply_that_cannot_be_kept_still_goes_out(
 def test_reconcile_forgets_what_has_run_out(sandbox: Sandbox, tenant: Tenant) -> None:
     add(tenant, {}, **KEY)
     add(tenant, {}, **{"Idempotency-Key": "another"})
-    IdempotentReply.objects.filter(pk=IdempotentReply.objects.first().pk).update(
-        expires_at=timezone.now() - timedelta(seconds=1)
-    )
+    first = IdempotentReply.objects.first()
+    assert first is not None
+    IdempotentReply.objects.filter(pk=first.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     reconcile()
     assert IdempotentReply.objects.count() == 1
 

@@ -124,7 +124,7 @@ def first_reply_lost(command: str) -> Iterator[None]:
 
     Other tests share the server: what they send at this moment must not be the one that fails.
     """
-    client = connection.connection  # type: ignore[attr-defined]
+    client = connection.connection
     lost = {"code": 91, "errmsg": "shut down", "errorLabels": ["RetryableWriteError"]}
     table = f"{connection.settings_dict['NAME']}.{Workspace._meta.db_table}"
     client.admin.command(

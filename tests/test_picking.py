@@ -104,7 +104,7 @@ def assert_only_read(sandbox: Sandbox) -> None:
 
 ITEM = {"voice": True, "active": True, "route": "none", "added": False}
 # Of the seeds: what is not as usual.
-UNUSUAL = {
+UNUSUAL: dict[str, dict[str, dict[str, Any]]] = {
     "twilio": {
         "12125550001": {"route": "elsewhere"},
         "12125550002": {"route": "elsewhere"},
@@ -416,14 +416,17 @@ def test_a_right_new_token_is_that_of_every_number_of_the_account(
     assert_only_read(sandbox)
     account = Account.objects.get()
     assert account.auth_token.open() == "the-new-one"
+    assert account.previous_auth_token is not None
     assert account.previous_auth_token.open() == carrier.auth_token
     assert account.rotated_at is not None
     for one, whose in ((phone, tenant), (theirs, other_tenant)):
         assert check(one, whose)["health"] == "ok"
     rotated_at = account.rotated_at
     assert change(phone, tenant, authToken="the-new-one").status_code == 200
-    assert Account.objects.get().rotated_at == rotated_at, "the same token again is no rotation"
-    assert Account.objects.get().previous_auth_token.open() == carrier.auth_token
+    account.refresh_from_db()
+    assert account.rotated_at == rotated_at, "the same token again is no rotation"
+    assert account.previous_auth_token is not None
+    assert account.previous_auth_token.open() == carrier.auth_token
     assert sandbox.snapshot() == there
 
 

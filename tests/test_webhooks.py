@@ -138,13 +138,13 @@ def test_two_numbers_of_one_account_that_call_each_other_are_told_apart_in_any_o
     assert add(tenant, TELNYX.body(tenant.user, phoneNumber=TELNYX.another)).status_code == 201
     url, there = urls_for(account).status, at_carrier(sandbox, TELNYX)
     without = {"From": f"+{TELNYX.number}", "To": f"+{TELNYX.another}", "Direction": ""}
-    told = []
+    told: list[tuple[str, str | None]] = []
     for order in ([without, without | {"Direction": "outbound"}], [without | {"Direction": "outbound"}, without]):
         for number, fields in enumerate(order):
             form = form_of(TELNYX, call_id=f"call{len(told)}", SequenceNumber=str(number), **fields)
             assert deliver(url, *signed(there, url, form)).status_code == 200
         call = Call.objects.get(carrier_id=f"call{len(told)}")
-        told.append((call.direction, call.line and call.line.number))
+        told.append((call.direction, call.line.number if call.line else None))
     assert told == [("outbound", TELNYX.number)] * 2
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
 from integrations.sandbox import Sandbox
 from tests.support import PROJECT
@@ -19,7 +19,7 @@ from tests.support.live import Live, serve
 from tests.support.people import code_of
 
 SCREENSHOTS = PROJECT / "build" / "screenshots"
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+DESKTOP, PHONE = ViewportSize(width=1280, height=800), ViewportSize(width=390, height=844)
 # Nothing but the page: no look-ups of Google's hosts, no updates.
 QUIET = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -138,7 +138,7 @@ def watched(browser: Browser, desk: Desk, staff: Staff | None = None, *allowed: 
         if not request.url.startswith((desk.live.url + "/", "data:", "blob:", "about:")):
             problems.append(f"asked elsewhere: {request.url}")
 
-    context = browser.new_context(viewport=DESKTOP, storage_state=staff and staff.storage, **options)
+    context = browser.new_context(viewport=DESKTOP, storage_state=staff.storage if staff else None, **options)
     context.set_default_timeout(15_000)
     page = context.new_page()
     page.on("console", on_console)
@@ -238,8 +238,8 @@ def shoot(page: Page, name: str, *, phone: bool = True) -> None:
     """Write what the page looks like on a desktop and on a phone."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     for device, size in (("desktop", DESKTOP), ("phone", PHONE))[: 1 + phone]:
-        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.set_viewport_size(size)
         is_too_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
         assert not is_too_wide, f"{name} is too wide for a {device}"
         page.screenshot(path=SCREENSHOTS / f"{name}-{device}.png", full_page=True)
-    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+    page.set_viewport_size(DESKTOP)

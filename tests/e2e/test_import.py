@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import openpyxl
+from openpyxl.worksheet.worksheet import Worksheet
 from playwright.sync_api import Page, expect
 
 from phones.numbers import readable
@@ -61,8 +62,10 @@ def test_each_row_of_a_file_is_tried_and_then_added_whoever_watches(desk: Desk, 
 def test_a_spreadsheet_is_read_like_any_file(desk: Desk, page: Page, tmp_path: Path) -> None:
     number = desk.number()
     book = openpyxl.Workbook()
-    book.active.append(HEAD[:4])
-    book.active.append([desk.live.user, int(number), "twilio", "From a spreadsheet"])
+    sheet = book.active
+    assert isinstance(sheet, Worksheet)
+    sheet.append(HEAD[:4])
+    sheet.append([desk.live.user, int(number), "twilio", "From a spreadsheet"])
     file = tmp_path / "numbers.xlsx"
     book.save(file)
     bring(page, desk, file)

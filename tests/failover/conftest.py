@@ -41,7 +41,8 @@ class Cluster:
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Any]:
-        with MongoClient(self.replica_set.url(DATABASE), w="majority") as client:
+        client: MongoClient[dict[str, Any]] = MongoClient(self.replica_set.url(DATABASE), w="majority")
+        with client:
             yield client[DATABASE]
 
     def age_leases(self) -> None:

@@ -35,7 +35,12 @@ class Compose(yaml.SafeLoader):
     """Compose's own tags: what stands beside them replaces what was there."""
 
 
-Compose.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
+def sequence(loader: Compose, node: yaml.Node) -> list[Any]:
+    assert isinstance(node, yaml.SequenceNode)
+    return loader.construct_sequence(node)
+
+
+Compose.add_constructor("!override", sequence)
 Compose.add_constructor("!reset", lambda loader, node: None)
 
 

@@ -13,6 +13,7 @@ from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection
+from django.db.models import Manager
 from django.test import Client, override_settings
 
 from phones.models import Account, CallEvent
@@ -176,10 +177,15 @@ def test_the_user_of_djongo_signs_in_and_makes_a_group(database: Any) -> None:
     assert client.get("/admin/phones/phonenumber/").content.decode().count("12125551234")
 
 
+def samples(model: str) -> Manager[Any]:
+    """The rows of a model of the app that stands beside ours."""
+    return apps.get_model("samples", model)._default_manager
+
+
 @on_mongodb
 def test_what_is_unique_is_so_from_now_on(database: Any) -> None:
     adopted(database)
-    slots, keys = apps.get_model("samples", "Slot").objects, apps.get_model("samples", "Key").objects
+    slots, keys = samples("Slot"), samples("Key")
     account = Account.objects.get()
     with pytest.raises(IntegrityError):
         Account.objects.create(
@@ -199,7 +205,7 @@ def test_what_is_unique_is_so_from_now_on(database: Any) -> None:
 @on_mongodb
 def test_json_is_what_it_was_before_djongo_and_keys_go_on_after_the_highest(database: Any) -> None:
     adopted(database)
-    notes = apps.get_model("samples", "Note").objects
+    notes = samples("Note")
     assert dict(notes.values_list("slug", "data")) == {
         "object": {"a": {"b": [1, 2.5, None, "ü"]}},
         "list": [1],

@@ -89,6 +89,7 @@ def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str) -> None
         assert here, model
         assert here == there
     account = Account.objects.using(TARGET).get()
+    assert account.previous_auth_token is not None
     assert account.previous_auth_token.open() == "the one before"
     copied = User.objects.using(TARGET).get(email="support@example.com")
     assert [group.name for group in copied.groups.all()] == ["support"]

@@ -82,9 +82,10 @@ class Faults:
             handle = httpx.HTTPTransport.handle_request
             patch.setattr(httpx.HTTPTransport, "handle_request", failing(handle, httpx.ReadError("reset")))
             if not ON_MONGODB:
-                commit = connection._commit
+                database: Any = connection  # the stubs leave out what begins with an underscore
+                commit = database._commit
                 disk = OperationalError("disk full")
-                patch.setattr(connection, "_commit", lambda: self.around(commit, disk))
+                patch.setattr(database, "_commit", lambda: self.around(commit, disk))
             yield
 
 
@@ -194,6 +195,7 @@ def test_a_new_token(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, 
         token = account.auth_token.open()
         assert account.token_digest == token_digest(token)
         if token == NEW_TOKEN:
+            assert account.previous_auth_token is not None
             assert account.previous_auth_token.open() == subject.good.auth_token
             # What cannot be told in the audit trail is done, and fails visibly.
             assert reply.status_code == 200 or faults.failed

@@ -241,6 +241,12 @@ def test_what_is_written_meanwhile_stays(settings: Any, monkeypatch: pytest.Monk
     assert Account.objects.get().auth_token.open() == "newer"
 
 
+def is_rotated(account: Account) -> bool:
+    """Its previous token is sealed with the newest key."""
+    assert account.previous_auth_token is not None
+    return account.previous_auth_token.is_readable(keys=1)
+
+
 def test_rotation_under_load_and_kills_loses_nothing(settings: Any) -> None:
     """Others write tokens all the while, and the command is killed again and again."""
     Account.objects.bulk_create([an_account(number) for number in range(ROWS)], batch_size=500)
@@ -267,7 +273,7 @@ def test_rotation_under_load_and_kills_loses_nothing(settings: Any) -> None:
         for place in range(1, KILLS + 1):
             marked = Account.objects.filter(pk=ids[ROWS * place // (KILLS + 1)])
             rotation = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=subprocess.DEVNULL)
-            while rotation.poll() is None and not marked.get().previous_auth_token.is_readable(keys=1):
+            while rotation.poll() is None and not is_rotated(marked.get()):
                 time.sleep(0.001)
             rotation.kill()
             killed += rotation.wait() < 0

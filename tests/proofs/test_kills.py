@@ -209,6 +209,7 @@ def test_a_new_token_is_taken_over_although_the_add_died_before_it_was(
     assert reconcile().failed == 0
     account = Account.objects.get()
     assert account.auth_token.open() == NEW_TOKEN
+    assert account.previous_auth_token is not None
     assert account.previous_auth_token.open() == subject.good.auth_token
     assert account.token_digest == token_digest(NEW_TOKEN)
     assert account.rotated_at is not None
@@ -298,6 +299,7 @@ def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers
     age_leases()
     assert_envelope(add(adder, subject.good.body(adder.user, phoneNumber=subject.number)), "")
     phone = assert_active(sandbox, subject, adder, subject.number)
+    assert phone.line is not None
     assert json.loads(phone.line.snapshot.open())[BEFORE[name][0]] == ""
 
 

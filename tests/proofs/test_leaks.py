@@ -130,6 +130,7 @@ def test_nothing_that_is_told_logged_or_stored_holds_a_secret(
     replies.append(add(tenant, good.body(tenant.user, authToken=f"wrong {TOKEN}", phoneNumber=good.another)))
     replies.append(add(tenant, good.body(tenant.user, label=PLANTED)))
     phone = PhoneNumber.objects.get()
+    assert phone.line is not None
     search.secrets["webhook token"] = phone.line.account.webhook_token
     route_elsewhere(sandbox, good)
     for method, path, body in [
@@ -216,7 +217,7 @@ def process_list() -> Iterator[list[str]]:
 def test_a_server_and_its_commands_give_no_secret_away(sandbox: Sandbox, tmp_path: Path, tally: Tally) -> None:
     good = canary_account(sandbox, TWILIO, TOKEN)
     key = base64.urlsafe_b64encode(b"canary-key-0123456789-canary-key"[:32]).decode()
-    secrets = {
+    secrets: dict[str, Any] = {
         "SECRET_KEY": "canary-Qz81-signs-cookies-Lw93xTb6nV", "CREDENTIAL_KEYS": key,
         "METRICS_TOKEN": "canary-Hs72-metrics-token-Jd4k8Yw",
     }  # fmt: skip

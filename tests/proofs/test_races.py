@@ -176,7 +176,7 @@ def test_who_waits_for_a_line_while_its_add_fails_remembers_the_customers_route(
     if known:
         prepare_account(sandbox, tenant, subject)
     wrote = threading.Event()
-    reads_before_second = []
+    reads_before_second: list[int] = []
 
     def second_waits() -> None:
         wait_for(lambda: reads_before_second and reads_of_numbers(sandbox) > reads_before_second[0])

@@ -79,6 +79,7 @@ def assert_whole(sandbox: Sandbox, kept: list[str]) -> None:
     for phone in PhoneNumber.objects.select_related("line__account"):
         assert phone.state == PhoneNumber.State.ACTIVE
         assert (phone.operation_id, phone.lease_until, phone.operation) == ("", None, None)
+        assert phone.line is not None
         assert (phone.line.lease_id, phone.line.account.lease_id) == ("", "")
         subject = next(one for one in SUBJECTS.values() if one.number == phone.number)
         assert_routed(sandbox, subject, phone.number, phone.line.account)

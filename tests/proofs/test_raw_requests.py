@@ -76,7 +76,7 @@ def test_a_request_sent_by_hand_is_refused(live: Live, sandbox: Sandbox, one: di
     assert sandbox.ledger == []
 
 
-BY_HAND = {
+BY_HAND: dict[str, tuple[int, dict[str, Any]]] = {
     "no-host-http-1.0": (400, {"lines": ["Host:-"], "version": "1.0"}),
     "no-length": (400, {"length": False}),
     "expect-continue": (400, {"lines": ["Expect: 100-continue"]}),

@@ -110,6 +110,7 @@ def begin(sandbox: Sandbox, place: Place, tenant: Tenant, third: Tenant) -> Befo
 
 
 def snapshot_of(phone: PhoneNumber) -> Any:
+    assert phone.line is not None
     return json.loads(phone.line.snapshot.open())
 
 

@@ -17,7 +17,7 @@ def post(path: str, body: Any, token: str | None, **headers: str) -> Any:
     return Client(raise_request_exception=False).post(path, data, content_type="application/json", headers=headers)
 
 
-def add(tenant: Tenant, body: dict[str, Any], **headers: str) -> Any:
+def add(tenant: Tenant, body: dict[str, Any] | str, **headers: str) -> Any:
     return post("/api/call/add-phone", body, tenant.token, **headers)
 
 

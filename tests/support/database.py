@@ -314,7 +314,8 @@ class Apart:
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        with MongoClient(self.url) as client:
+        client: MongoClient[dict[str, Any]] = MongoClient(self.url)
+        with client:
             yield client[self.name]
 
     def drop(self) -> None:

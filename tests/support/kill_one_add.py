@@ -76,8 +76,7 @@ def put_everywhere(cut: Cut) -> None:
 
     connection.ensure_connection()
     cut.statements.enter_context(around_statements(around))
-    connection._commit = cut.around(connection._commit)  # type: ignore[method-assign]
-    for owner, name in ((HTTPAdapter, "send"), (httpx.HTTPTransport, "handle_request")):
+    for owner, name in ((connection, "_commit"), (HTTPAdapter, "send"), (httpx.HTTPTransport, "handle_request")):
         setattr(owner, name, cut.around(getattr(owner, name)))
 
 
@@ -123,9 +122,9 @@ def run(job: dict[str, Any], act: Act) -> dict[str, int]:
             os._exit(status)
     os.close(writer)
     with os.fdopen(reader) as pipe:
-        calls = pipe.read()
+        counted = pipe.read()
     _, ended = os.waitpid(child, 0)
-    return {"ended": os.waitstatus_to_exitcode(ended), "calls": int(calls or 0)}
+    return {"ended": os.waitstatus_to_exitcode(ended), "calls": int(counted or 0)}
 
 
 def load() -> None:

@@ -93,6 +93,7 @@ def assert_active(sandbox: Sandbox, subject: Subject, tenant: Tenant, number: st
     phone = PhoneNumber.objects.get(user=tenant.user, number=number)
     assert phone.state == PhoneNumber.State.ACTIVE
     assert (phone.operation_id, phone.lease_until, phone.operation) == ("", None, None)
+    assert phone.line is not None
     assert phone.line.lease_id == "", "the line is still leased"
     assert phone.line.account.lease_id == "", "the account is still leased"
     assert phone.line.account.auth_token.open() == subject.good.auth_token
@@ -102,6 +103,7 @@ def assert_active(sandbox: Sandbox, subject: Subject, tenant: Tenant, number: st
 
 def assert_remembers(phone: PhoneNumber, name: str) -> None:
     field, value = BEFORE[name]
+    assert phone.line is not None
     assert json.loads(phone.line.snapshot.open())[field] == value, "the line does not remember the customer's route"
 
 

@@ -44,7 +44,7 @@ class Knock:
 
     def with_headers(self, **changes: str | None) -> "Knock":
         """With these headers changed; underscores are dashes, and None removes one."""
-        headers = self.headers | {name.replace("_", "-"): value for name, value in changes.items()}  # type: ignore[dict-item]
+        headers = self.headers | {name.replace("_", "-"): value for name, value in changes.items()}
         return replace(self, headers={name: value for name, value in headers.items() if value is not None})
 
 
