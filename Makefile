@@ -25,26 +25,28 @@ NAMED := $(filter tests/% "tests/% 'tests/%,$(ARGS))
 # Three processes take longer to start than most files take to run.
 PYTEST := $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n 3 --dist worksteal)
 
-# Run pytest with these arguments and ARGS on SQLite, then the tests marked `engine` on MongoDB. If ARGS names files, only
-# they run. pytest exits with 5 if it finds no test: one engine may, both may not.
+# Run pytest with the first argument and ARGS on SQLite, then on MongoDB those that the second one selects. If ARGS names
+# files, only they run. pytest exits with 5 if it finds no test: one engine may, both may not.
 define on_each_engine
 	@sqlite=0 mongodb=0; \
 	$(PYTEST) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
 	case $$sqlite in 0 | 5) ;; *) exit $$sqlite ;; esac; \
-	TEST_DATABASE=mongodb $(PYTEST) -m engine $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
+	TEST_DATABASE=mongodb $(PYTEST) $(2) $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
 	case $$mongodb in 0 | 5) ;; *) exit $$mongodb ;; esac; \
 	if [ $$sqlite$$mongodb = 55 ]; then echo "No such test on either database."; exit 1; fi
 endef
 
 test: dev ## Run the quick tests on both databases. ARGS=tests/test_doors.py or ARGS="-k name" for some.
-	$(call on_each_engine,tests --ignore=tests/proofs --ignore=tests/e2e --ignore=tests/failover)
+	$(call on_each_engine,tests --ignore=tests/proofs --ignore=tests/e2e --ignore=tests/failover,-m engine)
 
+# Each commit draws its own cases: each value of each parameter, and some of the rest.
+proofs: export SAMPLE_SEED ?= $(shell git rev-parse HEAD 2>/dev/null || date +%F)
 proofs: dev ## Run the slow tests behind SECURITY.md on both databases: kills, fault loops, fuzzing, leaks.
-	$(call on_each_engine,tests/proofs)
+	$(call on_each_engine,tests/proofs,-m engine)
 
 every-case: export EVERY_CASE := 1
 every-case: dev ## Run the tests and the proofs with all their cases, which takes hours.
-	$(call on_each_engine,tests --ignore=tests/e2e --ignore=tests/failover)
+	$(call on_each_engine,tests --ignore=tests/e2e --ignore=tests/failover,)
 
 e2e: dev ## Test the support desk in a real browser on both databases. Screenshots go to build/screenshots/.
 	@$(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
@@ -56,7 +58,7 @@ test-mongodb: dev ## Test a MongoDB primary that steps down and dies under load,
 lint: dev ## Check style and types with ruff and mypy.
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	PYTHONPATH=. $(PYTHON) -m mypy integrations phones workspace users
+	PYTHONPATH=. $(PYTHON) -m mypy integrations phones workspace users tests bench
 
 bench: dev ## Check the speed goals, as ratios measured in one run.
 	$(PYTHON) -m bench.startup --check

@@ -188,7 +188,7 @@ def test_an_unknown_status_of_a_recording_does_not_replace_a_known_one(sandbox: 
 
 @contextmanager
 def failing_savepoint() -> Iterator[None]:
-    failed = []
+    failed: list[Statement] = []
 
     def fail(run: Callable[[], Any], statement: Statement) -> Any:
         if statement.sql.startswith("SAVEPOINT") and not failed:

@@ -197,7 +197,7 @@ def test_what_was_removed_can_be_added_again_and_is_remembered_as_at_first(
 # -- only what is still ours ------------------------------------------------------------------------------------------
 
 ELSEWHERE = "https://elsewhere.example.com/voice"
-EDITS = {
+EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "voice URL": ({"voice_url": ELSEWHERE}, {"voice_url", "voice_method"}),
     "voice method": ({"voice_method": "GET"}, {"voice_url", "voice_method"}),
     "fallback": ({"voice_fallback_url": ELSEWHERE}, {"voice_fallback_url", "voice_fallback_method"}),

@@ -278,7 +278,7 @@ def test_the_host_of_a_request_does_not_matter(party: Party) -> None:
 # -- tokens and keys --------------------------------------------------------------------------------------------------
 
 
-def rotate(sandbox: Sandbox, tenant: Tenant, good: Good, number: str, token: str) -> Account:
+def rotate(sandbox: Sandbox, tenant: Tenant, good: Good, number: str, token: str) -> seeds.Account:
     """The customer has made a new token, and adds another number with it. Returns the account as it was before."""
     account = sandbox.state.account(good.integration, good.acc_sid)
     before = replace(account)

@@ -242,7 +242,7 @@ def strangers(party: Party, other: Party, kind: str) -> list[Mutation]:
         """Only the nonce of V2, which is no news to us."""
         return knock.with_headers(X_Plivo_Signature_V2_Nonce=word(chance).replace("é", "e"))
 
-    found = [by_another, at_another, at_nobodys, at_another_carriers, of_another_request]
+    found: list[Mutation] = [by_another, at_another, at_nobodys, at_another_carriers, of_another_request]
     if carrier != "telnyx":
         found += [for_another_host, at_another_kind]
     return found + {"plivo": [v2_only], "telnyx": [too_old_or_new], "twilio": []}[carrier]
@@ -261,7 +261,8 @@ def mutations(party: Party) -> list[Mutation]:
         another_name,
         swap_values,
     ]
-    found = [change_byte, change_byte, insert_byte, remove_byte, move_to_query, add_to_query, drop_from_query]
+    found: list[Mutation] = [change_byte, change_byte, insert_byte, remove_byte]
+    found += [move_to_query, add_to_query, drop_from_query]
     found += [on_fields(change) for change in change_fields]
     found += [on_header(SIGNATURES[carrier], change) for change in HEADER_CHANGES]
     if carrier == "plivo":

@@ -92,7 +92,7 @@ def hostile_forms(carrier: str) -> list[Form]:
     return forms
 
 
-ODD_JSON = [
+ODD_JSON: list[Any] = [
     None,
     True,
     False,
@@ -140,8 +140,8 @@ def hostile_json(carrier: str) -> list[bytes]:
     texts += [
         b'{"CallSid": "CA-1", "Timestamp": ' + b"[" * depth + b"]" * depth + b"}" for depth in range(50, 1500, 30)
     ]
-    odd = [b"{}", b"{} ", b"{'a': 1}", b"\xef\xbb\xbf{}", b'{"CallSid": "\\u0000"}']
-    return [*texts, *odd, b'{"CallSid": "CA-1", "CallSid": "CA-2"}']
+    others = [b"{}", b"{} ", b"{'a': 1}", b"\xef\xbb\xbf{}", b'{"CallSid": "\\u0000"}']
+    return [*texts, *others, b'{"CallSid": "CA-1", "CallSid": "CA-2"}']
 
 
 class Stuck(BaseException):

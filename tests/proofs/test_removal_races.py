@@ -58,6 +58,7 @@ def assert_whole_or_gone(sandbox: Sandbox, subject: Subject, name: str, before: 
     owner, active = sandbox.state.account(subject.integration, subject.owner), set()
     for phone in PhoneNumber.objects.select_related("line__account"):
         assert (phone.state, phone.operation_id, phone.lease_until) == (PhoneNumber.State.ACTIVE, "", None)
+        assert phone.line is not None
         assert (phone.line.lease_id, phone.line.account.lease_id) == ("", "")
         assert_routed(sandbox, subject, phone.number, phone.line.account)
         if phone.number == subject.number:
