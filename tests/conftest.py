@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 from django.test import TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
@@ -64,8 +65,9 @@ def quick_flush() -> Callable[[], None]:
 
     Django's own flush makes all permissions anew, which takes longer than most tests.
     """
-    filled: tuple[type[Model], ...] = (ContentType, Permission, Group, Group.permissions.through)
-    kept = {"django_migrations", *(model._meta.db_table for model in filled)}
+    migrations = MigrationRecorder(connection).Migration
+    filled: tuple[type[Model], ...] = (migrations, ContentType, Permission, Group, Group.permissions.through)
+    kept = {model._meta.db_table for model in filled}
     as_migrated = {model: list(model._base_manager.order_by("pk")) for model in filled}
     tables = [name for name in connection.introspection.django_table_names(only_existing=True) if name not in kept]
 
