@@ -9,7 +9,6 @@ import random
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -21,29 +20,26 @@ from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import adding, reconcile
 from tests.support.api import add, send
-from tests.support.carriers import NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Subject
+from tests.support.carriers import NO_PROFILE, SUBJECTS, TWILIO, Subject
 from tests.support.faults import (
-    FAULTS,
-    PLIVO_APPLICATION,
-    PLIVO_NUMBER,
-    TELNYX_APPLICATION,
-    TELNYX_NUMBER,
-    TELNYX_PROFILES,
-    TWILIO_NUMBER,
     prepare_account,
 )
 from tests.support.people import Tenant
 from tests.support.removal import (
+    OWN_APPLICATION,
+    ROUTES,
     UNKNOWN_ID,
     Earlier,
     assert_as_before,
     assert_not_found,
     assert_nothing_is_left,
     each_carrier,
+    listed,
     relink,
     remove,
     restored,
 )
+from tests.support.removal_faults import REMOVED, STEPS, Step, check_removal, each_fault, only_of_this_one
 from tests.support.state import (
     assert_active,
     assert_envelope,
@@ -58,16 +54,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 State = PhoneNumber.State
 CARRIERS = ["twilio", "plivo", "telnyx"]
-HANG_READ_TIMEOUT_S = 0.3
 NEW_TOKEN = "a-new-token-0123456789"
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------
-
-
-def listed(tenant: Tenant) -> list[str]:
-    """The numbers that the workspace is shown."""
-    return [one["phoneNumber"] for one in send("GET", "phones", tenant).json()["data"]["items"]]
 
 
 def id_of(tenant: Tenant, number: str) -> str:
@@ -77,38 +67,6 @@ def id_of(tenant: Tenant, number: str) -> str:
 # -- each kind of earlier route ---------------------------------------------------------------------------------------
 
 
-OWN_APPLICATION = {"accSId": seeds.TELNYX_CUSTOMER_APP}
-PLIVO_DEFAULT = {"application": resources.plivo_application_uri(seeds.PLIVO_ID, seeds.PLIVO_DEFAULT_APP)}
-ALL_OF_TWILIO = {
-    "trunk_sid": seeds.TWILIO_TRUNK,
-    "voice_url": f"{seeds.FOREIGN_URL}/twilio/answer",
-    "voice_method": "GET",
-    "voice_receive_mode": "fax",
-    "status_callback": f"{seeds.FOREIGN_URL}/twilio/status",
-    "status_callback_method": "GET",
-    "voice_caller_id_lookup": True,
-}
-ROUTES = {
-    "twilio: none": Earlier(TWILIO, "12125551234"),
-    "twilio: foreign URL": Earlier(TWILIO, "12125550001"),
-    "twilio: trunk": Earlier(TWILIO, "12125550002"),
-    "twilio: TwiML application": Earlier(TWILIO, "12125550003"),
-    "twilio: demo": Earlier(TWILIO, "12125550005"),
-    "twilio: fax": Earlier(TWILIO, "12125550006"),
-    "twilio: everything": Earlier(TWILIO, "12125550009", raw=ALL_OF_TWILIO),
-    "plivo: none": Earlier(PLIVO, "14155551234"),
-    "plivo: other application": Earlier(PLIVO, "14155550001"),
-    "plivo: trunk": Earlier(PLIVO, "14155550002"),
-    "plivo: default application": Earlier(PLIVO, "14155550009", raw=PLIVO_DEFAULT),
-    "telnyx: none": Earlier(TELNYX, "13125551234"),
-    "telnyx: other TeXML application": Earlier(TELNYX, "13125550001"),
-    "telnyx: SIP connection": Earlier(TELNYX, "13125550002"),
-    "telnyx: Call Control application": Earlier(TELNYX, "13125550003"),
-    "telnyx: none, own application named": Earlier(TELNYX, "13125551234", OWN_APPLICATION),
-    "telnyx: the own application named": Earlier(TELNYX, "13125550001", OWN_APPLICATION),
-    "telnyx: SIP connection, own application named": Earlier(TELNYX, "13125550002", OWN_APPLICATION),
-    "telnyx: no voice profile": Earlier(NO_PROFILE, "13125557777"),
-}
 each_route = pytest.mark.parametrize("route", ROUTES)
 
 
@@ -406,75 +364,6 @@ def test_the_number_itself_can_be_added_again_with_a_new_token(sandbox: Sandbox,
 # -- each request fails -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Step:
-    """One request of a removal: the `nth` with this method and path.
-
-    Where a no means that what it is about is gone, it is believed: `gone` says which settings then stay as they are.
-    """
-
-    name: str
-    method: str
-    path: str
-    nth: int = 0
-    gone: str = ""
-    noes: tuple[str, ...] = ("status 404",)
-
-
-OWN = "telnyx with an own application"
-LOOK_TELNYX = [
-    Step("look", "GET", TELNYX_NUMBER, gone="numbers"),
-    Step("put back", "PATCH", TELNYX_NUMBER),
-    Step("look again", "GET", TELNYX_NUMBER, nth=1),
-]
-DELETE_TELNYX = [
-    Step("delete", "DELETE", TELNYX_APPLICATION, gone="applications"),
-    Step("profiles", "GET", TELNYX_PROFILES),
-]
-STEPS = {
-    "twilio": [Step("look", "GET", TWILIO_NUMBER, gone="numbers"), Step("put back", "POST", TWILIO_NUMBER)],
-    "plivo": [
-        Step("look", "GET", PLIVO_NUMBER, gone="numbers"),
-        Step("put back", "POST", PLIVO_NUMBER),
-        Step("look again", "GET", PLIVO_NUMBER, nth=1),
-        Step("delete", "DELETE", PLIVO_APPLICATION, gone="applications"),
-    ],
-    "telnyx": [*LOOK_TELNYX, *DELETE_TELNYX],
-    "telnyx without a voice profile": [
-        *LOOK_TELNYX,
-        *DELETE_TELNYX,
-        Step("delete profile", "DELETE", r"^/outbound_voice_profiles/\d+$", gone="profiles"),
-    ],
-    OWN: [
-        *LOOK_TELNYX,
-        Step("application", "GET", TELNYX_APPLICATION, gone="applications", noes=("status 400", "status 404")),
-        Step("give back", "PATCH", TELNYX_APPLICATION),
-    ],
-}
-REMOVED = {name: Earlier(subject.good, subject.number) for name, subject in SUBJECTS.items()} | {
-    OWN: ROUTES["telnyx: SIP connection, own application named"]
-}
-FAULTS_OF_A_REMOVAL: dict[str, tuple[str, int | None]] = FAULTS | {"status 400": ("status", 400)}
-del FAULTS_OF_A_REMOVAL["status 401"]  # refused credentials have tests of their own
-
-
-def each_fault(chosen: Callable[[str, Step], bool] = lambda name, step: True) -> pytest.MarkDecorator:
-    cases = [
-        pytest.param(name, step, fault, for_ever, id="-".join([name, step.name, fault, ["once", "always"][for_ever]]))
-        for name, steps in STEPS.items()
-        for step in steps
-        if chosen(name, step)
-        for fault in sorted(FAULTS_OF_A_REMOVAL)
-        for for_ever in (False, True)
-    ]
-    return pytest.mark.parametrize(("name", "step", "fault", "for_ever"), cases)
-
-
-def only_of_this_one(name: str, step: Step) -> bool:
-    """Without repeating at Telnyx what depends on neither the profile nor the application."""
-    return name in CARRIERS or step.name in ("delete profile", "application", "give back")
-
-
 @pytest.mark.parametrize(("name", "steps"), STEPS.items(), ids=STEPS)
 def test_a_removal_makes_just_the_requests_listed_here(
     sandbox: Sandbox, tenant: Tenant, name: str, steps: list[Step]
@@ -487,119 +376,11 @@ def test_a_removal_makes_just_the_requests_listed_here(
     assert all(re.search(step.path, one.path) for one, step in zip(made, steps, strict=True))
 
 
-def fail(sandbox: Sandbox, settings: Any, name: str, step: Step, fault: str, *, for_ever: bool) -> None:
-    kind, status = FAULTS_OF_A_REMOVAL[fault]
-    if fault == "hang":
-        settings.CARRIER_READ_TIMEOUT_S = HANG_READ_TIMEOUT_S
-    sandbox.fault(
-        kind, carrier=REMOVED[name].good.integration, method=step.method, path=step.path, skip=step.nth, status=status,
-        times=None if for_ever else 1,
-    )  # fmt: skip
-
-
-@each_fault(only_of_this_one)
-def test_a_removal_that_meets_a_fault_is_finished_by_reconcile(
+@each_fault(only_of_this_one, ("status 403", "status 503", "lost_reply"))
+def test_a_removal_that_meets_a_fault_is_finished(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
 ) -> None:
-    earlier, before = REMOVED[name], sandbox.snapshot()
-    id = earlier.add(tenant)
-    fail(sandbox, settings, name, step, fault, for_ever=for_ever)
-
-    reply = remove(tenant, id)
-
-    assert any(one.fault for one in sandbox.ledger), "the fault met no request"
-    sandbox.clear_faults()
-    is_restored = restored(reply, id)
-    assert listed(tenant) == []
-    assert_not_found(send("GET", f"phones/{id}", tenant))
-    assert_not_found(remove(tenant, id))
-    if step.gone and fault in step.noes:
-        assert is_restored
-        assert_nothing_is_left()
-        owner = sandbox.state.account(earlier.good.integration, earlier.good.acc_sid or earlier.good.auth_token).id
-        differing = changes(before, sandbox.snapshot())
-        assert all(one.startswith(f"/{earlier.good.integration}/{owner}/{step.gone}/") for one in differing)
-        return
-    as_before = changes(before, sandbox.snapshot()) == [] and not any(rows().values())
-    assert is_restored == as_before, "the reply says something else than what is so"
-    if fault not in ("status 400", "status 403", "status 404") and not for_ever:
-        assert is_restored, "one silence must not delay a removal"
-    time.sleep(0.002)  # leases end to the millisecond
-    assert reconcile().failed == 0
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
-
-
-at_each_step = pytest.mark.parametrize(
-    ("name", "step", "fault"),
-    [
-        pytest.param(name, step, fault, id=f"{name}-{step.name}-{fault}")
-        for name, steps in STEPS.items()
-        for step in steps
-        if only_of_this_one(name, step)
-        for fault in ("lost reply", "status 403", "status 500")
-    ],
-)
-
-
-@at_each_step
-def test_who_adds_again_what_could_not_be_removed_settles_it_first(
-    sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str
-) -> None:
-    earlier, before = REMOVED[name], sandbox.snapshot()
-    snapshot_before = snapshot_of(earlier, tenant)
-    id = PhoneNumber.objects.get().pk
-    was_restored = remove_with_fault(sandbox, tenant, id, earlier, step, fault)
-
-    assert snapshot_of(earlier, tenant) == snapshot_before, "the line does not remember the customer's route"
-
-    again = PhoneNumber.objects.get()
-    assert again.state == State.ACTIVE
-    assert again.pk != id
-    assert listed(tenant) == [earlier.number]
-    assert (Account.objects.count(), Line.objects.count()) == (1, 1)
-    assert reconcile().failed == 0
-    assert restored(remove(tenant, again.pk), again.pk) is True, was_restored
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
-
-
-def remove_with_fault(sandbox: Sandbox, tenant: Tenant, id: str, earlier: Earlier, step: Step, fault: str) -> bool:
-    """Remove a number while this step of it goes wrong each time. Says whether the reply was that it is restored."""
-    kind = {"lost reply": "lost_reply"}.get(fault, "status")
-    sandbox.fault(
-        kind, carrier=earlier.good.integration, method=step.method, path=step.path, skip=step.nth,
-        status=int(fault.split()[1]) if kind == "status" else None, times=None,
-    )  # fmt: skip
-    was_restored = restored(remove(tenant, id), id)
-    sandbox.clear_faults()
-    time.sleep(0.002)
-    return was_restored
-
-
-def snapshot_of(earlier: Earlier, tenant: Tenant) -> Any:
-    """What the line remembers after the user has added the number."""
-    earlier.add(tenant)
-    return json.loads(Line.objects.get().snapshot.open())
-
-
-@at_each_step
-def test_another_user_adds_what_could_not_be_removed(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, step: Step, fault: str
-) -> None:
-    earlier, before = REMOVED[name], sandbox.snapshot()
-    snapshot_before = snapshot_of(earlier, tenant)
-    id = PhoneNumber.objects.get().pk
-    remove_with_fault(sandbox, tenant, id, earlier, step, fault)
-
-    assert snapshot_of(earlier, other_tenant) == snapshot_before, "the line does not remember the customer's route"
-
-    assert reconcile().failed == 0
-    again = PhoneNumber.objects.get()
-    assert (again.user, again.state) == (other_tenant.user, State.ACTIVE)
-    assert restored(remove(other_tenant, again.pk), again.pk) is True
-    assert_as_before(sandbox, before)
-    assert_nothing_is_left()
+    check_removal(sandbox, settings, tenant, name, step, fault, for_ever=for_ever)
 
 
 @pytest.mark.engine

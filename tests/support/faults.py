@@ -1,11 +1,17 @@
 """The requests that an add makes, the faults that each can meet, and what must come of it."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 from integrations.sandbox import Sandbox
+from phones.services import reconcile
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, Subject
 from tests.support.people import Tenant
+from tests.support.state import assert_active, assert_envelope, assert_remembers, changes, rows
 
 READ, OPTIONAL, CREATE, WRITE, READ_BACK = "read", "optional", "create", "write", "read back"
 
@@ -79,6 +85,8 @@ UNKNOWN: dict[str, tuple[str, int | None]] = {
     "applied 500": ("applied_status", 500),
 }
 FAULTS = REFUSALS | SILENCES | UNKNOWN
+# One of each kind: a no, a silence with a status and one without, a yes that nobody hears.
+SOME_FAULTS = ("status 403", "status 503", "reset", "lost_reply")
 
 
 def expected(step: Step, fault: str, *, for_ever: bool) -> str:
@@ -127,3 +135,111 @@ def fail_at_the_end(sandbox: Sandbox, name: str) -> None:
     sandbox.fault(
         "rewrite", carrier=SUBJECTS[name].integration, method=step.method, path=step.path, skip=step.nth, change=change
     )
+
+
+HANG_READ_TIMEOUT_S = 0.4
+
+
+def each(
+    steps: dict[str, list[Step]], chosen: Callable[[str, Step], bool], faults: Iterable[str] = FAULTS
+) -> pytest.MarkDecorator:
+    """One case for each request, fault and number of times."""
+    cases = [
+        pytest.param(
+            name, step, fault, for_ever, id="-".join([name, step.name, fault, "always" if for_ever else "once"])
+        )
+        for name, of_carrier in steps.items()
+        for step in of_carrier
+        if chosen(name, step)
+        for fault in faults
+        for for_ever in (False, True)
+    ]
+    return pytest.mark.parametrize(("name", "step", "fault", "for_ever"), cases)
+
+
+def breaks_the_undo(step: Step, *, for_ever: bool) -> bool:
+    """The undo reads the number as the read-back does."""
+    return step.kind == READ_BACK and for_ever
+
+
+def check_outcome(
+    sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, *, for_ever: bool
+) -> None:
+    """Add the number while the fault is on, and see that it is all there or nothing."""
+    subject = SUBJECTS[name]
+    rows_before, carriers_before = rows(), sandbox.snapshot()
+    code = expected(step, fault, for_ever=for_ever)
+    if fault == "hang":
+        settings.CARRIER_READ_TIMEOUT_S = HANG_READ_TIMEOUT_S
+    script(sandbox, subject, step, fault, for_ever=for_ever)
+
+    reply = add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number))
+
+    hit = [one for one in sandbox.ledger if one.fault]
+    assert hit, "the fault met no request"
+    assert all((one.method, one.carrier) == (step.method, subject.integration) for one in hit)
+    sandbox.clear_faults()
+    assert_envelope(reply, code)
+    if not code:
+        phone = assert_active(sandbox, subject, tenant, subject.number)
+        assert_remembers(phone, name)
+        reconcile()
+        assert_active(sandbox, subject, tenant, subject.number)
+        return
+    if not breaks_the_undo(step, for_ever=for_ever):
+        assert rows() == rows_before
+        assert changes(carriers_before, sandbox.snapshot()) == []
+    assert reconcile().failed == 0
+    assert rows() == rows_before
+    assert changes(carriers_before, sandbox.snapshot()) == []
+
+
+# The requests of the undo. `nth` counts those of the same kind that the add itself has made, but for the changed one.
+TELNYX_UNDO = [
+    Step("look", "GET", TELNYX_NUMBER, READ),
+    Step("put back", "PATCH", TELNYX_NUMBER, WRITE),
+    Step("look again", "GET", TELNYX_NUMBER, READ, nth=1),
+    Step("delete", "DELETE", TELNYX_APPLICATION, WRITE),
+]
+UNDO = {
+    "twilio": [Step("look", "GET", TWILIO_NUMBER, READ), Step("put back", "POST", TWILIO_NUMBER, WRITE)],
+    "plivo": [
+        Step("look", "GET", PLIVO_NUMBER, READ, nth=1),
+        Step("put back", "POST", PLIVO_NUMBER, WRITE, nth=1),
+        Step("look again", "GET", PLIVO_NUMBER, READ, nth=2),
+        Step("delete", "DELETE", PLIVO_APPLICATION, WRITE),
+    ],
+    "telnyx": TELNYX_UNDO,
+    "telnyx without a voice profile": [
+        *TELNYX_UNDO,
+        Step("delete profile", "DELETE", r"^/outbound_voice_profiles/\d+$", WRITE),
+    ],
+}
+
+
+def undone(name: str, step: Step) -> bool:
+    """Without repeating at Telnyx what does not depend on the voice profile."""
+    return name in KNOWN or step.method == "DELETE"
+
+
+def check_undo(
+    sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, *, for_ever: bool
+) -> None:
+    """Add a number that is not ours in the end while this step of the undo meets the fault, and see that it is gone."""
+    subject, rows_before, carriers_before = SUBJECTS[name], rows(), sandbox.snapshot()
+    if fault == "hang":
+        settings.CARRIER_READ_TIMEOUT_S = HANG_READ_TIMEOUT_S
+    fail_at_the_end(sandbox, name)
+    script(sandbox, subject, step, fault, for_ever=for_ever)
+
+    reply = add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number))
+
+    assert [one.fault for one in sandbox.ledger if one.fault] != ["rewrite"], "the fault met no request of the undo"
+    sandbox.clear_faults()
+    assert_envelope(reply, "webhook_setup_failed")
+    if fault not in REFUSALS and not for_ever:
+        assert rows() == rows_before, "one silence must not break the undo"
+        assert changes(carriers_before, sandbox.snapshot()) == []
+    assert reconcile().failed == 0
+    assert rows() == rows_before
+    assert changes(carriers_before, sandbox.snapshot()) == []

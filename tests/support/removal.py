@@ -10,7 +10,7 @@ import pytest
 from integrations.sandbox import Sandbox, resources
 from integrations.sandbox import state as seeds
 from tests.support.api import add, send
-from tests.support.carriers import CARRIERS, SUBJECTS, Good
+from tests.support.carriers import CARRIERS, NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good
 from tests.support.people import Tenant
 from tests.support.state import (
     changes,
@@ -84,3 +84,42 @@ def later(act: Callable[[], Any], offset_s: float) -> Callable[[], Any]:
         return act()
 
     return wait_and_act
+
+
+def listed(tenant: Tenant) -> list[str]:
+    """The numbers that the workspace is shown."""
+    return [one["phoneNumber"] for one in send("GET", "phones", tenant).json()["data"]["items"]]
+
+
+OWN_APPLICATION = {"accSId": seeds.TELNYX_CUSTOMER_APP}
+PLIVO_DEFAULT = {"application": resources.plivo_application_uri(seeds.PLIVO_ID, seeds.PLIVO_DEFAULT_APP)}
+ALL_OF_TWILIO = {
+    "trunk_sid": seeds.TWILIO_TRUNK,
+    "voice_url": f"{seeds.FOREIGN_URL}/twilio/answer",
+    "voice_method": "GET",
+    "voice_receive_mode": "fax",
+    "status_callback": f"{seeds.FOREIGN_URL}/twilio/status",
+    "status_callback_method": "GET",
+    "voice_caller_id_lookup": True,
+}
+ROUTES = {
+    "twilio: none": Earlier(TWILIO, "12125551234"),
+    "twilio: foreign URL": Earlier(TWILIO, "12125550001"),
+    "twilio: trunk": Earlier(TWILIO, "12125550002"),
+    "twilio: TwiML application": Earlier(TWILIO, "12125550003"),
+    "twilio: demo": Earlier(TWILIO, "12125550005"),
+    "twilio: fax": Earlier(TWILIO, "12125550006"),
+    "twilio: everything": Earlier(TWILIO, "12125550009", raw=ALL_OF_TWILIO),
+    "plivo: none": Earlier(PLIVO, "14155551234"),
+    "plivo: other application": Earlier(PLIVO, "14155550001"),
+    "plivo: trunk": Earlier(PLIVO, "14155550002"),
+    "plivo: default application": Earlier(PLIVO, "14155550009", raw=PLIVO_DEFAULT),
+    "telnyx: none": Earlier(TELNYX, "13125551234"),
+    "telnyx: other TeXML application": Earlier(TELNYX, "13125550001"),
+    "telnyx: SIP connection": Earlier(TELNYX, "13125550002"),
+    "telnyx: Call Control application": Earlier(TELNYX, "13125550003"),
+    "telnyx: none, own application named": Earlier(TELNYX, "13125551234", OWN_APPLICATION),
+    "telnyx: the own application named": Earlier(TELNYX, "13125550001", OWN_APPLICATION),
+    "telnyx: SIP connection, own application named": Earlier(TELNYX, "13125550002", OWN_APPLICATION),
+    "telnyx: no voice profile": Earlier(NO_PROFILE, "13125557777"),
+}
