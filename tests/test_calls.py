@@ -347,7 +347,6 @@ def test_links_that_ran_out_are_renewed(sandbox: Sandbox, recording: Recording, 
     assert media(recording, tenant).status_code == 200
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize(
     "elsewhere",
     [

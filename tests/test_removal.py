@@ -526,7 +526,6 @@ def test_upper_case_is_the_same_id(sandbox: Sandbox, tenant: Tenant) -> None:
     assert restored(remove(tenant, id.upper()), id) is True
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another"])
 @each_route
 def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_the_customers_route(

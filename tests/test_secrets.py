@@ -93,7 +93,6 @@ def test_no_secret_is_told_logged_or_stored(
     assert not found(secrets, all_written())
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in ("none", "write-lost")])
 def test_no_secret_rides_in_an_exception(sandbox: Sandbox, tenant: Tenant, carrier: Good, fault: str) -> None:
     good = canary_account(sandbox, carrier)
