@@ -4,8 +4,6 @@ import logging
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +26,10 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
     Effects: a warning in the log for djongo://. A mongodb+srv:// address asks the DNS.
     https://www.mongodb.com/docs/manual/reference/connection-string/ (read 2026-11-23)
     """
+    # The settings load this module on every engine. The driver takes a sixth of the start: only MongoDB pays for it.
+    from pymongo.errors import PyMongoError
+    from pymongo.uri_parser import parse_uri
+
     if url.startswith("djongo://"):
         log.warning("%s: djongo is not used; its address is taken as mongodb:// (docs/decisions/0012).", variable)
         url = "mongodb" + url.removeprefix("djongo")
