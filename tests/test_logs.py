@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from workspace import redaction
-from workspace.logs import JsonLines, RequestIdFilter, TextLines, request_id
+from workspace.json_logs import JsonLines
+from workspace.logs import RequestIdFilter, TextLines, request_id
 from workspace.redaction import MOST_REMEMBERED, redact, redact_all
 from workspace.secrets import Secret
 

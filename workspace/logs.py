@@ -5,10 +5,7 @@ import re
 from contextvars import ContextVar
 from typing import Any
 
-from pythonjsonlogger.core import RESERVED_ATTRS
-from pythonjsonlogger.json import JsonFormatter
-
-from workspace.redaction import redact, redact_all
+from workspace.redaction import redact
 
 # What ends a line or changes how the following is shown: whoever could write it could forge lines.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -40,20 +37,6 @@ class TextLines(logging.Formatter):
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
         return indented(redact(super().formatStack(stack_info)))
-
-
-class JsonLines(JsonFormatter):
-    """A JSON object a line, for programs: with what else a record carries, and its traceback as one text."""
-
-    def __init__(self) -> None:
-        names = {"levelname": "level", "name": "logger", "request_id": "requestId", "exc_info": "traceback"}
-        super().__init__(
-            "{levelname}{name}{request_id}{message}", style="{", rename_fields=names, timestamp="time",
-            reserved_attrs=[*RESERVED_ATTRS, "request"],
-        )  # fmt: skip
-
-    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return redact_all(super().process_log_record(log_data))
 
 
 def indented(text: str) -> str:

@@ -13,7 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from workspace import databases, redaction
-from workspace.logs import JsonLines, RequestIdFilter, TextLines, is_unexplained
+from workspace.logs import RequestIdFilter, is_unexplained
 from workspace.rates import Rate, parse_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -280,7 +280,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
-LOG_FORMATS = {"text": TextLines, "json": JsonLines}
+LOG_FORMATS = {"text": "workspace.logs.TextLines", "json": "workspace.json_logs.JsonLines"}
 LOG_FORMAT = env.str("LOG_FORMAT", default="text").strip().lower()
 if LOG_FORMAT not in LOG_FORMATS:
     raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
