@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from phones.models import Call, PhoneNumber, Recording
 from phones.services.paging import Position, cut, newest_first
+from workspace.lookups import read_related
 
 # Calls of several lines come from the index line by line and are then sorted: looking back an hour, eight, ... bounds
 # how many.
@@ -56,7 +57,8 @@ def newest_calls(
         first, upper = calls, timezone.now()
     page, following = cut(look_back(calls, first, min(upper, timezone.now()), after, limit + 1), "started_at", limit)
     # Of the page alone: in a join MongoDB would look up those of every call that it sorts.
-    prefetch_related_objects(page, "line", "account", "recordings")
+    read_related(page, "line", "account")
+    prefetch_related_objects(page, "recordings")
     return page, following
 
 
