@@ -75,6 +75,7 @@ def main() -> None:
         "CREDENTIAL_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
         "PUBLIC_URL": "https://phones.example.com",
         "ENV_FILE": os.devnull,
+        "PYTHONDONTWRITEBYTECODE": "",  # or each run would compile our modules, and not those of the packages
     }
     with tempfile.TemporaryDirectory() as name:
         bare = Path(name)
