@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import requests
@@ -74,10 +74,18 @@ def serve(count: int) -> None:
                 sandbox.add_number(carrier.name, carrier.account, number)
         print(sandbox.url, flush=True)
         for _ in sys.stdin:
-            asked = sandbox.ledger
-            sandbox.clear_ledger()
-            told = {"requests": len(asked), "refused": sum(one.status == 429 for one in asked)}
-            print(json.dumps(told), flush=True)
+            print(json.dumps(told_of(sandbox)), flush=True)
+
+
+def told_of(sandbox: Sandbox) -> dict[str, int]:
+    """What was asked since the last time."""
+    asked = sandbox.ledger
+    sandbox.clear_ledger()
+    return {"requests": len(asked), "refused": sum(one.status == 429 for one in asked)}
+
+
+class Asked(Protocol):
+    def asked(self) -> dict[str, int]: ...
 
 
 class Carriers:
@@ -147,9 +155,7 @@ def mixed(user_id: str, first: int, count: int, carriers: list[Carrier] = CARRIE
     return [row for _, row in sorted((place / len(rows), row) for rows in lists for place, row in enumerate(rows))]
 
 
-def run(
-    carriers: Carriers, rows: list[str], workers: int, per_account: int = 8, lists: bool = True
-) -> dict[str, float]:
+def run(carriers: Asked, rows: list[str], workers: int, per_account: int = 8, lists: bool = True) -> dict[str, float]:
     """Add these numbers in this process, with or without reading the accounts' lists. Exits when one is not added."""
     from phones.services import account_queue
     from phones.services.bulk import add_rows

@@ -6,7 +6,6 @@ For each page: CPU seconds (medians), queries, and the plans of its queries. No 
 import argparse
 import base64
 import os
-import re
 import sqlite3
 import statistics
 import sys
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from bench.counting import scans, sent
 from bench.report import Line, finish
 
 SMALL, LARGE = (10_000, 100_000), (100_000, 1_000_000)
 NUMBERS_OF_A_USER = 50
 ROUNDS = 7
 MOST_QUERIES = 20
-GROWING = "phones_(phonenumber|line|account|call|callevent|recording|searchterm|importrow)|users_auditentry"
 ID = "{:024x}".format
 # The numbers of a page that is looked for, in both sizes.
 LINE = 77
@@ -143,28 +142,9 @@ def get(client: Any, path: str) -> float:
 
 def look_into(client: Any, path: str) -> tuple[int, set[str]]:
     """How many queries a page makes, and the scans in their plans."""
-    from django.db import connection
-
-    statements: list[tuple[str, Any]] = []
-
-    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        statements.append((sql, params))
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(note):
-        client.get(path)
-    scans = set()
-    with connection.cursor() as cursor:
-        for sql, params in statements:
-            if sql.startswith("SELECT"):
-                cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
-                scans |= {row[3] for row in cursor.fetchall() if is_scan(row[3], sql)}
-    return len(statements), scans
-
-
-def is_scan(step: str, sql: str) -> bool:
-    """Whether a step of a plan goes through a table that grows. A limit ends it, unless what is looked for is rare."""
-    return bool(re.match(rf"SCAN ({GROWING})\b", step)) and ("LIMIT" not in sql or "LIKE" in sql)
+    with sent() as statements:
+        get(client, path)
+    return len(statements), scans(statements)
 
 
 # -- the rows ---------------------------------------------------------------------------------------------------------

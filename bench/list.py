@@ -9,7 +9,6 @@ import base64
 import json
 import os
 import random
-import re
 import sqlite3
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from bench.counting import scans, sent
 from bench.report import Line, finish
 
 FEW, MANY = 100_000, 1_000_000
@@ -32,7 +32,7 @@ WORKSPACES, LINES_OF_OURS, LINES_OF_OTHERS = 11, 50, 5
 SPAN = timedelta(days=90)
 PAGE_SIZE = 50
 GOAL = 1.5
-SCAN = re.compile(r"SCAN phones_(call|recording)\b")
+CALLS = "phones_call|phones_recording"
 
 
 def main() -> None:
@@ -242,24 +242,14 @@ def requests_to_measure(application: Any, token: str, numbers: dict[str, str]) -
 
 def plans(application: Any, target: str, token: str) -> dict[str, Any]:
     """How many calls a request gives by how many queries, and the scans in their plans."""
-    from django.db import connection
-
-    statements: list[tuple[str, Any]] = []
-
-    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        statements.append((sql, params))
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(note):
+    with sent() as statements:
         _, body = get(application, target, token)
-    scans = set()
-    with connection.cursor() as cursor:
-        for sql, params in statements:
-            if sql.startswith("SELECT"):
-                cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
-                scans |= {row[3] for row in cursor.fetchall() if SCAN.match(row[3])}
     shown = len(json.loads(body)["data"].get("items", [body]))
-    return {"calls": shown, "queries": len(statements), "scans": sorted(scans)}
+    return {
+        "calls": shown,
+        "queries": len(statements),
+        "scans": sorted(scans(statements) | scans(statements, CALLS, even_limited=True)),
+    }
 
 
 def get(application: Any, target: str, token: str) -> tuple[float, bytes]:

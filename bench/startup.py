@@ -5,11 +5,14 @@ Ratio of CPU seconds, the least of several runs each, taken in turn.
 
 import argparse
 import base64
+import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.report import Line, finish
@@ -55,12 +58,65 @@ execute_from_command_line(sys.argv)
 """
 
 
-def cpu_s(directory: Path, environment: dict[str, str]) -> float:
+# Prints, as the last line, the names of all modules that `manage.py check` has loaded.
+LOADED = """
+import atexit, json, runpy, sys
+sys.argv = ["manage.py", "check"]
+atexit.register(lambda: print(json.dumps(list(sys.modules))))
+runpy.run_path("manage.py", run_name="__main__")
+"""
+# What only some requests or commands need, and takes long to load.
+HEAVY = {
+    "bson", "cryptography", "drf_spectacular.openapi", "gunicorn", "httpx", "openpyxl", "phonenumbers", "plivo",
+    "pydantic", "pymongo", "pythonjsonlogger", "redis", "telnyx", "twilio",
+}  # fmt: skip
+MOST_MODULES = 220
+
+
+@contextmanager
+def bare_project() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        bare = Path(name)
+        (bare / "bare_settings.py").write_text(BARE_SETTINGS)
+        (bare / "bare_urls.py").write_text(BARE_URLS)
+        (bare / "manage.py").write_text(BARE_MANAGE)
+        yield bare
+
+
+def environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "SECRET_KEY": "bench" * 12,
+        "CREDENTIAL_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
+        "PUBLIC_URL": "https://phones.example.com",
+        "ENV_FILE": os.devnull,
+        "PYTHONDONTWRITEBYTECODE": "",  # or each run would compile our modules, and not those of the packages
+    }
+
+
+def counted() -> list[Line]:
+    """How many modules are loaded beyond those of the bare project, and how many that should not be."""
+    with bare_project() as bare:
+        ours, theirs = (loaded(directory) for directory in (BASE_DIR, bare))
+    heavy = sorted(ours & HEAVY)
+    print("loaded by manage.py check and heavy:", ", ".join(heavy) or "nothing")
+    return [
+        Line("manage.py check: modules beyond bare Django + DRF", len(ours - theirs), MOST_MODULES),
+        Line("manage.py check: heavy modules", len(heavy), 0, exact=True),
+    ]
+
+
+def loaded(directory: Path) -> set[str]:
+    command = [sys.executable, "-c", LOADED]
+    done = subprocess.run(command, cwd=directory, env=environment(), check=True, stdout=subprocess.PIPE)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def cpu_s(directory: Path) -> float:
     """CPU seconds of one `manage.py check` in a directory."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=directory, env=environment, check=True, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "manage.py", "check"]
+    subprocess.run(command, cwd=directory, env=environment(), check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -69,22 +125,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     options = parser.parse_args()
-    environment = {
-        **os.environ,
-        "SECRET_KEY": "bench" * 12,
-        "CREDENTIAL_KEYS": base64.urlsafe_b64encode(bytes(32)).decode(),
-        "PUBLIC_URL": "https://phones.example.com",
-        "ENV_FILE": os.devnull,
-        "PYTHONDONTWRITEBYTECODE": "",  # or each run would compile our modules, and not those of the packages
-    }
-    with tempfile.TemporaryDirectory() as name:
-        bare = Path(name)
-        (bare / "bare_settings.py").write_text(BARE_SETTINGS)
-        (bare / "bare_urls.py").write_text(BARE_URLS)
-        (bare / "manage.py").write_text(BARE_MANAGE)
+    with bare_project() as bare:
         for directory in (BASE_DIR, bare):
-            cpu_s(directory, environment)  # compiles the bytecode
-        runs = [(cpu_s(BASE_DIR, environment), cpu_s(bare, environment)) for _ in range(RUNS)]
+            cpu_s(directory)  # compiles the bytecode
+        runs = [(cpu_s(BASE_DIR), cpu_s(bare)) for _ in range(RUNS)]
     ours, theirs = min(run[0] for run in runs), min(run[1] for run in runs)
     print(f"manage.py check: {ours:.2f} s of CPU; bare Django + DRF: {theirs:.2f} s")
     finish([Line("manage.py check / bare Django + DRF", ours / theirs, 1.3)], check=options.check)
