@@ -68,7 +68,6 @@ bench: dev ## Check the speed goals, as ratios measured in one run.
 	$(PYTHON) -m bench.list --check
 	$(PYTHON) -m bench.desk --check
 	$(PYTHON) -m bench.bulk --check
-	$(PYTHON) -m bench.bulk_kills
 	$(PYTHON) -m bench.database --check
 
 bench-counted: dev ## Check the goals of speed that are counts: requests, statements, plans, modules. Same on any machine.

@@ -16,7 +16,6 @@ from django.core.management.base import CommandError
 from django.db.models import Model
 from django.utils import timezone
 
-from bench.bulk_kills import Trial
 from integrations.errors import InvalidCredentials
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber
@@ -28,7 +27,7 @@ from phones.services.bulk_rows import BulkRow
 from phones.services.gates import AccountGate, Breaker
 from tests.support import PROJECT
 from tests.support.api import add
-from tests.support.bulk import assert_ours, counted, csv_of, done, environment, rows_of, some
+from tests.support.bulk import assert_ours, counted, csv_of, done, rows_of, some
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import READ, failing, table_away
 from tests.support.people import Tenant
@@ -440,16 +439,6 @@ def test_a_stopped_run_finishes_what_is_under_way(sandbox: Sandbox, tenant: Tena
     told = Counter(one.outcome for one in outcomes)
     assert set(told) == {"added", "not_tried"} and told.total() == 60 and 10 <= told["added"] <= 15
     assert_ours(sandbox, TWILIO, [one.phone_number for one in outcomes if one.outcome == "added"])
-
-
-def test_a_file_whose_runs_are_killed_ends_as_if_none_had_been(
-    sandbox: Sandbox, tenant: Tenant, tmp_path: Path, monkeypatch: Any
-) -> None:
-    settings = {"DJANGO_SETTINGS_MODULE": "workspace.settings", **environment(sandbox)}
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    told = Trial(sandbox, tenant.user.pk, tmp_path, 100).run(12)
-    assert told.startswith("12 kills")
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
