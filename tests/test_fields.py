@@ -2,10 +2,14 @@
 
 import base64
 import os
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from django.core import serializers
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -136,6 +140,24 @@ def test_a_dump_holds_the_sealed_form_and_can_be_loaded() -> None:
 
 
 # -- ObjectIdField ----------------------------------------------------------------------------------------------------
+
+
+def test_mongodb_reads_the_second_from_a_new_id() -> None:
+    assert abs(ObjectId(new_object_id()).generation_time.timestamp() - time.time()) < 60
+
+
+def test_a_forked_process_makes_other_ids() -> None:
+    program = """
+import os
+from workspace.fields import new_object_id
+new_object_id()
+if os.fork():
+    os.wait()
+print(new_object_id())
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    ours, theirs = (one[8:18] for one in told)
+    assert ours != theirs
 
 
 def test_a_new_id_is_24_lower_case_hex_digits_and_new() -> None:

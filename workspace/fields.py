@@ -1,25 +1,44 @@
 """Model fields that every app shares, the same on each database engine."""
 
 import datetime
+import itertools
 import os
 import re
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from bson import ObjectId
 from django.core.exceptions import ValidationError
 from django.db import models
 
 from workspace.secrets import Secret
 
-# A forked process draws its own part of the ids before it has threads: two that draw it at once may get the parent's,
-# and two workers then make the same ids (pymongo 4.20, bson/objectid.py, `_random`).
-os.register_at_fork(after_in_child=ObjectId)
-
 OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 
+class Ids:
+    """What makes the ids of this process differ from those of others: five random bytes, and where its count began."""
+
+    process: str
+    count: Iterator[int]
+
+    @classmethod
+    def draw(cls) -> None:
+        cls.process = os.urandom(5).hex()
+        cls.count = itertools.count(int.from_bytes(os.urandom(3), "big"))
+
+
+Ids.draw()
+# Two workers that were forked from one process would otherwise make the same ids.
+os.register_at_fork(after_in_child=Ids.draw)
+
+
 def new_object_id() -> str:
-    return str(ObjectId())
+    """The second, the process and a count, as MongoDB's driver makes them (pymongo 4.20, bson/objectid.py).
+
+    Made here because SQLite needs nothing else of the driver.
+    """
+    return f"{int(time.time()):08x}{Ids.process}{next(Ids.count) % 2**24:06x}"
 
 
 class ObjectIdField(models.CharField):
@@ -55,7 +74,11 @@ class ObjectIdField(models.CharField):
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         value = value if prepared else self.get_prep_value(value)
-        return ObjectId(value) if connection.vendor == "mongodb" and isinstance(value, str) else value
+        if connection.vendor != "mongodb" or not isinstance(value, str):
+            return value
+        from bson import ObjectId  # MongoDB has loaded it; `manage.py check` on SQLite need not
+
+        return ObjectId(value)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> str | None:
         return None if value is None else str(value)
