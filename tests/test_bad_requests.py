@@ -30,7 +30,7 @@ from django.utils import timezone
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support import SAMPLES
 from tests.support.api import ENVELOPE, add
 from tests.support.carriers import PLIVO, TELNYX, TWILIO

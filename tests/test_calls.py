@@ -10,7 +10,7 @@ from django.test import Client
 
 from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, PhoneNumber, Recording
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.api import add, get
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, Good

@@ -13,8 +13,8 @@ from django.db import OperationalError, transaction
 from integrations.events import CallStatus
 from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, Recording
-from phones.services import reconcile
 from phones.services.calls import merge_event
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import CARRIERS
 from tests.support.database import INSERT, READ, Statement, around_statements, failing

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant

@@ -14,7 +14,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.api import DAY_S, add, assert_throttled, post
 from tests.support.carriers import PLIVO, TELNYX, TWILIO
 from tests.support.people import Tenant, new_tenant

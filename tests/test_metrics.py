@@ -13,8 +13,8 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox
 from integrations.sandbox.signing import signed
 from phones.models import Account, CallEvent, Line, PhoneNumber
-from phones.services import reconcile
 from phones.services.carriers import urls_for
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import seen, unreachable, walks

@@ -18,7 +18,8 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
-from phones.services import adding, reconcile
+from phones.services import adding
+from phones.services.reconciling import reconcile
 from tests.support.api import add, send
 from tests.support.carriers import NO_PROFILE, SUBJECTS, TWILIO, Subject
 from tests.support.faults import (

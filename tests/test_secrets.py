@@ -13,8 +13,9 @@ from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account
 from phones.numbers import to_e164
-from phones.services import add_phone, reconcile
+from phones.services import add_phone
 from phones.services.accounts import Credentials
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.canaries import CANARY, canary_account, found
 from tests.support.carriers import CARRIERS, TWILIO, Good

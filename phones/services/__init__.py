@@ -4,7 +4,6 @@ from phones.services.adding import add_phone, rehearse_add
 from phones.services.changing import change_phone, rotate_auth_token
 from phones.services.checking import check_line
 from phones.services.picking import available_phones
-from phones.services.reconciling import reconcile
 from phones.services.removing import remove_phone
 
 __all__ = [
@@ -12,7 +11,6 @@ __all__ = [
     "available_phones",
     "change_phone",
     "check_line",
-    "reconcile",
     "rehearse_add",
     "remove_phone",
     "rotate_auth_token",

@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Call, CallEvent, PhoneNumber, token_digest
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support import EVERY_CASE
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, SUBJECTS, Good, Subject

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from integrations.sandbox import Sandbox
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS
 from tests.support.faults import (

@@ -13,7 +13,7 @@ from django.test import Client
 
 from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, Recording
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import DIALECTS, Body, Dialect, encoded, iso
 from tests.support.events import post

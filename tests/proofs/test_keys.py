@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber, token_digest
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import TWILIO, Good

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, MadeApplication, PhoneNumber, token_digest
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import BEFORE, SUBJECTS, Subject
 from tests.support.faults import fail_at_the_end, prepare_account

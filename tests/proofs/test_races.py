@@ -17,7 +17,8 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
-from phones.services import accounts, adding, reconcile
+from phones.services import accounts, adding
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, TELNYX, Subject, brand_new
 from tests.support.faults import NOT_OURS, prepare_account

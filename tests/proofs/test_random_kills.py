@@ -13,7 +13,8 @@ import pytest
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
-from phones.services import reconcile, remove_phone
+from phones.services import remove_phone
+from phones.services.reconciling import reconcile
 from tests.support import EVERY_CASE
 from tests.support.carriers import SUBJECTS
 from tests.support.killing import KILLED, Killer

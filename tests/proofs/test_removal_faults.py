@@ -6,7 +6,7 @@ import pytest
 
 from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.people import Tenant
 from tests.support.removal import (
     assert_as_before,

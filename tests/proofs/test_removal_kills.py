@@ -14,7 +14,8 @@ import pytest
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
-from phones.services import reconcile, remove_phone
+from phones.services import remove_phone
+from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, Subject
 from tests.support.kill_one_add import EVERY_STEP, SUCCEEDED

@@ -10,8 +10,8 @@ import pytest
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
-from phones.services import reconcile
 from phones.services.carriers import ADD_BUDGET_S
+from phones.services.reconciling import reconcile
 from tests.support.api import add, send
 from tests.support.carriers import SUBJECTS, Subject, brand_new
 from tests.support.people import Tenant

@@ -10,7 +10,7 @@ import pytest
 
 from integrations.sandbox import Sandbox
 from phones.models import Line
-from phones.services import reconcile
+from phones.services.reconciling import reconcile
 from tests.support.api import send
 from tests.support.carriers import SUBJECTS
 from tests.support.faults import (
