@@ -4,12 +4,11 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 log = logging.getLogger(__name__)
@@ -65,8 +64,7 @@ class Direction(StrEnum):
 Status = TypeVar("Status", bound=Progress)
 
 
-@dataclass(frozen=True)
-class CallReport:
+class CallReport(NamedTuple):
     """What one event or one entry of a carrier's list says about a call. Empty is what it does not say.
 
     Numbers are E.164 digits; other parties (`anonymous`, `sip:…`) stay as they are. Times are in UTC. `cost` is what
@@ -87,8 +85,7 @@ class CallReport:
     currency: str = ""
 
 
-@dataclass(frozen=True)
-class RecordingReport:
+class RecordingReport(NamedTuple):
     """What is said about a recording of a call."""
 
     id: str
@@ -100,8 +97,7 @@ class RecordingReport:
     url: str = ""
 
 
-@dataclass(frozen=True)
-class CallEvent:
+class CallEvent(NamedTuple):
     """What one webhook says. One about a leg of a forwarded call says nothing: a call is one entry in the log."""
 
     call: CallReport | None = None

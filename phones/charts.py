@@ -1,15 +1,14 @@
 """Bars for the dashboard, as numbers that a template draws as SVG."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 # In units of the drawing; it is scaled to the page.
 WIDTH, HEIGHT, LABEL_HEIGHT, GAP = 560, 140, 18, 6
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """One part of a stack; `css` colours it."""
 
     x: float
@@ -20,8 +19,7 @@ class Bar:
     title: str
 
 
-@dataclass(frozen=True)
-class Day:
+class Day(NamedTuple):
     """A column of the chart and a row of its table."""
 
     label: str
@@ -30,8 +28,7 @@ class Day:
     total: int
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """Stacked bars, one for each day."""
 
     names: list[str]

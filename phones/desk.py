@@ -1,8 +1,7 @@
 """What the page of a number shows: what should be at the carrier and what is, and what happened lately."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
@@ -31,8 +30,7 @@ ROUTES = {
 }
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting at the carrier as of the last check. Without `what` it is as expected."""
 
     name: str

@@ -2,9 +2,8 @@
 
 import base64
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.db.models import Model, QuerySet
 
@@ -14,8 +13,7 @@ Row = TypeVar("Row", bound=Model)
 CURSOR = re.compile(r"([0-9]{14}) ([0-9a-f]{24})")
 
 
-@dataclass(frozen=True)
-class Position:
+class Position(NamedTuple):
     """Where a page ended."""
 
     time: datetime

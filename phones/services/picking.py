@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from integrations.base import ListedNumber
 from integrations.transport import Deadline
@@ -16,8 +16,7 @@ from workspace.errors import Refusal
 CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
 
 
-@dataclass(frozen=True)
-class Available:
+class Available(NamedTuple):
     """One number of the account; `added` says that the workspace has it already."""
 
     listed: ListedNumber

@@ -4,8 +4,8 @@ A forged request must not cost more than a look, so they are kept on the account
 """
 
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db.models import Q
 from django.utils import timezone
@@ -16,8 +16,7 @@ KEPT = 5
 PAUSE = timedelta(seconds=10)
 
 
-@dataclass(frozen=True)
-class RefusedWebhook:
+class RefusedWebhook(NamedTuple):
     """A webhook that did not prove to be the carrier's; `reason` is safe to show."""
 
     at: datetime
