@@ -22,8 +22,8 @@ demo: install ## Show the product with simulated carriers, then serve it. ARGS=-
 IN_MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 # The words of ARGS that name files, folders or tests.
 NAMED := $(filter tests/% "tests/% 'tests/%,$(ARGS))
-# Three processes take longer to start than most files take to run.
-PYTEST := $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n 3 --dist worksteal)
+# Several processes take longer to start than most files take to run.
+PYTEST := $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n 4 --dist worksteal)
 
 # Run pytest with the first argument and ARGS on SQLite, then on MongoDB those that the second one selects. If ARGS names
 # files, only they run. pytest exits with 5 if it finds no test: one engine may, both may not.
