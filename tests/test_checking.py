@@ -5,7 +5,6 @@ a carrier is down. After a repair every setting at the three carriers is as befo
 """
 
 import json
-import os
 import re
 import threading
 import time
@@ -48,9 +47,7 @@ from tests.support.checking import (
     write_of,
     writes,
 )
-from tests.support.database import shared_url
 from tests.support.lines import many_lines
-from tests.support.live import run_manage
 from tests.support.people import Tenant
 from tests.support.races import jitter, repeated, together
 
@@ -578,15 +575,14 @@ def test_a_repair_makes_just_so_many_requests(sandbox: Sandbox, tenant: Tenant, 
     assert_keeps_to_the_documents(sandbox)
 
 
-@pytest.mark.parametrize("fault", ["refused", "lost"])
 @pytest.mark.parametrize(
     ("name", "situation", "nth"),
     [(*case, nth) for case, count in REQUESTS_OF_A_REPAIR.items() for nth in range(count)],
 )
 def test_a_repair_that_fails_once_tells_the_truth_and_a_later_one_mends_it(
-    sandbox: Sandbox, tenant: Tenant, name: str, situation: str, nth: int, fault: str
+    sandbox: Sandbox, tenant: Tenant, name: str, situation: str, nth: int
 ) -> None:
-    check_repair(sandbox, tenant, name, situation, nth, fault, 1)
+    check_repair(sandbox, tenant, name, situation, nth, "lost", 1)
 
 
 def test_a_write_that_changes_nothing_is_not_told_as_a_repair(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
@@ -837,31 +833,6 @@ def test_one_line_that_fails_does_not_stop_the_others(
     assert f"+{scenes['twilio'].phone.number} of unknown {TWILIO.acc_sid} could not be checked" in caplog.text
     assert re.search(r"^\d+  unknown +failed: see the log$", run_check_phones().out, re.MULTILINE)
     assert_nothing_is_leased()
-
-
-@in_parallel
-def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]) -> None:
-    """A process of its own: what it prints, how it exits, and that it leaves the same in the database."""
-    env = os.environ | {
-        "DATABASE_URL": shared_url(),
-        "TWILIO_API_URL": sandbox.twilio_url,
-        "PLIVO_API_URL": sandbox.plivo_url,
-        "TELNYX_API_URL": sandbox.telnyx_url,
-    }
-    several(scenes["plivo"])
-    scenes["telnyx"].sell_number()
-
-    ran = run_manage("check_phones", "--repair", "--output", "json", env=env)
-
-    assert ran.returncode == 3, ran.stderr
-    rows = {row["integration"]: row for row in map(json.loads, ran.stdout.splitlines())}
-    assert {name: row["health"] for name, row in rows.items()} == {"twilio": "ok", "plivo": "ok", "telnyx": "drift"}
-    assert [row["repaired"] for _, row in sorted(rows.items())] == [True, False, False]
-    assert ran.stderr.splitlines()[-1] == "drift 1, ok 1, repaired 1"
-    assert "Traceback" not in ran.stderr
-    for name, scene in scenes.items():
-        shown = data_of(send("GET", f"phones/{scene.phone.pk}", tenant))
-        assert {field: shown[field] for field in SHOWN} == {field: rows[name][field] for field in SHOWN}
 
 
 # -- many lines -------------------------------------------------------------------------------------------------------

@@ -8,24 +8,19 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 
 from integrations.events import CallStatus
 from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, Recording
-from phones.services.calls import merge_event
 from phones.services.reconciling import reconcile
 from tests.support.api import add
 from tests.support.carriers import CARRIERS
 from tests.support.database import INSERT, READ, Statement, around_statements, failing
 from tests.support.dialects import DIALECTS, Body, Dialect, encoded
-from tests.support.events import assert_log, fields, log_of, post, tell
+from tests.support.events import assert_log, log_of, post, tell
 from tests.support.people import Tenant, new_tenant
 from tests.support.webhooks import Party, join
-
-# The orders of a story of seven events.
-ORDERS = 5040
-
 
 # -- four ways to tell the same story ---------------------------------------------------------------------------------
 
@@ -41,39 +36,6 @@ def party(sandbox: Sandbox, tenant: Tenant, dialect: Dialect) -> Party:
 
 
 # -- any order --------------------------------------------------------------------------------------------------------
-
-
-def test_each_order_of_the_events_makes_the_same_log(party: Party, dialect: Dialect) -> None:
-    """All 5,040. What is merged next sees the rows and the event and nothing else, so orders that have led to the same
-    rows and have the same events before them are gone on with once."""
-    events = [
-        CallEvent.objects.create(account=party.row, kind="status", payload=encoded(body), dedupe_key=str(number))
-        for number, body in enumerate(dialect.tell("CA-1"))
-    ]
-    seen: dict[Any, int] = {}
-
-    def orders_of(told: list[CallEvent], left: list[CallEvent]) -> int:
-        """Tells the rest in every order; how many there are."""
-        rows = [sorted(map(repr, map(fields, model.objects.all()))) for model in (Call, Recording)]
-        here = repr((rows, [event.pk for event in left]))
-        if here in seen:
-            return seen[here]
-        if not left:
-            try:
-                assert_log(party, dialect, "CA-1")
-            except AssertionError as error:
-                raise AssertionError(f"in the order {[events.index(one) for one in told]}") from error
-        orders = 0 if left else 1
-        for event in left:
-            before = transaction.savepoint()
-            merge_event(event)
-            orders += orders_of([*told, event], [one for one in left if one is not event])
-            transaction.savepoint_rollback(before)
-        seen[here] = orders
-        return orders
-
-    with transaction.atomic():
-        assert orders_of([], events) == ORDERS
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -12,8 +12,6 @@ from phones.models import Account
 from tests.support.database import unreachable
 from workspace.secrets import Secret
 
-pytestmark = pytest.mark.engine
-
 
 def ready() -> tuple[int, list[str]]:
     reply = Client(raise_request_exception=False).get("/readyz")
@@ -42,6 +40,7 @@ def test_it_is_not_ready_without_its_database(database_away: None) -> None:
     assert problems == ["The database cannot be used. Check DATABASE_URL."]
 
 
+@pytest.mark.engine
 @pytest.mark.django_db
 def test_it_is_not_ready_before_the_migrations() -> None:
     MigrationRecorder.Migration.objects.filter(app="phones").delete()

@@ -26,7 +26,7 @@ from workspace.secrets import Secret
 
 TOKEN = "a-token-for-metrics-0123456789-abcdef"
 
-pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +184,7 @@ def test_nothing_walks_through_a_table(tenant: Tenant) -> None:
     assert not [one for one in reads if walks(one)]
 
 
+@pytest.mark.engine
 def test_without_the_database_the_counters_are_told_all_the_same(tmp_path: Path) -> None:
     assert now()["phones_database_up",] == 1
     with unreachable(tmp_path):

@@ -18,7 +18,7 @@ from users.models import AppendOnly, AuditEntry, IdempotentReply, LimitCounter
 from workspace import retention
 from workspace.secrets import Secret
 
-pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 def purge(*arguments: str) -> dict[str, int]:
@@ -98,6 +98,7 @@ def names(model: type[models.Model], field: str) -> set[Any]:
     return set(model._base_manager.values_list(field, flat=True))
 
 
+@pytest.mark.engine
 def test_what_is_past_its_time_goes_and_all_else_stays(account: Account) -> None:
     some_of_all(account)
     assert purge("--dry-run") == ALL
@@ -111,12 +112,14 @@ def test_what_is_past_its_time_goes_and_all_else_stays(account: Account) -> None
     assert purge() == dict.fromkeys(ALL, 0)
 
 
+@pytest.mark.engine
 def test_an_event_that_is_not_in_the_log_of_calls_stays(account: Account) -> None:
     new_event(account, "not merged", received_at=ago(900))
     assert purge("--events-days", "1")["events"] == 0
     assert CallEvent.objects.exists()
 
 
+@pytest.mark.engine
 def test_calls_go_with_their_recordings_when_that_is_asked_for(account: Account) -> None:
     old, new = new_call(account, "old", 31), new_call(account, "new", 29)
     new_event(account, "of the old", call=old)
@@ -167,6 +170,7 @@ def test_an_entry_that_cannot_be_told_of_does_not_go() -> None:
     assert AuditEntry.objects.count() == 1
 
 
+@pytest.mark.engine
 def test_there_is_no_other_road(account: Account) -> None:
     new_entry(400)
     with pytest.raises(AppendOnly):
@@ -202,6 +206,7 @@ def test_it_goes_on_where_it_was_interrupted(account: Account, monkeypatch: pyte
     assert not CallEvent.objects.exists()
 
 
+@pytest.mark.engine
 def test_a_key_that_is_used_anew_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         IdempotentReply.objects.create(key=name, request_digest="x", owner="a" * 24, expires_at=ago(1))

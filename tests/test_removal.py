@@ -18,10 +18,9 @@ from django.utils import timezone
 from integrations.sandbox import Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
-from phones.services import adding
 from phones.services.reconciling import reconcile
 from tests.support.api import add, send
-from tests.support.carriers import NO_PROFILE, SUBJECTS, TWILIO, Subject
+from tests.support.carriers import SUBJECTS, TWILIO, Subject
 from tests.support.faults import (
     prepare_account,
 )
@@ -35,6 +34,7 @@ from tests.support.removal import (
     assert_not_found,
     assert_nothing_is_left,
     each_carrier,
+    each_route,
     listed,
     relink,
     remove,
@@ -66,9 +66,6 @@ def id_of(tenant: Tenant, number: str) -> str:
 
 
 # -- each kind of earlier route ---------------------------------------------------------------------------------------
-
-
-each_route = pytest.mark.parametrize("route", ROUTES)
 
 
 @each_route
@@ -525,44 +522,6 @@ def test_what_is_not_there_cannot_be_removed(sandbox: Sandbox, tenant: Tenant, o
 def test_upper_case_is_the_same_id(sandbox: Sandbox, tenant: Tenant) -> None:
     id = ROUTES["twilio: none"].add(tenant)
     assert restored(remove(tenant, id.upper()), id) is True
-
-
-@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another"])
-@each_route
-def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_the_customers_route(
-    sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    tenant: Tenant,
-    other_tenant: Tenant,
-    route: str,
-    alone: bool,
-) -> None:
-    """The add has seen our route, and before it has its line the removal has given the customer's back."""
-    earlier = ROUTES[route]
-    earlier.prepare(sandbox)
-    if not alone:
-        another = NO_PROFILE.another if earlier.good is NO_PROFILE else earlier.good.another
-        if earlier.good is NO_PROFILE:
-            sandbox.add_number("telnyx", seeds.TELNYX_NOPROFILE_ACCOUNT, another)
-        Earlier(earlier.good, another, earlier.fields).add(tenant)
-    before = sandbox.snapshot()
-    id = earlier.add(tenant)
-    remembered = json.loads(Line.objects.get(number=earlier.number).snapshot.open())
-    prove = adding.prove_within_limits
-
-    def prove_and_lose(addition: Any) -> Any:
-        proved = prove(addition)
-        assert restored(remove(tenant, id), id) is True
-        return proved
-
-    monkeypatch.setattr(adding, "prove_within_limits", prove_and_lose)
-    again = earlier.add(other_tenant)
-
-    assert json.loads(Line.objects.get(number=earlier.number).snapshot.open()) == remembered
-    assert restored(remove(other_tenant, again), again) is True
-    assert_as_before(sandbox, before)
-    if alone:
-        assert_nothing_is_left()
 
 
 # -- races ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tests.support.people import Tenant, sign_in
 from tests.support.state import rows
 from users.models import IdempotentReply, User
 
-pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 
 DESK = "/admin/phones/phonenumber/"
 
@@ -83,6 +83,7 @@ def test_a_slot_is_free_again_when_the_reply_is_out(
         free.release()
 
 
+@pytest.mark.engine
 def test_a_recording_has_its_slot_until_the_reply_is_closed(
     tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore
 ) -> None:
@@ -104,6 +105,7 @@ def test_what_asks_no_carrier_goes_on(tenant: Tenant, phone: PhoneNumber, free: 
         assert send("PATCH", f"phones/{phone.pk}", tenant, {"inbound": {"action": "reject"}}).status_code == 200
 
 
+@pytest.mark.engine
 def test_the_same_request_again_is_not_still_in_progress(
     tenant: Tenant, phone: PhoneNumber, free: BoundedSemaphore
 ) -> None:

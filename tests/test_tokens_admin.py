@@ -15,7 +15,7 @@ from tests.support.database import whole_database
 from tests.support.people import Tenant, sign_in
 from users.models import ApiToken, AuditEntry, User
 
-pytestmark = [pytest.mark.engine, pytest.mark.django_db]
+pytestmark = [pytest.mark.django_db]
 ISSUE = "/admin/users/apitoken/add/"
 
 
@@ -38,6 +38,7 @@ def works(tenant: Tenant, token: str) -> bool:
     return add(Tenant(tenant.workspace, tenant.user, token), {}).status_code != 401
 
 
+@pytest.mark.engine
 def test_a_new_token_is_shown_on_one_page_and_nowhere_else(
     desk: Client, tenant: Tenant, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,6 +64,7 @@ def test_it_is_in_the_trail_by_its_beginning(desk: Client, tenant: Tenant, super
     assert (row.actor, row.detail, row.workspace_id) == (supervisor.email, token[:11], tenant.workspace.pk)
 
 
+@pytest.mark.engine
 def test_it_expires_when_asked_to(desk: Client, tenant: Tenant) -> None:
     day = timezone.now() + timedelta(days=2)
     shown_token(issue(desk, tenant, expires_at_0=f"{day:%Y-%m-%d}", expires_at_1="12:00"))
@@ -70,6 +72,7 @@ def test_it_expires_when_asked_to(desk: Client, tenant: Tenant) -> None:
     assert expires_at and f"{expires_at:%Y-%m-%d %H:%M}" == f"{day:%Y-%m-%d} 12:00"
 
 
+@pytest.mark.engine
 def test_what_cannot_be_is_said_beside_its_field(desk: Client, tenant: Tenant) -> None:
     tenant.workspace.is_active = False
     tenant.workspace.save()
@@ -113,6 +116,7 @@ def test_support_sees_no_tokens(staff: User, tenant: Tenant) -> None:
     assert "apitoken" not in client.get("/admin/").content.decode()
 
 
+@pytest.mark.engine
 def test_a_form_of_another_site_does_nothing(supervisor: User, tenant: Tenant) -> None:
     client = Client(enforce_csrf_checks=True)
     client.cookies = sign_in(supervisor).cookies

@@ -22,7 +22,7 @@ from tests.support.people import Tenant
 from tests.support.webhooks import at_carrier, deliver, form_of
 from workspace.secrets import Secret
 
-pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
@@ -103,6 +103,7 @@ def test_no_log_line_has_the_secret_of_the_address(
     assert account.webhook_token not in caplog.text
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
 def test_a_lost_key_of_the_token_before_does_not_matter(sandbox: Sandbox, tenant: Tenant, good: Good) -> None:
     account = account_of(tenant, good)
@@ -112,6 +113,7 @@ def test_a_lost_key_of_the_token_before_does_not_matter(sandbox: Sandbox, tenant
     assert deliver(urls_for(account).status, body, headers).status_code == 200
 
 
+@pytest.mark.engine
 def test_a_number_that_forwards_to_nowhere_takes_a_message(sandbox: Sandbox, account: Account, carrier: Good) -> None:
     PhoneNumber.objects.update(action="forward", forward_to="")
     body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).answer, form_of(carrier))
@@ -119,6 +121,7 @@ def test_a_number_that_forwards_to_nowhere_takes_a_message(sandbox: Sandbox, acc
     assert b"<Record " in deliver(urls_for(account).answer, body, headers).content
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(("action", "verb"), [("voicemail", b"<Record "), ("forward", b"<Record "), ("reject", b"rej")])
 def test_at_the_fallback_address_a_message_is_taken_unless_calls_are_rejected(
     sandbox: Sandbox, account: Account, carrier: Good, action: str, verb: bytes
@@ -131,6 +134,7 @@ def test_at_the_fallback_address_a_message_is_taken_unless_calls_are_rejected(
     assert b"<Dial" not in document
 
 
+@pytest.mark.engine
 def test_two_numbers_of_one_account_that_call_each_other_are_told_apart_in_any_order(
     sandbox: Sandbox, tenant: Tenant
 ) -> None:

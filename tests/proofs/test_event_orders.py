@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from integrations.sandbox import Sandbox
 from integrations.webhooks import digest
 from phones.models import Call, CallEvent, Recording
-from phones.services.calls import record_event
+from phones.services.calls import merge_event, record_event
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import Dialect, after, encoded
-from tests.support.events import KINDS, assert_log, log_of, post
+from tests.support.events import KINDS, assert_log, fields, log_of, post
 from tests.support.people import Tenant
 from tests.support.webhooks import Knock, Party, join
 
+ORDERS = 5040
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 
@@ -110,3 +111,39 @@ def test_the_events_of_a_call_all_at_once_make_the_same_log(
 
     assert CallEvent.objects.filter(merged_at__isnull=False).count() == CallEvent.objects.count() == 7
     assert_log(party, dialect, "CA-1")
+
+
+def test_each_order_of_the_events_makes_the_same_log(party: Party, dialect: Dialect) -> None:
+    """All 5,040. What is merged next sees the rows and the event and nothing else, so orders that have led to the same
+    rows and have the same events before them are gone on with once."""
+    events = [
+        CallEvent.objects.create(account=party.row, kind="status", payload=encoded(body), dedupe_key=str(number))
+        for number, body in enumerate(dialect.tell("CA-1"))
+    ]
+    seen: dict[Any, int] = {}
+
+    def orders_of(told: list[CallEvent], left: list[CallEvent]) -> int:
+        """Tells the rest in every order; how many there are."""
+        rows = [sorted(map(repr, map(fields, model.objects.all()))) for model in (Call, Recording)]
+        here = repr((rows, [event.pk for event in left]))
+        if here in seen:
+            return seen[here]
+        if not left:
+            try:
+                assert_log(party, dialect, "CA-1")
+            except AssertionError as error:
+                raise AssertionError(f"in the order {[events.index(one) for one in told]}") from error
+        orders = 0 if left else 1
+        for event in left:
+            before = transaction.savepoint()
+            merge_event(event)
+            orders += orders_of([*told, event], [one for one in left if one is not event])
+            transaction.savepoint_rollback(before)
+        seen[here] = orders
+        return orders
+
+    with transaction.atomic():
+        assert orders_of([], events) == ORDERS
+
+
+# The orders of a story of seven events.

@@ -1,5 +1,6 @@
 """Removals that meet adds, checks, reconcile and each other leave a number whole or gone."""
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -10,19 +11,22 @@ import pytest
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
+from phones.services import adding
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.reconciling import reconcile
 from tests.support.api import add, send
-from tests.support.carriers import SUBJECTS, Subject, brand_new
+from tests.support.carriers import NO_PROFILE, SUBJECTS, Subject, brand_new
 from tests.support.people import Tenant
 from tests.support.races import jitter, repeated, together
 from tests.support.removal import (
+    ROUTES,
     UNKNOWN_ID,
     Earlier,
     assert_as_before,
     assert_not_found,
     assert_nothing_is_left,
     each_carrier,
+    each_route,
     later,
     relink,
     remove,
@@ -234,3 +238,41 @@ def test_a_check_that_repairs_does_not_bring_a_removed_number_back(
     assert all(drifted and line.startswith(where) for line in differing), differing
     sandbox.clear_faults()
     assert reconcile().failed == 0
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside another"])
+@each_route
+def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_the_customers_route(
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    tenant: Tenant,
+    other_tenant: Tenant,
+    route: str,
+    alone: bool,
+) -> None:
+    """The add has seen our route, and before it has its line the removal has given the customer's back."""
+    earlier = ROUTES[route]
+    earlier.prepare(sandbox)
+    if not alone:
+        another = NO_PROFILE.another if earlier.good is NO_PROFILE else earlier.good.another
+        if earlier.good is NO_PROFILE:
+            sandbox.add_number("telnyx", seeds.TELNYX_NOPROFILE_ACCOUNT, another)
+        Earlier(earlier.good, another, earlier.fields).add(tenant)
+    before = sandbox.snapshot()
+    id = earlier.add(tenant)
+    remembered = json.loads(Line.objects.get(number=earlier.number).snapshot.open())
+    prove = adding.prove_within_limits
+
+    def prove_and_lose(addition: Any) -> Any:
+        proved = prove(addition)
+        assert restored(remove(tenant, id), id) is True
+        return proved
+
+    monkeypatch.setattr(adding, "prove_within_limits", prove_and_lose)
+    again = earlier.add(other_tenant)
+
+    assert json.loads(Line.objects.get(number=earlier.number).snapshot.open()) == remembered
+    assert restored(remove(other_tenant, again), again) is True
+    assert_as_before(sandbox, before)
+    if alone:
+        assert_nothing_is_left()

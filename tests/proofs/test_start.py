@@ -1,11 +1,21 @@
 """Commands and the server as processes: settings that cannot work stop them with a sentence."""
 
+import json
 import os
 from typing import Any
 
 import pytest
 
+from integrations.sandbox import Sandbox
+from tests.support.api import data_of, send
+from tests.support.checking import (
+    SHOWN,
+    Scene,
+    several,
+)
+from tests.support.database import shared_url
 from tests.support.live import run_manage, run_server
+from tests.support.people import Tenant
 
 BAD_SETTINGS = [
     ("SECRET_KEY", "x7Kq" * 8), ("SECRET_KEY", "x7Kqw9Zt2Lm5"), ("SECRET_KEY", "changeme" * 5),
@@ -66,3 +76,28 @@ def test_a_server_in_debug_does_not_start_for_everybody() -> None:
 def test_settings_that_work_are_taken(good: dict[str, Any]) -> None:
     result = run_manage("check", env=os.environ | good)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]) -> None:
+    """A process of its own: what it prints, how it exits, and that it leaves the same in the database."""
+    env = os.environ | {
+        "DATABASE_URL": shared_url(),
+        "TWILIO_API_URL": sandbox.twilio_url,
+        "PLIVO_API_URL": sandbox.plivo_url,
+        "TELNYX_API_URL": sandbox.telnyx_url,
+    }
+    several(scenes["plivo"])
+    scenes["telnyx"].sell_number()
+
+    ran = run_manage("check_phones", "--repair", "--output", "json", env=env)
+
+    assert ran.returncode == 3, ran.stderr
+    rows = {row["integration"]: row for row in map(json.loads, ran.stdout.splitlines())}
+    assert {name: row["health"] for name, row in rows.items()} == {"twilio": "ok", "plivo": "ok", "telnyx": "drift"}
+    assert [row["repaired"] for _, row in sorted(rows.items())] == [True, False, False]
+    assert ran.stderr.splitlines()[-1] == "drift 1, ok 1, repaired 1"
+    assert "Traceback" not in ran.stderr
+    for name, scene in scenes.items():
+        shown = data_of(send("GET", f"phones/{scene.phone.pk}", tenant))
+        assert {field: shown[field] for field in SHOWN} == {field: rows[name][field] for field in SHOWN}

@@ -12,6 +12,20 @@ from integrations.sandbox import state as seeds
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good
 from tests.support.people import Tenant
+from tests.support.removal import (
+    OWN_APPLICATION,
+    ROUTES,
+    UNKNOWN_ID,
+    Earlier,
+    assert_as_before,
+    assert_not_found,
+    assert_nothing_is_left,
+    each_carrier,
+    listed,
+    relink,
+    remove,
+    restored,
+)
 from tests.support.state import (
     changes,
     rows,
@@ -123,3 +137,6 @@ ROUTES = {
     "telnyx: SIP connection, own application named": Earlier(TELNYX, "13125550002", OWN_APPLICATION),
     "telnyx: no voice profile": Earlier(NO_PROFILE, "13125557777"),
 }
+
+
+each_route = pytest.mark.parametrize("route", ROUTES)
