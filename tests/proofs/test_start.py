@@ -8,10 +8,11 @@ import pytest
 
 from integrations.sandbox import Sandbox
 from tests.support.api import data_of, send
+from tests.support.carriers import CARRIERS
 from tests.support.checking import (
     SHOWN,
-    Scene,
     several,
+    stage,
 )
 from tests.support.database import shared_url
 from tests.support.live import run_manage, run_server
@@ -79,7 +80,7 @@ def test_settings_that_work_are_taken(good: dict[str, Any]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict[str, Scene]) -> None:
+def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant) -> None:
     """A process of its own: what it prints, how it exits, and that it leaves the same in the database."""
     env = os.environ | {
         "DATABASE_URL": shared_url(),
@@ -87,6 +88,7 @@ def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant, scenes: dict
         "PLIVO_API_URL": sandbox.plivo_url,
         "TELNYX_API_URL": sandbox.telnyx_url,
     }
+    scenes = {name: stage(sandbox, tenant, good) for name, good in CARRIERS.items()}
     several(scenes["plivo"])
     scenes["telnyx"].sell_number()
 

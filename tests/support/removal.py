@@ -12,20 +12,6 @@ from integrations.sandbox import state as seeds
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good
 from tests.support.people import Tenant
-from tests.support.removal import (
-    OWN_APPLICATION,
-    ROUTES,
-    UNKNOWN_ID,
-    Earlier,
-    assert_as_before,
-    assert_not_found,
-    assert_nothing_is_left,
-    each_carrier,
-    listed,
-    relink,
-    remove,
-    restored,
-)
 from tests.support.state import (
     changes,
     rows,
