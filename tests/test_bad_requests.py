@@ -286,6 +286,22 @@ BY_NAME = {one["name"]: one for one in CASES}
 # -- how a case is sent and judged ------------------------------------------------------------------------------------
 
 
+class Values(dict[str, str]):
+    """Placeholders and what they stand for, made when a case first asks: most need few."""
+
+    def __init__(self, makers: dict[str, Callable[[], str]]) -> None:
+        super().__init__()
+        self.makers = makers
+
+    def __missing__(self, name: str) -> str:
+        self[name] = self.makers[name]()
+        return self[name]
+
+    def of(self, placeholder: re.Match[str]) -> str:
+        """What is not one of ours stays."""
+        return self[placeholder[1]] if placeholder[1] in self.makers else placeholder[0]
+
+
 @dataclass
 class World:
     """What the placeholders stand for, and the state that a case needs."""
@@ -294,7 +310,7 @@ class World:
     settings: Any
     tenant: Tenant
     other: Tenant
-    values: dict[str, str]
+    values: "Values"
     calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     closing: list[Callable[[], None]] = field(default_factory=list)
 
@@ -302,7 +318,7 @@ class World:
         """The value with its placeholders replaced; what is not one of ours stays."""
         if isinstance(value, str):
             number = str(next(self.calls)) if "{{N}}" in value else ""
-            return re.sub(r"{{(\w+)}}", lambda match: (self.values | {"N": number}).get(match[1], match[0]), value)
+            return re.sub(r"{{(\w+)}}", lambda match: number if match[1] == "N" else self.values.of(match), value)
         if isinstance(value, list):
             return [self.fill(item) for item in value]
         if isinstance(value, dict):
@@ -357,7 +373,10 @@ class World:
             "GOOD_AUTH",
             "GOOD_TELNYX",
         )
-        return [self.values[name] for name in names] + [seeds.TWILIO_ACCOUNT_AUTH_TOKEN, PLIVO.auth_token]
+        return [self.values[name] for name in names if name in self.values] + [
+            seeds.TWILIO_ACCOUNT_AUTH_TOKEN,
+            PLIVO.auth_token,
+        ]
 
     def fault(self, kind: str, **options: Any) -> None:
         self.sandbox.fault(kind, carrier="twilio", **({"times": None} | options))
@@ -503,45 +522,60 @@ def self_signed_certificate(folder: str) -> str:
 @pytest.fixture
 def world(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, settings: Any, tmp_path: Path) -> Iterator[World]:
     workspace = tenant.workspace
-    second = User.objects.create_user("second@one.example.com", workspace=workspace)
-    deleted = User.objects.create_user("deleted@one.example.com", workspace=workspace)
-    deleted_id = deleted.pk
-    deleted.delete()
-    inactive = User.objects.create_user("inactive@one.example.com", workspace=workspace, is_active=False)
-    staff = User.objects.create_user("staff@example.com", is_staff=True, is_superuser=True)
-    client = Client()
-    client.force_login(staff)
-    closed = new_tenant("closed")
-    closed.workspace.is_active = False
-    closed.workspace.save()
-    revoked, revoked_text = ApiToken.issue(workspace)
-    revoked.revoked_at = timezone.now()
-    revoked.save()
-    values = {
-        "TOKEN": tenant.token,
-        "TOKEN_MINUS_1": tenant.token[:-1],
-        "TOKEN_SWAPCASE": tenant.token.swapcase(),
-        "TOKEN_SHA256_HEX": hashlib.sha256(tenant.token.encode()).hexdigest(),
-        "TOKEN_WS2": other_tenant.token,
-        "REVOKED_TOKEN": revoked_text,
-        "EXPIRED_TOKEN": ApiToken.issue(workspace, timezone.now() - datetime.timedelta(seconds=1))[1],
-        "INACTIVE_WS_TOKEN": closed.token,
-        "STAFF_SESSION": SessionStore(client.cookies["sessionid"].value).session_key or "",
-        "USER": tenant.user.pk,
-        "USER2": second.pk,
-        "USER_UPPER": tenant.user.pk.upper(),
-        "USER_WS2": other_tenant.user.pk,
-        "USER_WS2_UPPER": other_tenant.user.pk.upper(),
-        "DELETED_USER": deleted_id,
-        "INACTIVE_USER": inactive.pk,
-        "STAFF_USER": staff.pk,
-        "UNKNOWN_USER": new_object_id(),
-        "WS2": other_tenant.workspace.pk,
-        "GOOD_AUTH": TWILIO.auth_token,
-        "GOOD_SID": TWILIO.acc_sid,
-        "GOOD_TELNYX": TELNYX.auth_token,
-        "FOLDER": str(tmp_path),
-    }
+
+    def user(name: str, **fields: Any) -> User:
+        return User.objects.create_user(f"{name}@one.example.com", workspace=workspace, **fields)
+
+    def deleted_user() -> str:
+        deleted = user("deleted")
+        id = deleted.pk
+        deleted.delete()
+        return id
+
+    def token_of_closed_workspace() -> str:
+        closed = new_tenant("closed")
+        closed.workspace.is_active = False
+        closed.workspace.save()
+        return closed.token
+
+    def revoked_token() -> str:
+        revoked, text = ApiToken.issue(workspace)
+        revoked.revoked_at = timezone.now()
+        revoked.save()
+        return text
+
+    def staff_session() -> str:
+        client = Client()
+        client.force_login(User.objects.get(pk=values["STAFF_USER"]))
+        return SessionStore(client.cookies["sessionid"].value).session_key or ""
+
+    values = Values(
+        {
+            "TOKEN": lambda: tenant.token,
+            "TOKEN_MINUS_1": lambda: tenant.token[:-1],
+            "TOKEN_SWAPCASE": tenant.token.swapcase,
+            "TOKEN_SHA256_HEX": lambda: hashlib.sha256(tenant.token.encode()).hexdigest(),
+            "TOKEN_WS2": lambda: other_tenant.token,
+            "REVOKED_TOKEN": revoked_token,
+            "EXPIRED_TOKEN": lambda: ApiToken.issue(workspace, timezone.now() - datetime.timedelta(seconds=1))[1],
+            "INACTIVE_WS_TOKEN": token_of_closed_workspace,
+            "STAFF_SESSION": staff_session,
+            "USER": lambda: tenant.user.pk,
+            "USER2": lambda: user("second").pk,
+            "USER_UPPER": tenant.user.pk.upper,
+            "USER_WS2": lambda: other_tenant.user.pk,
+            "USER_WS2_UPPER": other_tenant.user.pk.upper,
+            "DELETED_USER": deleted_user,
+            "INACTIVE_USER": lambda: user("inactive", is_active=False).pk,
+            "STAFF_USER": lambda: User.objects.create_user("staff@example.com", is_staff=True, is_superuser=True).pk,
+            "UNKNOWN_USER": new_object_id,
+            "WS2": lambda: other_tenant.workspace.pk,
+            "GOOD_AUTH": lambda: TWILIO.auth_token,
+            "GOOD_SID": lambda: TWILIO.acc_sid,
+            "GOOD_TELNYX": lambda: TELNYX.auth_token,
+            "FOLDER": lambda: str(tmp_path),
+        }
+    )
     world = World(sandbox, settings, tenant, other_tenant, values)
     yield world
     for close in world.closing:
@@ -597,7 +631,8 @@ def test_a_bad_request_gets_its_reply_and_changes_nothing(world: World, name: st
     if "config" not in name:
         assert not [call for call in world.sandbox.ledger if call.applied and call.method != "GET"]
     world.sandbox.clear_faults()
-    reconcile()  # only what an outage kept from being put back at once is left to it
+    if reply.status_code >= 500:
+        reconcile()  # what an outage kept from being put back at once
     assert world.rows() == rows
     assert world.sandbox.snapshot() == settings_there
 
