@@ -29,14 +29,14 @@ PYTEST := $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,
 # files, only they run. pytest exits with 5 if it finds no test: one engine may, both may not.
 define on_each_engine
 	@sqlite=0 mongodb=0; \
-	$(PYTEST) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
+	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
 	case $$sqlite in 0 | 5) ;; *) exit $$sqlite ;; esac; \
 	TEST_DATABASE=mongodb $(PYTEST) $(2) $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
 	case $$mongodb in 0 | 5) ;; *) exit $$mongodb ;; esac; \
 	if [ $$sqlite$$mongodb = 55 ]; then echo "No such test on either database."; exit 1; fi
 endef
 
-test: dev ## Run the quick tests on both databases. ARGS=tests/test_doors.py or ARGS="-k name" for some.
+test: dev ## Run the quick tests on both databases. ARGS=tests/test_doors.py or ARGS="-k name" for some. COVERAGE=1 measures.
 	$(call on_each_engine,tests --ignore=tests/proofs --ignore=tests/e2e --ignore=tests/failover,-m engine)
 
 # Each commit draws its own cases: each value of each parameter, and some of the rest.
@@ -48,9 +48,8 @@ every-case: export EVERY_CASE := 1
 every-case: dev ## Run the tests and the proofs with all their cases, which takes hours.
 	$(call on_each_engine,tests --ignore=tests/e2e --ignore=tests/failover,)
 
-e2e: dev ## Test the support desk in a real browser on both databases. Screenshots go to build/screenshots/.
-	@$(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
-	@TEST_DATABASE=mongodb $(IN_MEMORY) $(PYTHON) -m pytest tests/e2e $(ARGS)
+e2e: dev ## Test the support desk in a real browser, a part on both databases. Screenshots go to build/screenshots/.
+	$(call on_each_engine,tests/e2e -n 2,-m engine)
 
 test-mongodb: dev ## Test a MongoDB primary that steps down and dies under load, and the services of deploy/ together.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
