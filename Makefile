@@ -48,8 +48,8 @@ every-case: export EVERY_CASE := 1
 every-case: dev ## Run the tests and the proofs with all their cases, which takes hours.
 	$(call on_each_engine,tests --ignore=tests/e2e --ignore=tests/failover,)
 
-e2e: dev ## Test the support desk in a real browser, a part on both databases. Screenshots go to build/screenshots/.
-	$(call on_each_engine,tests/e2e -n 2,-m engine)
+e2e: dev ## Test the support desk in a real browser. Screenshots go to build/screenshots/. TEST_DATABASE=mongodb is possible.
+	@$(IN_MEMORY) $(PYTHON) -m pytest -n 2 tests/e2e $(ARGS)
 
 test-mongodb: dev ## Test a MongoDB primary that steps down and dies under load, and the services of deploy/ together.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)

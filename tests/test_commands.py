@@ -122,6 +122,10 @@ def test_a_prefix_that_names_no_token_or_several_revokes_none(tenant: Tenant) ->
     assert not ApiToken.objects.exclude(revoked_at=None).exists()
 
 
+def test_the_models_are_as_the_migrations_have_made_them(db: None) -> None:
+    run("makemigrations", "--check", "--dry-run")
+
+
 # -- settings ---------------------------------------------------------------------------------------------------------
 
 

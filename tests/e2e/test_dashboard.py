@@ -1,13 +1,10 @@
 """The first page of the desk."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from integrations.sandbox import state as seeds
 from tests.e2e.conftest import Desk, shoot
 from tests.support.carriers import CARRIERS, TWILIO
-
-pytestmark = pytest.mark.engine
 
 
 def test_the_dashboard_counts_numbers_calls_and_refusals(desk: Desk, page: Page) -> None:

@@ -6,8 +6,6 @@ from playwright.sync_api import Page, expect
 from integrations.sandbox import state as seeds
 from tests.e2e.conftest import Desk, choose, shoot
 
-pytestmark = pytest.mark.engine
-
 LIST = "phones/phonenumber/"
 ROWS = "#result_list tbody tr"
 

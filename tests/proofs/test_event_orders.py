@@ -23,7 +23,7 @@ from tests.support.people import Tenant
 from tests.support.webhooks import Knock, Party, join
 
 ORDERS = 5040
-pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_hundred_orders_through_the_door_make_the_same_log(party: Party, dialect: Dialect) -> None:
@@ -73,6 +73,7 @@ def test_some_events_some_of_them_again_make_the_log_of_those_told_once(
     assert outcome(told) == outcome(sorted(set(told)))
 
 
+@pytest.mark.engine
 def test_the_same_event_a_hundred_times_fifty_at_once_is_one(
     live_server: Any, sandbox: Sandbox, party: Party, dialect: Dialect
 ) -> None:
@@ -95,6 +96,7 @@ def test_the_same_event_a_hundred_times_fifty_at_once_is_one(
     assert Call.objects.get().version == 0
 
 
+@pytest.mark.engine
 def test_the_events_of_a_call_all_at_once_make_the_same_log(
     live_server: Any, sandbox: Sandbox, party: Party, dialect: Dialect
 ) -> None:
@@ -113,6 +115,7 @@ def test_the_events_of_a_call_all_at_once_make_the_same_log(
     assert_log(party, dialect, "CA-1")
 
 
+@pytest.mark.engine
 def test_each_order_of_the_events_makes_the_same_log(party: Party, dialect: Dialect) -> None:
     """All 5,040. What is merged next sees the rows and the event and nothing else, so orders that have led to the same
     rows and have the same events before them are gone on with once."""

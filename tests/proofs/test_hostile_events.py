@@ -20,7 +20,7 @@ from tests.support.events import post
 from tests.support.people import Tenant
 from tests.support.webhooks import Form, Party, join
 
-pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 NUMBERS = [
     "-1",
