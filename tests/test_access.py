@@ -451,7 +451,7 @@ def test_nobody_but_a_superuser_changes_users(group: str, tenant: Tenant) -> Non
     user = new_staff("someone@example.com", group)
     client = sign_in(user)
     page = client.get(f"/admin/users/user/{user.pk}/change/")
-    assert page.status_code == 200 and b"_save" not in page.content and b"md5_" not in page.content.lower()
+    assert page.status_code == 200 and b"_save" not in page.content and b"md5$" not in page.content.lower()
     changes = {"email": user.email, "is_staff": "on", "is_superuser": "on", "is_active": "on"}
     for address in (
         f"{user.pk}/change/",

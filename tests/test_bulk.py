@@ -1,4 +1,4 @@
-"""Many numbers at once: the service in this process, the command as one of its own, the end state at the carriers."""
+"""Many numbers at once: the service, the command, and the end state at the carriers."""
 
 import csv
 import json

@@ -59,9 +59,6 @@ in_parallel = pytest.mark.django_db(transaction=True)
 REQUESTS_OF_A_CHECK = {"twilio": 2, "plivo": 2, "telnyx": 2}
 
 
-# -- the scene --------------------------------------------------------------------------------------------------------
-
-
 # -- the drifts that can be repaired ----------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""The commands of users/, and what is said about settings that cannot work."""
+"""The commands of users/, and checks of the settings."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What carriers report, in whatever order, however often, however odd, and in whatever moment the server dies."""
+"""What carriers report, and what the log of calls makes of it."""
 
 import itertools
 import json
@@ -56,9 +56,6 @@ def test_a_call_between_two_of_our_numbers_is_on_the_line_that_called(
     call = Call.objects.get()
     assert call.line is not None
     assert (call.direction, call.line.number) == ("outbound", good.number)
-
-
-# -- the same again ---------------------------------------------------------------------------------------------------
 
 
 # -- statuses ---------------------------------------------------------------------------------------------------------
@@ -140,9 +137,6 @@ def test_an_unknown_status_of_a_recording_does_not_replace_a_known_one(sandbox: 
     for word, becomes in (("shredded", "unknown"), ("completed", "completed"), ("shredded", "completed")):
         tell(party, [("CallSid", "CA-1"), ("RecordingSid", "RE-1"), ("RecordingStatus", word)])
         assert Recording.objects.get().status == becomes
-
-
-# -- what no carrier should send --------------------------------------------------------------------------------------
 
 
 # -- kept and not merged ----------------------------------------------------------------------------------------------

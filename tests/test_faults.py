@@ -1,4 +1,4 @@
-"""All or nothing when the carrier fails: each request of an add meets each fault, once and for ever.
+"""All or nothing when the carrier fails: each request of an add meets a fault of each kind, once and for ever.
 
 Over HTTP against the sandbox carriers through the real SDKs. What must be so after any reply but 201: no row more than
 before, and every setting at the three carriers as before.

@@ -26,7 +26,7 @@ from workspace.secrets import Secret
 
 TOKEN = "a-token-for-metrics-0123456789-abcdef"
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)

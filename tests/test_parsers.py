@@ -70,10 +70,10 @@ def test_brackets_in_texts_do_not_count_as_levels() -> None:
     assert parse_object(json.dumps(document).encode()) == document
 
 
-@pytest.mark.parametrize("part", ['\\"', '"', "\\", '["', "{", '"\\'])
-def test_what_a_text_takes_grows_no_faster_than_its_length(part: str) -> None:
+@pytest.mark.parametrize(("start", "part"), [('"', '\\"'), ("", '"'), ("", "\\"), ("", '["'), ("", "{"), ("", '"\\')])
+def test_what_a_text_takes_grows_no_faster_than_its_length(start: str, part: str) -> None:
     def cost(length: int) -> float:
-        body = ('"' + part * length).encode()
+        body = (start + part * length).encode()
         times = []
         for _ in range(5):
             began = time.process_time()

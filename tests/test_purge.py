@@ -18,7 +18,7 @@ from users.models import AppendOnly, AuditEntry, IdempotentReply, LimitCounter
 from workspace import retention
 from workspace.secrets import Secret
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def purge(*arguments: str) -> dict[str, int]:

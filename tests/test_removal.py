@@ -1,4 +1,4 @@
-"""Removing a number gives the carrier back what it had: at once, after faults, and whoever else is at work.
+"""Removing a number gives the carrier back what it had: at once, and after faults.
 
 Over HTTP against the sandbox carriers through the real SDKs. After a removal, or after it and `reconcile`, every setting
 at the three carriers is as before the add, and no row is left.

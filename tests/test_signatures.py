@@ -1,4 +1,4 @@
-"""Who comes through the carriers' door: signed requests, forged ones, and what happens when we cannot tell."""
+"""Who comes through the carriers' door: signed requests, changed ones, and what happens when we cannot tell."""
 
 import json
 import logging
@@ -120,12 +120,6 @@ def party(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
 @pytest.fixture
 def other(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
     return join(sandbox, tenant, OTHERS[carrier.integration])
-
-
-# -- what the vendor says ---------------------------------------------------------------------------------------------
-
-
-# -- forgeries --------------------------------------------------------------------------------------------------------
 
 
 # -- what the door itself looks at ------------------------------------------------------------------------------------

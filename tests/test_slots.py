@@ -16,7 +16,7 @@ from tests.support.people import Tenant, sign_in
 from tests.support.state import rows
 from users.models import IdempotentReply, User
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 DESK = "/admin/phones/phonenumber/"
 

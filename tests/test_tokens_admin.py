@@ -15,7 +15,7 @@ from tests.support.database import whole_database
 from tests.support.people import Tenant, sign_in
 from users.models import ApiToken, AuditEntry, User
 
-pytestmark = [pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 ISSUE = "/admin/users/apitoken/add/"
 
 

@@ -22,7 +22,7 @@ from tests.support.people import Tenant
 from tests.support.webhooks import at_carrier, deliver, form_of
 from workspace.secrets import Secret
 
-pytestmark = [pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-"""Proofs at length. With SAMPLE_SEED some of their cases run, others for each seed; without it all."""
+"""Slow tests. SAMPLE_SEED selects some of their cases, others for each seed; without it all run."""
 
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,27 @@ from typing import Any
 import pytest
 
 from integrations.sandbox import Sandbox
+from tests.support import EVERY_CASE
 from tests.support.environment import ENGINE
 from tests.support.killing import Killer
 
 HERE = Path(__file__).parent
 # One in so many of the cases that are not needed to reach each value runs as well.
-REST = 20
+REST = 20 if ENGINE == "sqlite" else 100
 COUNTS = pytest.StashKey[tuple[int, int]]()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    seed = os.environ.get("SAMPLE_SEED")
+    """Choose from what -k and -m have left."""
+    seed = "" if EVERY_CASE else os.environ.get("SAMPLE_SEED")
     proofs = [item for item in items if HERE in item.path.parents]
     if seed and proofs:
         kept = set(sampled(proofs, f"{seed} {ENGINE}"))
         config.stash[COUNTS] = (len(kept), len(proofs))
-        left_out = [item for item in proofs if item not in kept]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        left_out = set(proofs) - kept
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 def sampled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
@@ -52,11 +54,11 @@ def covering(cases: list[pytest.Item], seed: str) -> list[pytest.Item]:
 
 
 def values_of(item: pytest.Item) -> set[tuple[str, str]]:
-    """What a case is made of. A data class stands for parameters of its own."""
+    """What a case is made of. The fields of a data class that says so are parameters of their own."""
     values: set[tuple[str, str]] = set()
     callspec = getattr(item, "callspec", None)
     for name, value in callspec.params.items() if callspec else ():
-        parts = vars(value) if is_dataclass(value) else {"": value}
+        parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": value}
         values |= {(f"{name}.{part}", repr(one)) for part, one in parts.items()}
     return values
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 from django.utils import timezone
@@ -26,9 +27,6 @@ from users.models import LimitCounter
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 
-# -- the process that dies --------------------------------------------------------------------------------------------
-
-
 # -- where it dies ----------------------------------------------------------------------------------------------------
 
 
@@ -41,6 +39,7 @@ class Cut:
     when: str
     known: bool = False
     fails: bool = False
+    sampled_by_field: ClassVar = True
 
     def __str__(self) -> str:
         return " ".join(

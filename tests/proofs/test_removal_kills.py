@@ -7,7 +7,7 @@ carriers. Who comes next is `reconcile`, the same user who adds the number again
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -57,6 +57,7 @@ class Place:
 
     name: str
     way: str
+    sampled_by_field: ClassVar = True
 
     def __str__(self) -> str:
         return f"{self.name}, {self.way}"

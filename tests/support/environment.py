@@ -9,6 +9,8 @@ import os
 import sys
 import tempfile
 
+import pytest
+
 from tests.support.replica_set import ReplicaSet, mongod
 
 ENGINE = os.environ.get("TEST_DATABASE", "sqlite")
@@ -36,12 +38,8 @@ for name in list(os.environ):
     ):
         del os.environ[name]
 
-if "TESTS_FOLDER" not in os.environ:
-    # For what all processes of a run share.
-    folder = tempfile.TemporaryDirectory(prefix="workspace-phones-tests-")
-    os.environ["TESTS_FOLDER"] = folder.name
-
-if ON_MONGODB and "PYTEST_XDIST_WORKER" not in os.environ:
+# Processes that a test starts have the address from it.
+if ON_MONGODB and "TEST_DATABASE_URL" not in os.environ:
     if mongod() is None:
         sys.stderr.write("The tests on MongoDB are skipped: there is no mongod that runs on this machine.\n")
         sys.exit(0)
@@ -51,3 +49,11 @@ if ON_MONGODB and "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["TEST_DATABASE_URL"] = replica_set.url("tests")
 if ON_MONGODB:
     os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for what all processes of a run share."""
+    if "TESTS_FOLDER" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="workspace-phones-tests-")
+        os.environ["TESTS_FOLDER"] = folder.name
+        config.add_cleanup(folder.cleanup)

@@ -1,4 +1,4 @@
-"""Adds, removes, checks and takes in webhooks at random until it is killed: the process of tests/test_random_kills.py.
+"""Adds, removes, checks and takes in webhooks at random until it is killed: the process of tests/proofs/test_random_kills.py.
 
 Reads one job a line from stdin: `seed`, `users`, `kill_after_s`, `kept`. For each a child works and is killed with SIGKILL
 after so many seconds, wherever it is; one line goes to stdout: how it ended. To the file `kept` it writes the key of each
@@ -104,8 +104,8 @@ def run(job: dict[str, Any]) -> int:
 
 if __name__ == "__main__":
     load()
-    import tests.test_faults
-    import tests.test_signatures  # noqa: F401  what a child would load takes longer than it lives
+    import tests.support.carriers
+    import tests.support.webhooks  # noqa: F401  what a child would load takes longer than it lives
 
     for line in sys.stdin:
         sys.stdout.write(json.dumps({"ended": run(json.loads(line))}) + "\n")

@@ -1,4 +1,4 @@
-"""Adds numbers and dies on the way: the process that tests/test_kills.py kills.
+"""Adds numbers and dies on the way: the process that tests/proofs/test_kills.py kills.
 
 Reads one job a line from stdin, JSON: `user`, `fields` of add_phone(), `cut` ("module:name" or "module:Class.name"),
 `when` ("before" or "after" it runs), `call` (which of its calls, from 1). For each job a child adds the number and

@@ -1,4 +1,4 @@
-"""Removes numbers and dies on the way: the process that tests/test_removal_kills.py kills.
+"""Removes numbers and dies on the way: the process that tests/proofs/test_removal_kills.py kills.
 
 Like tests/support/kill_one_add.py, whose cuts it uses; a job has the id of the `phone`, and `cut`, `when` and `call`.
 """

@@ -93,6 +93,7 @@ def template() -> Apart:
             migrated = run_manage("migrate", "--verbosity", "0", env=env)
             assert migrated.returncode == 0, migrated.stderr
             made = run_manage("create_workspace", "Live", "--email", "user@live.example.com", env=env)
+            assert made.returncode == 0, made.stderr
             (folder / MADE).write_text(made.stdout)
     return database
 
