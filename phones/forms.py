@@ -21,7 +21,7 @@ from phones.services.changing import check_inbound
 from phones.services.imports import bring
 from phones.services.picking import write_cursor
 from phones.slots import carrier_slot
-from users.models import User, Workspace
+from users.models import MAY_OWN_NUMBERS, User, Workspace
 from workspace.errors import Refusal
 from workspace.secrets import CannotOpen, Secret
 from workspace.widgets import ObjectIdSelect
@@ -175,7 +175,7 @@ class AddPhoneForm(InboundForm):
     """
 
     user = forms.ModelChoiceField(
-        User.objects.filter(is_active=True, workspace__is_active=True),
+        User.objects.filter(MAY_OWN_NUMBERS),
         label="Owner",
         widget=ObjectIdSelect(PhoneNumber._meta.get_field("user"), admin.site),
         help_text="Who will own the number. Search by e-mail address or workspace.",

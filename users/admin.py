@@ -14,7 +14,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from users.audit import ACTIONS, record
-from users.models import ApiToken, AuditEntry, StaffDevice, User, Workspace
+from users.models import MAY_OWN_NUMBERS, ApiToken, AuditEntry, StaffDevice, User, Workspace
 from users.tokens import issue_token, revoke_token
 from users.totp import reset_device
 from workspace.envelope import ERRORS
@@ -85,7 +85,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         if request.GET.get("field_name") == "user":  # to own a number
-            queryset = queryset.filter(is_active=True, workspace__is_active=True)
+            queryset = queryset.filter(MAY_OWN_NUMBERS)
         typed = search_term.strip().lower()
         if typed:
             workspaces = list(Workspace.objects.filter(name__icontains=typed).values_list("pk", flat=True)[:MOST_FOUND])

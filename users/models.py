@@ -32,6 +32,10 @@ class Workspace(models.Model):
         return self.name
 
 
+# Users who may be given a number.
+MAY_OWN_NUMBERS = models.Q(is_active=True, workspace__is_active=True)
+
+
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         user = self.model(email=email.strip().lower(), **fields)

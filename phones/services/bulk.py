@@ -42,7 +42,7 @@ from phones.services.bulk_rows import (
 from phones.services.gates import AccountGate, Breaker
 from phones.services.inventory import Inventory
 from users.limits import LimitHeld
-from users.models import User
+from users.models import MAY_OWN_NUMBERS, User
 from workspace.api import understood
 from workspace.errors import Refusal
 
@@ -182,7 +182,7 @@ class Run:
 
     def find_users(self, rows: list[BulkRow]) -> None:
         """Give the rows those of their users who may get a number."""
-        users = User.objects.filter(is_active=True, workspace__is_active=True)
+        users = User.objects.filter(MAY_OWN_NUMBERS)
         if self.workspace_id:
             users = users.filter(workspace=self.workspace_id)
         found = users.in_bulk({row.user_id for row in rows})

@@ -198,6 +198,7 @@ def not_at_the_turn_of_the_hour() -> None:
         time.sleep(1)
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("store", ["database", "redis"])
 @pytest.mark.parametrize("by", ["workspace", "account"])
 @pytest.mark.usefixtures("not_at_the_turn_of_the_hour")
