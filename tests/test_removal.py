@@ -21,6 +21,7 @@ from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services.reconciling import reconcile
 from tests.support.api import add, send
 from tests.support.carriers import SUBJECTS, TWILIO, Subject
+from tests.support.database import DELETE, Statement, around_statements
 from tests.support.faults import (
     prepare_account,
 )
@@ -50,6 +51,7 @@ from tests.support.state import (
     rows,
 )
 from users.models import Workspace
+from workspace.secrets import Secret
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient", "unlimited")]
 
@@ -536,3 +538,24 @@ def test_a_workspace_can_remove_all_it_has(sandbox: Sandbox, tenant: Tenant) -> 
         assert restored(remove(tenant, id), id) is True
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
+
+
+@pytest.mark.engine
+def test_an_account_is_not_deleted_under_an_add_that_begins_to_rely_on_it(sandbox: Sandbox, tenant: Tenant) -> None:
+    """The add inserts its line and writes `used_by` right before the account's row would go."""
+    id = Earlier(TWILIO, TWILIO.number).add(tenant)
+    account = Account.objects.get()
+    met: list[Statement] = []
+
+    def rely(run: Callable[[], Any], statement: Statement) -> Any:
+        if statement.act == DELETE and statement.table == Account._meta.db_table and not met:
+            met.append(statement)
+            Line.objects.create(account=account, number=TWILIO.another, carrier_id="PN1", snapshot=Secret.seal("{}"))
+            Account.objects.filter(pk=account.pk).update(used_by="0" * 24)
+        return run()
+
+    with around_statements(rely):
+        assert remove(tenant, id).status_code == 200
+
+    assert met, "the account was not about to be deleted"
+    assert Account.objects.filter(pk=account.pk).exists()

@@ -206,7 +206,7 @@ def release_account(account: Account, operation_id: str, provider: Provider) -> 
                 return
             if not drop_application(account, operation_id, provider) or has_history(account):
                 return
-            leases.delete_unused(Account.objects.filter(pk=account.pk, used_by=operation_id))
+            leases.delete_as_described(Account.objects.filter(pk=account.pk, used_by=operation_id))
     except Account.DoesNotExist:
         return
 

@@ -40,6 +40,19 @@ def delete_unused(rows: QuerySet[Any]) -> bool:
         return False
 
 
+def delete_as_described(rows: QuerySet[Any]) -> bool:
+    """Delete rows in one statement, only while they are as the query says. Says whether it did.
+
+    `QuerySet.delete()` reads the rows and then deletes them by their keys: on MongoDB, which knows no foreign keys,
+    somebody may have come to rely on one in between.
+    """
+    try:
+        with transaction.atomic():
+            return bool(rows._raw_delete(rows.db))
+    except IntegrityError:
+        return False
+
+
 def pause(deadline: Deadline) -> None:
     """Wait a moment for somebody else's lease. Raises LineBusy when there is no more time."""
     if not deadline.remaining_s():
