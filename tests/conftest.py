@@ -27,7 +27,7 @@ from tests.support.environment import ON_MONGODB
 from tests.support.live import free_port, template
 from tests.support.people import Tenant, new_staff, new_tenant
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
-from tests.support.webhooks import NOW
+from tests.support.webhooks import NOW, OTHERS, Party, join
 from users.models import User
 from workspace import keys
 
@@ -222,3 +222,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     stopped = SimpleNamespace(time=lambda: NOW)
     monkeypatch.setattr(telnyx, "time", stopped)
     return stopped
+
+
+@pytest.fixture
+def party(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
+    return join(sandbox, tenant, carrier)
+
+
+@pytest.fixture
+def other(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
+    return join(sandbox, tenant, OTHERS[carrier.integration])

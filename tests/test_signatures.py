@@ -34,7 +34,6 @@ from tests.support.webhooks import (
     KEYLESS,
     KINDS,
     NOW,
-    OTHERS,
     PUBLIC_URL,
     SIGNATURES,
     Knock,
@@ -107,19 +106,6 @@ def test_telnyx_timestamps_may_be_five_minutes_off(clock: Any, late_by: int, val
         assert not valid
     else:
         assert valid
-
-
-# -- requests ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def party(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
-    return join(sandbox, tenant, carrier)
-
-
-@pytest.fixture
-def other(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
-    return join(sandbox, tenant, OTHERS[carrier.integration])
 
 
 # -- what the door itself looks at ------------------------------------------------------------------------------------

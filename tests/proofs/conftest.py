@@ -50,12 +50,12 @@ def covering(cases: list[pytest.Item], seed: str) -> list[pytest.Item]:
         left.remove(best)
         kept.append(best)
         missing -= values_of(best)
-    return (kept or left[:1]) + [item for item in left if kept and rank(item, seed) % REST == 0]
+    return kept + [item for item in left if rank(item, seed) % REST == 0]
 
 
 def values_of(item: pytest.Item) -> set[tuple[str, str]]:
     """What a case is made of. The fields of a data class that says so are parameters of their own."""
-    values: set[tuple[str, str]] = set()
+    values = {("", "")}  # of a test without parameters
     callspec = getattr(item, "callspec", None)
     for name, value in callspec.params.items() if callspec else ():
         parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": value}

@@ -10,25 +10,21 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from integrations.sandbox.signing import signed
 from phones.models import CallEvent
 from tests.support import EVERY_CASE
-from tests.support.carriers import CARRIERS, Good
-from tests.support.people import Tenant
+from tests.support.carriers import CARRIERS
 from tests.support.tally import Tally
 from tests.support.webhooks import (
     EXTRA,
     KINDS,
     NOW,
-    OTHERS,
     PUBLIC_URL,
     SIGNATURES,
     Form,
     Knock,
     Party,
     event,
-    join,
     originals,
     row_counts,
     send,
@@ -39,16 +35,6 @@ from tests.support.webhooks import (
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("clock")]
 
 FORGED_PER_KIND, FORGED_PER_CARRIER = (2_000, 10_000) if EVERY_CASE else (400, 2_000)
-
-
-@pytest.fixture
-def party(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
-    return join(sandbox, tenant, carrier)
-
-
-@pytest.fixture
-def other(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Party:
-    return join(sandbox, tenant, OTHERS[carrier.integration])
 
 
 Mutation = Callable[[random.Random, Knock], Knock]
