@@ -18,21 +18,24 @@ dev: ## Install the tools of tests and checks as well.
 demo: install ## Show the product with simulated carriers, then serve it. ARGS=--exit ends after the tour.
 	@$(PYTHON) -m workspace.demo $(ARGS)
 
+# What is compiled once is there for the many processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Databases lie in memory where there is room: no test is about a power cut. Tests wait more than they compute.
 IN_MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 # The words of ARGS that name files, folders or tests.
 NAMED := $(filter tests/% "tests/% 'tests/%,$(ARGS))
-# Several processes take longer to start than most files take to run.
-PYTEST := $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n 4 --dist worksteal)
+# Several processes take longer to start than most files take to run. On MongoDB, mongod computes beside them.
+PYTEST = $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n $(1) --dist worksteal)
 
 # The floor of the coverage is a point below what the quick tests reach on SQLite; what only MongoDB runs counts as missed.
 # Run pytest with the first argument and ARGS on SQLite, then on MongoDB those that the second one selects. If ARGS names
 # files, only they run. pytest exits with 5 if it finds no test: one engine may, both may not.
 define on_each_engine
 	@sqlite=0 mongodb=0; \
-	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=88)) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
+	$(call PYTEST,4) $(if $(COVERAGE),--cov --cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=88)) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
 	case $$sqlite in 0 | 5) ;; *) exit $$sqlite ;; esac; \
-	TEST_DATABASE=mongodb $(PYTEST) $(2) $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
+	TEST_DATABASE=mongodb $(call PYTEST,3) $(2) $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
 	case $$mongodb in 0 | 5) ;; *) exit $$mongodb ;; esac; \
 	if [ $$sqlite$$mongodb = 55 ]; then echo "No such test on either database."; exit 1; fi
 endef

@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.test import TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
-from integrations import base, telnyx
+from integrations import base, load, telnyx
 from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
 from tests.support.api import add
@@ -115,6 +115,7 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def running_sandbox() -> Iterator[Sandbox]:
+    load(CARRIERS)  # or the first add would do it, while a carrier is waited for
     with Sandbox() as sandbox:
         yield sandbox
 
