@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from phones.models import Account, Call, Line, PhoneNumber
+from phones.models import Account, Call, Line, PhoneNumber, Recording
 from tests.support.api import get
 from tests.support.database import plan_of, seen, walks
 from tests.support.people import Tenant
@@ -172,6 +172,17 @@ def test_a_call_can_be_had_by_its_id(tenant: Tenant, phones: list[PhoneNumber]) 
     assert reply["data"] == page(tenant, "")["items"][0]
     assert reply["data"]["durationSeconds"] == 7
     assert reply["data"]["startedAt"] == "2026-11-20T12:00:00.000Z"
+
+
+def test_what_is_not_known_of_a_call_is_null(tenant: Tenant, phones: list[PhoneNumber]) -> None:
+    one = call(phones[0], NOON, direction="", status="unknown")
+    Recording.objects.create(account=one.account, call=one, carrier_id="RE1", status="completed")
+
+    shown = get(f"/api/call/calls/{one.pk}", tenant).json()["data"]
+
+    told = {"_id", "phoneNumber", "integration", "status", "startedAt", "recordings"}
+    assert {name for name, value in shown.items() if value is not None} == told
+    assert {name for name, value in shown["recordings"][0].items() if value is None} == {"durationSeconds", "channels"}
 
 
 @pytest.mark.parametrize("path", ["calls", "calls/x", "phones/x/calls", "recordings/x/media"])

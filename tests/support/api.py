@@ -6,6 +6,7 @@ from typing import Any
 from django.test import Client
 
 from phones.models import PhoneNumber
+from tests.support.documented import documented
 from tests.support.people import Tenant
 
 
@@ -14,7 +15,8 @@ def post(path: str, body: Any, token: str | None, **headers: str) -> Any:
     if token:
         headers["Authorization"] = f"Bearer {token}"
     data = body if isinstance(body, bytes | str) else json.dumps(body)
-    return Client(raise_request_exception=False).post(path, data, content_type="application/json", headers=headers)
+    client = Client(raise_request_exception=False)
+    return documented(client.post(path, data, content_type="application/json", headers=headers))
 
 
 def add(tenant: Tenant, body: dict[str, Any] | str, **headers: str) -> Any:
@@ -25,7 +27,9 @@ def send(method: str, path: str, tenant: Tenant, body: Any = None) -> Any:
     headers = {"Authorization": f"Bearer {tenant.token}"}
     client = Client(raise_request_exception=False)
     data = "" if body is None else json.dumps(body)
-    return client.generic(method, f"/api/call/{path}", data, content_type="application/json", headers=headers)
+    return documented(
+        client.generic(method, f"/api/call/{path}", data, content_type="application/json", headers=headers)
+    )
 
 
 def data_of(reply: Any) -> Any:
@@ -43,7 +47,7 @@ def reasons(checked: dict[str, Any]) -> set[str]:
 
 def get(path: str, tenant: Tenant, **headers: str) -> Any:
     headers = {"Authorization": f"Bearer {tenant.token}", **headers}
-    return Client(raise_request_exception=False).get(path, headers=headers)
+    return documented(Client(raise_request_exception=False).get(path, headers=headers))
 
 
 # The keys of each reply, in this order.
