@@ -480,6 +480,15 @@ def test_the_list_is_narrowed_by_carrier_health_and_workspace(
         monkeypatch.setattr("phones.filters.FEW", 0)  # as if there were many
 
 
+def test_the_search_for_a_workspace_keeps_the_other_filters(desk: Client, tenant: Tenant) -> None:
+    page = desk.get(f"{LIST}?carrier=plivo&workspace={tenant.workspace.pk}").content.decode()
+
+    form = page[page.index('class="workspace-filter"') :].partition("</form>")[0]
+    assert '<input type="hidden" name="carrier" value="plivo">' in form and 'name="workspace"' in form
+    assert '<a href="?carrier=plivo">all workspaces</a>' in form
+    assert "all workspaces" not in desk.get(LIST).content.decode()
+
+
 # -- the dashboard ----------------------------------------------------------------------------------------------------
 
 

@@ -70,10 +70,10 @@ class Reach:
         self.cost = {test: size[test] * (seconds + 0.05) for test, seconds in self.seconds.items()}
 
     def tests(self, mutant: Mutant) -> list[str]:
-        """The tests that execute the mutated line, or any line of the file if it runs on import; likely killers first."""
+        """The tests that execute the mutated line, or all if it runs on import; likely killers first."""
         lines = self.lines.get(mutant.file, {})
-        wanted = statement_lines((self.root / mutant.file).read_text(), mutant.line) or lines
-        return self.ordered({test for line in wanted for test in lines.get(line, ())})
+        wanted = statement_lines((self.root / mutant.file).read_text(), mutant.line)
+        return self.ordered({test for line in wanted for test in lines.get(line, ())} if wanted else self.seconds)
 
     def ordered(self, tests: Iterable[str]) -> list[str]:
         """The most specific and fastest test of each file, then the second of each file, and so on."""
