@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from datetime import date
 from typing import Any
@@ -181,3 +182,14 @@ def test_what_is_shown_of_a_row_looks_like_an_id_and_a_number() -> None:
 def test_a_date_is_a_text_that_the_field_will_refuse() -> None:
     (row,) = read(xlsx(list(WANTED), [USER, date(2026, 11, 23), "twilio", CANARY]))
     assert row.fields["phoneNumber"] == "2026-11-23 00:00:00"
+
+
+def test_a_formula_counts_as_what_it_showed_when_the_file_was_saved() -> None:
+    sheet = zipfile.ZipFile(io.BytesIO(FILES["xlsx"])).read("xl/worksheets/sheet1.xml")
+    formula = b'<c r="B3"><f>12125551233+1</f><v>12125551234</v></c>'
+    saved, found = re.subn(rb'<c r="B3".*?</c>', formula, sheet)
+    assert found == 1
+
+    (row,) = read(dangerous("xl/worksheets/sheet1.xml", saved))
+
+    assert row.fields == WANTED
