@@ -13,10 +13,12 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from django.views.debug import get_exception_reporter_filter
 
 from integrations.base import Provider
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
+from phones.charts import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, by_day
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
 from phones.number_admin import PhoneNumberAdmin
 from phones.services import add_phone, change_phone
@@ -513,6 +515,18 @@ def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant
     assert "There are no figures yet" not in html
 
 
+def test_the_most_of_a_day_fills_the_chart_and_less_is_in_proportion() -> None:
+    today = timezone.now().date()
+    chart = by_day({today - timedelta(days=1): {"plivo": 1}, today: {"plivo": 1, "twilio": 3}}, ["plivo", "twilio"])
+
+    before, *stack = chart.bars
+    assert (chart.most, chart.total) == (4, 5)
+    assert (stack[-1].y, stack[0].y + stack[0].height) == (GAP, HEIGHT - LABEL_HEIGHT)
+    assert stack[1].y + stack[1].height == stack[0].y
+    assert [bar.height for bar in (before, *stack)] == [stack[0].height, stack[0].height, stack[0].height * 3]
+    assert 0 <= before.x and before.x + before.width < stack[0].x and stack[0].x + stack[0].width <= WIDTH
+
+
 @pytest.mark.engine
 def test_figures_are_counted_again_while_the_day_lasts_and_once_after_it(tenant: Tenant, sandbox: Sandbox) -> None:
     from phones.services.figures import count_figures
@@ -673,6 +687,18 @@ def test_what_is_typed_as_a_secret_is_found_nowhere(
     assert CANARY not in caplog.text
     assert not any(CANARY in table for table in whole_database())
     assert json.dumps(list(AuditEntry.objects.values_list("detail", flat=True))).count(CANARY) == 0
+
+
+@pytest.mark.parametrize("page", ["add/", "{id}/token/", "/admin/phones/import/add/"])
+def test_a_report_of_an_error_leaves_out_what_was_typed_as_a_secret(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, page: str
+) -> None:
+    there = page.format(id=added(tenant, TWILIO).pk)
+    request = desk.post(there if there.startswith("/") else LIST + there, {"auth_token": CANARY}).wsgi_request
+
+    reported = get_exception_reporter_filter(request).get_post_parameters(request)
+
+    assert "auth_token" in reported and CANARY not in str(reported)
 
 
 @pytest.mark.django_db(transaction=True)
