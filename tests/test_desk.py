@@ -524,7 +524,7 @@ def test_the_most_of_a_day_fills_the_chart_and_less_is_in_proportion() -> None:
     assert (stack[-1].y, stack[0].y + stack[0].height) == (GAP, HEIGHT - LABEL_HEIGHT)
     assert stack[1].y + stack[1].height == stack[0].y
     assert [bar.height for bar in (before, *stack)] == [stack[0].height, stack[0].height, stack[0].height * 3]
-    assert 0 <= before.x and before.x + before.width < stack[0].x and stack[0].x + stack[0].width <= WIDTH
+    assert before.x >= 0 and before.x + before.width < stack[0].x and stack[0].x + stack[0].width <= WIDTH
 
 
 @pytest.mark.engine
