@@ -366,10 +366,10 @@ def test_nobody_passes_the_gate_before_the_carriers_time_is_over() -> None:
     with gate.admitted(deadline) as began:
         assert gate.slow_down(began, 0.2, deadline), "there is time to come again"
     reopens = gate.closed_until
-    assert reopens >= began + 0.2
+    assert reopens >= began + 0.2 and gate.is_closed
 
     with gate.admitted(deadline) as later:
-        assert later >= reopens
+        assert later >= reopens and not gate.is_closed
 
 
 @pytest.mark.parametrize(
