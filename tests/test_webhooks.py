@@ -121,6 +121,20 @@ def test_a_number_that_forwards_to_nowhere_takes_a_message(sandbox: Sandbox, acc
     assert b"<Record " in deliver(urls_for(account).answer, body, headers).content
 
 
+@pytest.mark.parametrize(
+    ("action", "limits"), [("voicemail", [b'maxLength="120"', b'timeout="5"']), ("forward", [b'timeLimit="14400"'])]
+)
+def test_a_message_ends_after_two_minutes_or_silence_and_a_forwarded_call_after_four_hours(
+    sandbox: Sandbox, account: Account, carrier: Good, action: str, limits: list[bytes]
+) -> None:
+    PhoneNumber.objects.update(action=action, forward_to="442079460000")
+    body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).answer, form_of(carrier))
+
+    document = deliver(urls_for(account).answer, body, headers).content
+
+    assert all(limit in document for limit in limits), document
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize(("action", "verb"), [("voicemail", b"<Record "), ("forward", b"<Record "), ("reject", b"rej")])
 def test_at_the_fallback_address_a_message_is_taken_unless_calls_are_rejected(
