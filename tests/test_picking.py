@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -470,3 +471,12 @@ def test_a_new_token_is_taken_although_our_application_is_gone(sandbox: Sandbox,
     assert change(phone, tenant, authToken="the-new-one").status_code == 200
     assert reasons(check(phone, tenant)) == {"application_missing"}
     assert check(phone, tenant, repair=True)["repaired"] is True
+
+
+def test_a_carrier_that_does_not_answer_is_asked_once_more(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
+    sandbox.fault("status", status=503, times=None)
+
+    assert refusal(send("POST", PATH, tenant, body(carrier)))[0] == 500
+
+    asked = Counter((one.method, one.path, str(one.query)) for one in sandbox.ledger)
+    assert set(asked.values()) == {2}, asked

@@ -188,3 +188,12 @@ def test_a_list_entry_says_what_the_vendor_documents(path: Path) -> None:
         assert READERS[carrier].call_of(one) == expected(sample).call
     else:
         assert READERS[carrier].recording_of(one) == expected(sample).recording
+
+
+@pytest.mark.parametrize("theirs", ["soon", "", "inf", "1e15", "1e20", "1e22"])
+def test_a_time_that_no_clock_shows_is_left_out(theirs: str) -> None:
+    recorded = {"CallUUID": "one", "RecordingID": "two", "RecordingStartMs": theirs}
+
+    said = plivo_events.parse_event(recorded)
+
+    assert said.recording and (said.recording.id, said.recording.started_at) == ("two", None)
