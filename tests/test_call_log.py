@@ -10,6 +10,7 @@ from phones.models import Account, Call, Line, PhoneNumber, Recording
 from tests.support.api import get
 from tests.support.database import plan_of, seen, walks
 from tests.support.people import Tenant
+from workspace.lookups import read_related
 from workspace.secrets import Secret
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db]
@@ -183,6 +184,20 @@ def test_what_is_not_known_of_a_call_is_null(tenant: Tenant, phones: list[PhoneN
     told = {"_id", "phoneNumber", "integration", "status", "startedAt", "recordings"}
     assert {name for name, value in shown.items() if value is not None} == told
     assert {name for name, value in shown["recordings"][0].items() if value is None} == {"durationSeconds", "channels"}
+
+
+def test_the_calls_of_a_number_that_is_removed_while_they_are_read_are_of_no_number(
+    tenant: Tenant, phones: list[PhoneNumber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(phones[0], NOON)
+
+    def read_later(*rows: Any) -> None:
+        PhoneNumber.objects.all().delete()
+        Line.objects.all().delete()
+        read_related(*rows)
+
+    monkeypatch.setattr("phones.services.call_log.read_related", read_later)
+    assert [one["phoneNumber"] for one in page(tenant, "")["items"]] == [None]
 
 
 @pytest.mark.parametrize("path", ["calls", "calls/x", "phones/x/calls", "recordings/x/media"])
