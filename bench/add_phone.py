@@ -52,7 +52,7 @@ CARRIERS = [
     # CARRIERS 0, and one read more for Plivo's read-back; Telnyx's profile and public key are read beside the others.
     Carrier("twilio", seeds.TWILIO_SID, seeds.TWILIO_TOKEN, seeds.TWILIO_SID, 2, 2, 3, 3, "1212556"),
     Carrier("plivo", seeds.PLIVO_ID, seeds.PLIVO_TOKEN, seeds.PLIVO_ID, 3, 4, 4, 5, "1415556"),
-    Carrier("telnyx", seeds.TELNYX_ACCOUNT, seeds.TELNYX_KEY, "", 2, 3, 3, 6, "1312556"),
+    Carrier("telnyx", seeds.TELNYX_ACCOUNT, seeds.TELNYX_KEY, "", 2, 3, 4, 6, "1312556"),
 ]
 
 
@@ -276,7 +276,7 @@ def measure_provider(
 
     def add(one: str) -> None:
         provider = connect()
-        proved = provider.prove(one, application_id=application_id, want_public_key=False)
+        proved = provider.prove(one, application_id=application_id)
         settings = provider.apply(proved.id, urls, application_id) or provider.read(proved.id)
         if not provider.routes_to_us(settings, urls, application_id):
             sys.exit("not routed")

@@ -178,7 +178,7 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
         insert(
             "INSERT INTO phones_account (_id, integration, account_id, auth_token, token_digest, public_key,"
             " application_id, application_is_customers, application_is_made, webhook_token, used_by, created_at,"
-            " lease_id, refused_webhooks) VALUES (?, ?, ?, ?, '', '', '', 0, 0, ?, '', ?, '', '')",
+            " lease_id, refused_webhooks, refused_count) VALUES (?, ?, ?, ?, '', '', '', 0, 0, ?, '', ?, '', '', 0)",
             ((ID(n), carriers[n % 3], f"AC{n}", sealed, f"token{n}", text(now)) for n in range(30)),
         )
     users = range(had[0] // NUMBERS_OF_A_USER, size[0] // NUMBERS_OF_A_USER)

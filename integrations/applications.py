@@ -69,17 +69,20 @@ class ApplicationProvider(Provider):
     def blank(self) -> Settings:
         return {"application_id": ""}
 
-    def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
+    def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
         try:
-            number, application = in_parallel(
+            number, application, key = in_parallel(
                 lambda: self._inspect(number_id),
                 lambda: self._application(application_id) if application_id else None,
+                self.read_public_key,
             )
         except RequestFailed as failure:
             self.cannot_read(failure)
         if number is None:
             return [Difference("number_missing", number_id, "")]
         found = [] if number.active else [Difference("number_inactive", "active", "inactive")]
+        if public_key and key and key != public_key:
+            found.append(Difference("signature_key_changed", public_key, key))
         if application is None:
             return [*found, Difference("application_missing", application_id, "")]
         if number.application_id != application_id:

@@ -25,6 +25,7 @@ from integrations.errors import (
     RequestFailed,
     Unanswered,
     WebhookSetupFailed,
+    WrongPublicKey,
 )
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.gate import gate
@@ -90,7 +91,7 @@ class CarrierNumber:
 
     `id` is the carrier's id of it; `settings` what restore() needs to know; `application` the one that was asked for,
     if there is one; `profile_id` an outbound voice profile for an application yet to be made: empty if there is none,
-    None if it was not asked for; `public_key` the account's webhook key, if it was asked for and could be had.
+    None if it was not asked for; `public_key` the account's webhook key, if the carrier has one and tells it.
     """
 
     id: str
@@ -182,13 +183,12 @@ class Provider(ABC):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         """Ask whether the credentials are good and the account owns the number and can take calls on it. Reads only.
 
         Args:
             number: E.164 digits.
             application_id: the application to look for; empty: the one that has our name.
-            want_public_key: fetch the webhook key too (Telnyx).
 
         Raises:
             InvalidCredentials, NumberNotOwned, NumberNotUsable, CarrierUnavailable.
@@ -210,8 +210,9 @@ class Provider(ABC):
         """Whether these settings bring the number's calls to us."""
 
     @abstractmethod
-    def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
-        """What is there and is not as apply() leaves it. Reads only."""
+    def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
+        """What is there and is not as apply() leaves it, and whether the account's webhook key is another than the one
+        that we have. Reads only."""
 
     @abstractmethod
     def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
@@ -234,6 +235,10 @@ class Provider(ABC):
     @abstractmethod
     def blank(self) -> Settings:
         """The settings of a number that is routed nowhere."""
+
+    def read_public_key(self) -> str:
+        """The key that the account's webhooks are signed with; empty if the carrier has none or does not tell."""
+        return ""
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -375,6 +380,9 @@ class Provider(ABC):
 
     def media_missing(self) -> IntegrationError:
         return MediaMissing(f"{self.label} does not have the audio of this recording (any more).")
+
+    def wrong_public_key(self, why: str) -> IntegrationError:
+        return WrongPublicKey(f"publicKey: {why} Leave publicKey out: {self.label} is asked for the key.")
 
     def not_ready(self) -> IntegrationError:
         return CarrierUnavailable(f"{self.label} has not finished this recording yet. Try again in a minute.")

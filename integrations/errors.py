@@ -30,6 +30,13 @@ class UnknownApplication(IntegrationError):
     field = "accSId"
 
 
+class WrongPublicKey(IntegrationError):
+    """The public key that was given is not the one that the account's webhooks are signed with."""
+
+    code = "invalid_field"
+    field = "publicKey"
+
+
 class NumberNotOwned(IntegrationError):
     """The account does not own the number."""
 

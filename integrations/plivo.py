@@ -63,7 +63,7 @@ class Plivo(ApplicationProvider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         try:
             found, application = in_parallel(
                 lambda: self._request("GET", ("Number", number), parse=number_of, missing=404),

@@ -58,15 +58,14 @@ class Telnyx(ApplicationProvider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         reads: dict[str, Callable[[], Any]] = {
             "numbers": lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
             "application": lambda: self._application(application_id) if application_id else self._find_application(),
+            "public_key": self.read_public_key,
         }
         if not application_id:
             reads["profile_id"] = lambda: self.ask(self._profile_id)
-        if want_public_key:
-            reads["public_key"] = self._public_key
         try:
             read = dict(zip(reads, in_parallel(*reads.values()), strict=True))
         except RequestFailed as failure:
@@ -85,7 +84,7 @@ class Telnyx(ApplicationProvider):
             self.route_of(settings, application),
             application,
             profile_id=read.get("profile_id"),
-            public_key=read.get("public_key", ""),
+            public_key=read["public_key"],
         )
 
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
@@ -403,7 +402,7 @@ class Telnyx(ApplicationProvider):
             if failure.status != 404:
                 raise
 
-    def _public_key(self) -> str:
+    def read_public_key(self) -> str:
         """The account's webhook key, or empty: the address is in no current document, so a no is not an error."""
         try:
             return self.ask(self._fetch_public_key, attempts=1)

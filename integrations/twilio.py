@@ -110,7 +110,7 @@ class Twilio(Provider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def prove(self, number: str, *, application_id: str, want_public_key: bool) -> CarrierNumber:
+    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         try:
             numbers, account_status = in_parallel(
                 lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
@@ -144,7 +144,7 @@ class Twilio(Provider):
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         return settings == self._ours(urls)
 
-    def compare(self, number_id: str, urls: Urls, application_id: str) -> list[Difference]:
+    def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
         try:
             number, account_status = in_parallel(
                 lambda: self._number(number_id),

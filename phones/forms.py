@@ -49,6 +49,9 @@ PLAIN_WORDS = {
     "own phoneNumber": "own the number",
     "phoneNumber": "The number",
     "userId: user": "User",
+    "publicKey: Telnyx": "Telnyx",
+    "publicKey: the": "The",
+    "Leave publicKey out": "Leave it empty",
 }
 # What each carrier calls its credentials, for the labels of the form.
 CARRIER_NAMES = {

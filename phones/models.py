@@ -51,6 +51,9 @@ class Account(Leased):
     # Finds a Telnyx account by its key before it has an application, and tells known credentials from guessed ones.
     token_digest = models.CharField(max_length=64, db_index=True, editable=False)
     public_key = models.CharField(max_length=64, blank=True, editable=False)
+    # When the first webhook came that was signed with the present auth token; where the carrier signs with a key of its
+    # own, with the present public key. Until then neither is known to be what webhooks are signed with.
+    signed_at = MillisecondField(null=True, editable=False)
     application_id = models.CharField(max_length=64, blank=True, editable=False)
     # What a customer's own application was like before us. Empty for one that we made.
     application_snapshot = SecretField(null=True, editable=False, if_lost=NOT_RESTORED)
@@ -63,6 +66,8 @@ class Account(Leased):
     # The last webhooks for this account that were refused, as JSON (services/refused.py).
     refused_webhooks = models.TextField(blank=True, editable=False)
     refused_at = MillisecondField(null=True, editable=False)
+    # How many were refused for their signature since the last that was accepted; more than a few are not counted.
+    refused_count = models.PositiveSmallIntegerField(default=0, editable=False)
     # When the carrier was last asked for calls that we missed.
     pulled_at = MillisecondField(null=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)

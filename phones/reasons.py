@@ -22,6 +22,14 @@ REASONS: dict[str, tuple[str, str]] = {
         "We do not know the account's public key, so its webhooks are proved by the secret in their address alone.",
         "Repair asks the carrier for it.",
     ),
+    "signature_key_changed": (
+        "The account's public key was renewed at the carrier, so its webhooks are refused.",
+        "Repair takes the new key over.",
+    ),
+    "webhooks_refused": (
+        "The account's webhooks are refused: they are not signed with the auth token, or the public key, that we have.",
+        "Enter the auth token with which the carrier signs under “New auth token”; at Twilio that is the primary one.",
+    ),
     "number_missing": (
         "The account does not have this number any more: sold, ported away or deleted.",
         "Ask the customer; remove the number here, or bring it back at the carrier.",

@@ -1,13 +1,9 @@
 """The carriers' door: what they ask when a call comes in, and what they report about it."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import suppress
-from datetime import timedelta
+from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from integrations import PROVIDERS, provider_class
@@ -15,16 +11,17 @@ from integrations.errors import BadSignature
 from integrations.webhooks import KINDS, Webhook, digest
 from phones.metrics import count_webhook
 from phones.models import Account
+from phones.services.accounts import may_still_sign
 from phones.services.answering import answer_call, hang_up
 from phones.services.calls import record_event
 from phones.services.carriers import urls_for
-from phones.services.refused import note_refused
+from phones.services.refused import count_refused, note_accepted, note_refused
 from workspace.secrets import CannotOpen
 
 # Of an account, to take a webhook for it.
 NEEDED = (
-    "integration", "webhook_token", "auth_token", "previous_auth_token", "rotated_at", "public_key",
-    "refused_at", "refused_webhooks",
+    "integration", "webhook_token", "auth_token", "previous_auth_token", "token_digest", "public_key", "signed_at",
+    "refused_at", "refused_webhooks", "refused_count",
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -68,14 +65,18 @@ def receive(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
 
 
 def receive_for(account: Account, kind: str, request: HttpRequest) -> HttpResponse:
-    provider = provider_class(account.integration)
     signed = Webhook(url_of(request, account, kind), request.headers, request.body)
-    key = provider.check_signature(signed, auth_tokens=auth_tokens(account), public_key=account.public_key)
+    try:
+        key, by_present = check_signature(account, signed)
+    except BadSignature:
+        count_refused(account)
+        raise
     try:
         body = signed.body.decode()
         said = record_event(account, kind, body, digest(f"{account.pk} {key}".encode()))
     except ValueError:
         raise BadSignature("the body cannot be read") from None
+    note_accepted(account, by_present=by_present)
     match kind:
         case "answer" | "fallback":
             return document(answer_call(account, said.call, is_second_try=kind == "fallback"))
@@ -90,13 +91,25 @@ def url_of(request: HttpRequest, account: Account, kind: str) -> str:
     return getattr(urls_for(account), kind) + (f"?{query}" if query else "")
 
 
-def auth_tokens(account: Account) -> Iterator[str]:
-    """The tokens with which the carrier may sign: it changes over to a new one when it likes."""
-    yield account.auth_token.open()
-    window = timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S)
-    if account.previous_auth_token and account.rotated_at and account.rotated_at > timezone.now() - window:
-        with suppress(CannotOpen):
-            yield account.previous_auth_token.open()
+def check_signature(account: Account, signed: Webhook) -> tuple[str, bool]:
+    """The digest of what the carrier signed, and whether it was with the account's present token or public key.
+
+    Raises BadSignature; CannotOpen when the key of the token is missing.
+    """
+    provider: Any = provider_class(account.integration)
+    if provider.signs_with_public_key:
+        key = provider.check_signature(signed, auth_tokens=(), public_key=account.public_key)
+        return key, bool(account.public_key)
+    try:
+        return provider.check_signature(signed, auth_tokens=[account.auth_token.open()], public_key=""), True
+    except BadSignature as refusal:
+        if not may_still_sign(account):
+            raise
+        try:
+            before = account.previous_auth_token.open()  # type: ignore[union-attr]
+        except CannotOpen:
+            raise refusal from None
+    return provider.check_signature(signed, auth_tokens=[before], public_key=""), False
 
 
 def document(xml: str) -> HttpResponse:

@@ -317,13 +317,6 @@ def test_an_unknown_telnyx_application_is_an_invalid_field(sandbox: Sandbox, ten
     assert_nothing_happened(sandbox, before)
 
 
-def test_a_public_key_that_the_client_gives_is_kept(sandbox: Sandbox, tenant: Tenant) -> None:
-    key = sandbox.state.account("telnyx", seeds.TELNYX_OTHER_KEY).public_key()
-    assert add(tenant, TELNYX.body(tenant.user, publicKey=key)).status_code == 201
-    assert Account.objects.get().public_key == key
-    assert not any(exchange.path == "/public_key" for exchange in sandbox.ledger)
-
-
 def test_an_application_that_somebody_changed_is_pointed_at_us_again(sandbox: Sandbox, tenant: Tenant) -> None:
     for good, url in ((PLIVO, "answer_url"), (TELNYX, "voice_url")):
         assert add(tenant, good.body(tenant.user)).status_code == 201

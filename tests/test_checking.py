@@ -56,7 +56,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 in_parallel = pytest.mark.django_db(transaction=True)
 
 # What a check of a number that is well asks its carrier, all at once.
-REQUESTS_OF_A_CHECK = {"twilio": 2, "plivo": 2, "telnyx": 2}
+REQUESTS_OF_A_CHECK = {"twilio": 2, "plivo": 2, "telnyx": 3}
 
 
 # -- the drifts that can be repaired ----------------------------------------------------------------------------------

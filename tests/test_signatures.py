@@ -280,9 +280,9 @@ def test_the_token_before_is_good_for_as_long_as_the_carrier_may_still_sign_with
 
     assert knock(first, "CA-old") == knock(party.carrier, "CA-new") == 200
     window = timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S)
-    Account.objects.update(rotated_at=timezone.now() - window + timedelta(minutes=1))
+    Account.objects.update(signed_at=timezone.now() - window + timedelta(minutes=1))
     assert knock(first, "CA-late") == 200
-    Account.objects.update(rotated_at=timezone.now() - window - timedelta(seconds=1))
+    Account.objects.update(signed_at=timezone.now() - window - timedelta(seconds=1))
     assert knock(first, "CA-too-late") == 403
     assert knock(first, "CA-old") == 403, "a repeat is no exception"
     assert knock(party.carrier, "CA-newer") == 200

@@ -203,7 +203,7 @@ def test_while_a_token_is_rotated_webhooks_of_either_pass(
     with_new.join()
     assert set(statuses) == {200}
 
-    Account.objects.update(rotated_at=timezone.now() - timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S))
+    Account.objects.update(signed_at=timezone.now() - timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S))
     for secret, status in [(old, 403), (new, 200)]:
         body, headers = signed(signers[secret], url, form_of(good, "last"))
         assert requests.post(url, data=body, headers=headers, timeout=10).status_code == status

@@ -78,7 +78,8 @@ class Carrier:
         except (binascii.Error, UnicodeDecodeError):
             return None
         account = self.accounts.get(user)
-        return account if scheme.lower() == "basic" and account and account.secret == secret else None
+        good = account and secret and secret in (account.secret, account.secondary)
+        return account if scheme.lower() == "basic" and good else None
 
     def error(self, status: int, detail: str = "", code: int | None = None) -> Reply:
         """The carrier's own error body for a status."""

@@ -63,9 +63,13 @@ class Account:
     carrier: str
     id: str
     secret: str = field(repr=False)
+    secondary: str = field(default="", repr=False)
+    """Twilio's secondary auth token: good for the API, and signs nothing."""
     status: str = "active"
     owner: str = ""
     has_public_key: bool = True
+    key_seed: str = ""
+    """Another one is another key for signing, as when the customer renews it at Telnyx."""
     numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbers_by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
     applications: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -85,10 +89,10 @@ class Account:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, self.id))
 
     def signing_key(self) -> "Ed25519PrivateKey":
-        """The key with which Telnyx signs this account's webhooks: made from the id, so the same in every run."""
+        """The key with which Telnyx signs this account's webhooks: the same in every run."""
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # only Telnyx needs it
 
-        return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(self.id.encode()).digest())
+        return Ed25519PrivateKey.from_private_bytes(hashlib.sha256((self.id + self.key_seed).encode()).digest())
 
     def public_key(self) -> str:
         """The public half, base64 of 32 bytes as Telnyx shows it."""

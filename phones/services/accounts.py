@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from integrations import provider_class
 from integrations.applications import ApplicationProvider
 from integrations.base import Application, CarrierNumber, Provider
 from integrations.errors import WebhookSetupFailed
@@ -13,7 +16,8 @@ from integrations.transport import Deadline
 from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for
-from workspace.secrets import Secret
+from phones.services.refused import heal_lines
+from workspace.secrets import CannotOpen, Secret
 
 
 @dataclass
@@ -69,7 +73,7 @@ def keep_account(
             account_id=account_id,
             auth_token=Secret.seal(credentials.auth_token),
             token_digest=credentials.digest,
-            public_key=credentials.public_key or found.public_key,
+            public_key=found.public_key or credentials.public_key,
             application_is_customers=is_customers(credentials, application, provider),
         )
         try:
@@ -90,6 +94,22 @@ def is_customers(credentials: Credentials, application: Application | None, prov
     """An application that the client named is the customer's, unless it is the very one that we made."""
     ours = application is not None and application.name == provider.site.application_name
     return credentials.names_application and not ours
+
+
+def check_public_key(
+    credentials: Credentials, found: CarrierNumber, account: Account | None, provider: Provider
+) -> None:
+    """Raise WrongPublicKey when the key that the client gave is not the carrier's.
+
+    Where the carrier does not tell its key, that with which a webhook of the account was signed is known to be it.
+    """
+    given = credentials.public_key
+    if not given or not provider.signs_with_public_key:
+        return
+    if found.public_key and given != found.public_key:
+        raise provider.wrong_public_key(f"{provider.label} says that the account has another key.")
+    if not found.public_key and account and account.signed_at and given != account.public_key:
+        raise provider.wrong_public_key("the account's webhooks are signed with another key.")
 
 
 def check_named_application(credentials: Credentials, found: CarrierNumber, provider: Provider) -> None:
@@ -167,22 +187,63 @@ def name_account(account: Account, application: Application) -> None:
 
 
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:
-    """After a successful add: the token just proved is the current one; the one before stays for its webhooks."""
+    """After a successful add: the token just proved is the current one, and so is the public key that the carrier told;
+    the token before stays for its webhooks."""
+    signs_with_key = provider_class(account.integration).signs_with_public_key
     changes: dict[str, object] = {}
     if account.token_digest != credentials.digest:
         changes |= {
-            "previous_auth_token": account.auth_token,
+            "previous_auth_token": token_before(account, credentials),
             "auth_token": Secret.seal(credentials.auth_token),
             "token_digest": credentials.digest,
             "rotated_at": timezone.now(),
-        }
+            "refused_count": 0,
+        } | ({} if signs_with_key else {"signed_at": None})
     elif not account.auth_token.is_readable():  # its key is lost, and here it is again
         changes["auth_token"] = Secret.seal(credentials.auth_token)
-    public_key = credentials.public_key or (found_public_key if not account.public_key else "")
-    if public_key and public_key != account.public_key:
-        changes["public_key"] = public_key
     if changes:
         Account.objects.filter(pk=account.pk, token_digest=account.token_digest).update(**changes)
+    if signs_with_key:
+        keep_public_key(account, told=found_public_key, given=credentials.public_key)
+    if changes:
+        heal_lines(account)
+
+
+def token_before(account: Account, credentials: Credentials) -> Secret:
+    """Of the tokens before new ones, that with which the carrier may still sign.
+
+    A token may be good for the carrier's API and sign nothing, as Twilio's secondary one does. One that has signed
+    nothing does not take the place of the one before it.
+    """
+    before = account.previous_auth_token
+    if account.signed_at or before is None:
+        return account.auth_token
+    try:
+        return account.auth_token if token_digest(before.open()) == credentials.digest else before
+    except CannotOpen:
+        return account.auth_token
+
+
+def may_still_sign(account: Account) -> bool:
+    """Whether webhooks may be signed with the token before the present one: for a window after the first webhook that
+    the present one has signed. The carrier changes over when it likes."""
+    if account.previous_auth_token is None:
+        return False
+    window = timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S)
+    return account.signed_at is None or account.signed_at > timezone.now() - window
+
+
+def keep_public_key(account: Account, *, told: str, given: str = "") -> None:
+    """Keep the webhook key that the carrier told; without one that which the client gave, unless the present key is
+    known to be the one."""
+    key = told or given
+    if not key or key == account.public_key:
+        return
+    rows = Account.objects.filter(pk=account.pk).exclude(public_key=key)
+    if not told:
+        rows = rows.filter(signed_at=None)
+    if rows.update(public_key=key, signed_at=None, refused_count=0):
+        heal_lines(account)
 
 
 def end_rotation(phone: PhoneNumber) -> None:

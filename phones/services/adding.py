@@ -23,6 +23,7 @@ from phones.services.accounts import (
     Credentials,
     adopt_credentials,
     check_named_application,
+    check_public_key,
     end_rotation,
     keep_account,
     known_account,
@@ -32,6 +33,7 @@ from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_
 from phones.services.checking import Check, as_check, key_reasons
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
+from phones.services.refused import refusal_reasons
 from phones.services.restoring import settle_line, settle_or_leave, take_over
 from phones.services.searching import index_phone
 from users.models import User
@@ -203,7 +205,7 @@ def settle_earlier(row: PhoneNumber, credentials: Credentials, deadline: Deadlin
             raise
         provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, deadline)
         with counted(credentials, row.user.workspace_id, known_account(credentials)):
-            found = provider.prove(row.number, application_id="", want_public_key=False)
+            found = provider.prove(row.number, application_id="")
         if found.id != line.carrier_id or not take_over(row):
             raise
         settle_or_leave(row, deadline, proved_token=credentials.auth_token)
@@ -228,12 +230,9 @@ def prove(addition: Addition, account: Account | None) -> tuple[Account | None, 
     found, addition.knowledge.found = addition.knowledge.found, None  # a second look is at the carrier
     addition.listed = found
     if found is None or (found.application.id if found.application else "") != application_id:
-        found = provider.prove(
-            addition.reservation.number,
-            application_id=application_id,
-            want_public_key=not credentials.public_key and not (account and account.public_key),
-        )
+        found = provider.prove(addition.reservation.number, application_id=application_id)
     check_named_application(credentials, found, provider)
+    check_public_key(credentials, found, account, provider)
     if addition.refuse_conflict and found.route is Route.ELSEWHERE:
         raise RoutedElsewhere
     return account, provider, found
@@ -305,9 +304,10 @@ def activate(addition: Addition, prepared: Prepared) -> None:
 
 
 def just_checked(addition: Addition, prepared: Prepared) -> Check:
-    """What the read-back has shown."""
+    """What the read-back has shown, and whether the account's webhooks are refused."""
     keys = prepared.account.public_key, addition.credentials.public_key, prepared.found.public_key
-    return as_check(key_reasons(prepared.provider, has_key=any(keys)))
+    reasons = key_reasons(prepared.provider, has_key=any(keys))
+    return as_check(reasons + refusal_reasons(prepared.account))
 
 
 def undo(addition: Addition) -> None:

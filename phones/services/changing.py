@@ -46,8 +46,8 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str) -> None:
     credentials = Credentials(account.integration, account.account_id, auth_token)
     provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
     with refusal_noted("phone.rotate", phone), counted(credentials, phone.user.workspace_id, account):
-        found = provider.prove(phone.number, application_id=account.application_id, want_public_key=False)
+        found = provider.prove(phone.number, application_id=account.application_id)
         if credentials.names_application and found.application is None:
             raise provider.invalid_credentials("the application is not there: another account's key")
-    adopt_credentials(account, credentials, "")
+    adopt_credentials(account, credentials, found.public_key)
     note("phone.rotate", phone)

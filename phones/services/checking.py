@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -20,11 +21,12 @@ from integrations.base import Difference, Provider
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
 from phones.errors import LineBusy
-from phones.models import Account, Line
+from phones.models import Line
 from phones.reasons import shown_setting
 from phones.services import leases
-from phones.services.accounts import ready_application
+from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
+from phones.services.refused import REFUSED, refusal_reasons
 from users import audit
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen, Secret
@@ -34,7 +36,8 @@ log = logging.getLogger(__name__)
 Health = Line.Health
 # Not ours to put right.
 BEYOND_REPAIR = {
-    "number_missing", "number_inactive", "credentials_refused", "credentials_unreadable", "carrier_unavailable"
+    "number_missing", "number_inactive", "credentials_refused", "credentials_unreadable", "carrier_unavailable",
+    REFUSED.reason,
 }  # fmt: skip
 # When many lines are checked: at the same time, of one account of them, and waiting for their turn.
 WORKERS, PER_ACCOUNT, CHUNK = 32, 4, 200
@@ -56,7 +59,7 @@ class Check:
         """What the line keeps of it."""
         return {
             "health": self.health,
-            "reasons": seal_reasons(self.reasons),
+            "reasons": seal_reasons([one for one in self.reasons if one != REFUSED]),
             "checked_at": self.checked_at,
             "unwell_since": None if self.health == Health.OK else line.unwell_since or self.checked_at,
         }
@@ -81,7 +84,7 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
             put_right(line, provider, check)
         except (IntegrationError, LineBusy) as error:
             log.warning("%s of %s could not be repaired: %s", line, line.account, error)
-        after = compare(line, connect_to(line, UNDO_BUDGET_S))
+        after = with_refusals(compare(line, connect_to(line, UNDO_BUDGET_S)), line)
         repaired = not after.reasons
         audit.record(
             "phone.repair",
@@ -89,9 +92,18 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
             outcome="ok" if repaired else after.health,
             detail=", ".join(sorted({one.reason for one in check.reasons})),
         )
-        check = Check(after.health, after.reasons, after.checked_at, repaired=repaired)
+        check = replace(after, repaired=repaired)
+    else:
+        check = with_refusals(check, line)
     Line.objects.filter(pk=line.pk).update(**check.as_fields(line))
     return check
+
+
+def with_refusals(check: Check, line: Line) -> Check:
+    """The same, and what the account's refused webhooks say by now."""
+    line.account.refresh_from_db(fields=["refused_count"])
+    refusals = refusal_reasons(line.account)
+    return replace(check, health=Health.DRIFT, reasons=check.reasons + refusals) if refusals else check
 
 
 def connect_to(line: Line, budget_s: float) -> Provider:
@@ -102,7 +114,7 @@ def connect_to(line: Line, budget_s: float) -> Provider:
 def compare(line: Line, provider: Provider) -> Check:
     account = line.account
     try:
-        found = provider.compare(line.carrier_id, urls_for(account), account.application_id)
+        found = provider.compare(line.carrier_id, urls_for(account), account.application_id, account.public_key)
         reasons = [shown(one) for one in found]
     except InvalidCredentials:
         reasons = [Difference("credentials_refused", "", "")]
@@ -138,16 +150,14 @@ def put_right(line: Line, provider: Provider, check: Check) -> None:
 
 
 def put_application_right(line: Line, provider: ApplicationProvider, check: Check, operation_id: str) -> None:
-    """Find or make our application again, point it at us; fetch a key that is missing."""
+    """Find or make our application again, point it at us; take over the webhook key that the carrier tells."""
     account = line.account
     is_gone = any(one.reason == "application_missing" for one in check.reasons)
     found = provider.prove(
         line.number,
         application_id="" if is_gone and not account.application_is_customers else account.application_id,
-        want_public_key=not account.public_key,
     )
-    if found.public_key and not account.public_key:
-        Account.objects.filter(pk=account.pk).update(public_key=found.public_key)
+    keep_public_key(account, told=found.public_key)
     ready_application(account, found, provider, is_new=False, operation_id=operation_id, deadline=provider.deadline)
     account.refresh_from_db()
 
@@ -157,11 +167,12 @@ def seal_reasons(reasons: list[Difference]) -> Secret | None:
 
 
 def open_reasons(line: Line) -> list[dict[str, str]]:
-    """What the last check found, as the API shows it; a lost key costs the details only."""
-    try:
-        return json.loads(line.reasons.open()) if line.reasons else []
-    except CannotOpen:
-        return []
+    """What the last check found, and whether webhooks are refused, as the API shows it; a lost key costs the details
+    only."""
+    found: list[dict[str, str]] = []
+    with suppress(CannotOpen):
+        found = json.loads(line.reasons.open()) if line.reasons else []
+    return found + [asdict(one) for one in refusal_reasons(line.account)]
 
 
 def check_lines(lines: QuerySet[Line], *, repair: bool = False) -> Iterator[tuple[Line, Check | None]]:

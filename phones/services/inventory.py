@@ -89,17 +89,24 @@ class Inventory:
         provider = connect(
             credentials.integration, credentials.account_id, credentials.auth_token, Deadline(SETTLE_BUDGET_S)
         )
-        application = our_application(provider, credentials)
+        application, public_key = our_application(provider, credentials), provider.read_public_key()
         asked_at, cursor = time.monotonic(), self._cursor if again else self._following
         self._cursor = self._following = ""  # where to begin if this fails
         page, self._following = provider.list_numbers(cursor)
         self._cursor, self._read_at = cursor, asked_at
         found = [one for one in page if one.number in self._missing]
         for one in found:
-            self._keep(one, provider, application, asked_at)
+            self._keep(one, provider, application, public_key, asked_at)
         self._in_vain = max(0, self._in_vain + 1 - len(found))
 
-    def _keep(self, one: ListedNumber, provider: Provider, application: Application | None, asked_at: float) -> None:
+    def _keep(
+        self,
+        one: ListedNumber,
+        provider: Provider,
+        application: Application | None,
+        public_key: str,
+        asked_at: float,
+    ) -> None:
         route = one.route
         if isinstance(provider, ApplicationProvider):
             route = provider.route_of(one.settings, application)
@@ -109,7 +116,8 @@ class Inventory:
             self._missing.discard(one.number)
             if not (one.voice and one.active):
                 return
-            self._entries[one.number] = Entry(CarrierNumber(one.id, one.settings, route, application), asked_at)
+            number = CarrierNumber(one.id, one.settings, route, application, public_key=public_key)
+            self._entries[one.number] = Entry(number, asked_at)
 
 
 def our_application(provider: Provider, credentials: Credentials) -> Application | None:

@@ -244,9 +244,9 @@ SITUATIONS: dict[str, Callable[[Scene], Any]] = {"several": several, "no applica
 REQUESTS_OF_A_REPAIR = {
     ("twilio", "several"): 6,
     ("plivo", "several"): 11,
-    ("telnyx", "several"): 11,
+    ("telnyx", "several"): 14,
     ("plivo", "no application"): 10,
-    ("telnyx", "no application"): 12,
+    ("telnyx", "no application"): 15,
 }
 TOLD_BY_THE_FAULT = {"credentials_refused", "carrier_unavailable"}
 
