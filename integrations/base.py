@@ -38,6 +38,8 @@ Settings = dict[str, str]
 # Of a list of calls: more than any account has in the hours that are asked for.
 MAX_PAGES = 10_000
 RETRY_PAUSE_S = (0.05, 0.25)
+# Amazon's S3 as carriers write it, with the bucket in the path. A bucket in the host name is anybody's.
+S3_PLACES = r"s3(\.[a-z0-9-]+)?\.amazonaws\.com/[^/]+/.+"
 
 REQUESTS = Histogram(
     "phones_carrier_request_seconds",
@@ -159,8 +161,10 @@ class Provider(ABC):
     """
 
     label: ClassVar[str]
-    # Where the carrier keeps recordings, besides the address of its API.
-    media_hosts: ClassVar[re.Pattern[str]]
+    # Where the carrier keeps recordings, besides the address of its API: host and path.
+    media_places: ClassVar[re.Pattern[str]]
+    # The paths of recordings at that address; %s stands for the account's id. Empty: any that the API has just given.
+    recording_path: ClassVar[str] = ""
     # Whether webhooks are signed with a key of the account's, which we may lack, and not with its auth token.
     signs_with_public_key: ClassVar[bool] = False
     account_id_name: ClassVar[str]
@@ -380,6 +384,12 @@ class Provider(ABC):
 
     def media_missing(self) -> IntegrationError:
         return MediaMissing(f"{self.label} does not have the audio of this recording (any more).")
+
+    def media_elsewhere(self) -> IntegrationError:
+        return MediaMissing(
+            f"The audio of this recording is neither at {self.label} nor in a store of {self.label}'s own, so it is "
+            "not fetched. Listen to it where the account stores its recordings."
+        )
 
     def wrong_public_key(self, why: str) -> IntegrationError:
         return WrongPublicKey(f"publicKey: {why} Leave publicKey out: {self.label} is asked for the key.")

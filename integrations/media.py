@@ -23,7 +23,11 @@ MAX_STREAM_S = 900.0
 PASSED_ON = ("Content-Length", "Content-Range", "Accept-Ranges", "Last-Modified", "ETag")
 PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/[!-\[\]-~]*)?")
 AUDIO = re.compile(r"audio/[a-z0-9.+-]{1,40}")
+# What a store calls a file of which it knows nothing; then its name tells.
+BYTES = ("", "application/octet-stream", "binary/octet-stream")
 AUDIO_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
+# An id is from a webhook, too, and becomes a part of an address.
+RECORDING_ID = re.compile(r"[A-Za-z0-9_:-]+")
 
 
 @dataclass
@@ -58,15 +62,19 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
         may_be_new: wait a little for a file that is not there yet.
 
     Raises:
-        MediaMissing, MediaRangeRefused, InvalidCredentials; CarrierUnavailable, also for an address that is not the
-        carrier's.
+        MediaMissing, also for an address that is not the carrier's; MediaRangeRefused, InvalidCredentials;
+        CarrierUnavailable, also when what is there is no audio.
     """
+    if not RECORDING_ID.fullmatch(recording_id):
+        raise provider.media_missing()
     pauses = iter(NOT_READY_PAUSES_S if may_be_new else ())
     while True:
         response = get(provider, provider.media_url(recording_id, known_url), byte_range)
-        if response.status_code in (200, 206):
-            return Media(response.status_code, content_type(response), passed_on(response), response)
+        if response.status_code in (200, 206) and (audio_type := type_of_audio(response)):
+            return Media(response.status_code, audio_type, passed_on(response), response)
         response.close()
+        if response.status_code in (200, 206):
+            raise provider.unavailable("what is at the address of a recording is no audio")
         if response.status_code == 416:
             raise MediaRangeRefused("Range: the recording is shorter than that. Ask without Range.")
         if known_url:
@@ -86,7 +94,7 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
     """One GET, with redirects followed from one admitted address to another."""
     for _ in range(MAX_REDIRECTS + 1):
         if not is_admitted(provider, url):
-            raise provider.unavailable("media is at an address that is not the carrier's")
+            raise provider.media_elsewhere()
         try:
             timeouts = provider.deadline.limit(provider.site.timeouts)
             response = media_session().get(
@@ -116,7 +124,18 @@ def is_admitted(provider: Provider, url: str) -> bool:
         standard = parts.username is None and parts.port in (None, 443) and parts.scheme == "https"
     except ValueError:
         return False
-    return is_api(provider, url) or (standard and bool(provider.media_hosts.fullmatch(parts.hostname or "")))
+    if is_api(provider, url):
+        return is_recording(provider, parts.path)
+    return standard and bool(provider.media_places.fullmatch(f"{parts.hostname}{parts.path}"))
+
+
+def is_recording(provider: Provider, path: str) -> bool:
+    """Whether a path at the carrier's API is that of a recording of this account, and of nothing else."""
+    if not provider.recording_path:
+        return True
+    api = urlsplit(provider.site.api_url).path.rstrip("/")
+    own = provider.recording_path % re.escape(provider.account_id)
+    return re.fullmatch(re.escape(api) + own, path, re.ASCII) is not None
 
 
 def takes_credentials(provider: Provider, url: str) -> bool:
@@ -134,11 +153,12 @@ def origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def content_type(response: requests.Response) -> str:
-    """An audio type and nothing else, so that no browser takes what a carrier stores for a page."""
+def type_of_audio(response: requests.Response) -> str:
+    """The type of the audio, empty if it is none: nobody shall get pages or what else a carrier has."""
     given = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    suffix = urlsplit(response.url).path[-4:].lower()
-    return given if AUDIO.fullmatch(given) else AUDIO_TYPES.get(suffix, "application/octet-stream")
+    if AUDIO.fullmatch(given):
+        return given
+    return AUDIO_TYPES.get(urlsplit(response.url).path[-4:].lower(), "") if given in BYTES else ""
 
 
 def passed_on(response: requests.Response) -> dict[str, str]:

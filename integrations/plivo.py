@@ -12,7 +12,7 @@ from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, 
 from requests import Response
 
 from integrations.applications import ApplicationProvider, LinkedNumber
-from integrations.base import Application, CarrierNumber, ListedNumber, Settings, identifier
+from integrations.base import S3_PLACES, Application, CarrierNumber, ListedNumber, Settings, identifier
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.plivo_events import call_of, parse_event, recording_of
@@ -56,8 +56,9 @@ class Plivo(ApplicationProvider):
     """
 
     label = "Plivo"
-    # Older recordings are in Amazon's S3.
-    media_hosts = re.compile(r"([a-z0-9-]+\.)*(plivo\.com|s3([.-][a-z0-9-]+)?\.amazonaws\.com)")
+    # Older recordings are in Amazon's S3. https://www.plivo.com/docs/voice/api/recording/the-recording-object
+    media_places = re.compile(r"media\.plivo\.com/v1/Account/\w+/Recording/[\w.-]+|" + S3_PLACES)
+    recording_path = r"/v1/Account/%s/Recording/[\w-]+(\.wav|\.mp3)?/?"
     account_id_name = "Auth ID"
     auth_token_name = "Auth Token"
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from integrations import twiml
 from integrations.applications import ApplicationProvider, LinkedNumber
-from integrations.base import Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
+from integrations.base import S3_PLACES, Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
 from integrations.telnyx_events import call_of, event_id, parse_event, recording_of
@@ -43,7 +43,7 @@ class Telnyx(ApplicationProvider):
     signs_with_public_key = True
     # Presigned links into Amazon's S3. https://developers.telnyx.com/docs/voice/programmable-voice/recording (read
     # 2026-11-23)
-    media_hosts = re.compile(r"([a-z0-9-]+\.)*(telnyx\.com|s3([.-][a-z0-9-]+)?\.amazonaws\.com)")
+    media_places = re.compile(r"([a-z0-9-]+\.)*telnyx\.com/.+|" + S3_PLACES)
     account_id_name = "App ID"
     auth_token_name = "API Key"
 

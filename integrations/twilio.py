@@ -32,6 +32,7 @@ from integrations.twilio_events import CALL_STATUS, call_of, recording_of
 from integrations.webhooks import Answer, Urls, Webhook, digest, one_fits
 
 OFFICIAL_URL = "https://api.twilio.com"
+RECORDING_PATH = r"/2010-04-01/Accounts/%s/Recordings/\w+(\.wav|\.mp3)?"
 # What a number bought in the console is set to. https://www.twilio.com/docs/voice/quickstart (read 2026-11-23)
 DEMO_URL = "https://demo.twilio.com/"
 PAGE_SIZE = 20
@@ -95,7 +96,9 @@ class Twilio(Provider):
     (read 2026-11-23)"""
 
     label = "Twilio"
-    media_hosts = re.compile(r"([a-z0-9-]+\.)*twilio\.com")
+    # Those of Twilio's other regions, api.EDGE.REGION.twilio.com.
+    media_places = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com" + RECORDING_PATH % r"\w+")
+    recording_path = RECORDING_PATH
     account_id_name = "Account SID"
     auth_token_name = "Auth Token"
 

@@ -6,15 +6,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import requests
 from django.test import Client
 
+from integrations.media import is_admitted, type_of_audio
 from integrations.sandbox import Sandbox
+from integrations.transport import Deadline
 from phones.models import Call, CallEvent, PhoneNumber, Recording
+from phones.services.carriers import connect
 from phones.services.reconciling import reconcile
 from tests.support.api import add, get
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, Good
 from tests.support.people import Tenant
+from tests.support.webhooks import OTHERS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -373,12 +378,12 @@ def test_audio_comes_from_the_carrier_and_from_nowhere_else(
 ) -> None:
     sandbox.media_redirect = elsewhere
     redirected = media(recording, tenant)
-    assert (redirected.status_code, redirected.json()["data"]["error"]) == (500, "carrier_unavailable")
+    assert (redirected.status_code, redirected.json()["data"]["error"]) == (404, "not_found")
 
     sandbox.media_redirect = None
     if recording.account.integration == "plivo":  # the only carrier whose links we keep
         Recording.objects.update(url=elsewhere)
-        assert media(recording, tenant).status_code == 500
+        assert media(recording, tenant).status_code == 404
 
 
 def test_another_workspace_sees_nothing(
@@ -407,3 +412,132 @@ def test_the_carriers_credentials_go_to_the_carrier(sandbox: Sandbox, recording:
     assert media(recording, tenant).status_code == 200
     assert {one.status for one in sandbox.ledger} == {200}
     assert good.auth_token not in repr(sandbox.ledger)
+
+
+# -- where recordings are ---------------------------------------------------------------------------------------------
+
+
+def elsewhere_at_the_carrier(recording: Recording, sandbox: Sandbox) -> dict[str, str]:
+    """Addresses at the carrier's API that are of no recording of this account's, by what is there."""
+    account = recording.account
+    name = account.integration
+    api = {"twilio": f"{sandbox.url}/twilio/2010-04-01/Accounts/", "plivo": f"{sandbox.url}/plivo/v1/Account/"}[name]
+    own, recordings = f"{api}{account.account_id}/", {"twilio": "Recordings", "plivo": "Recording"}[name]
+    other = OTHERS[name].acc_sid
+    return {
+        "the account": own,
+        "another resource": f"{own}{ {'twilio': 'Balance.json', 'plivo': 'Application/'}[name] }",
+        "the list of recordings": f"{own}{recordings}/",
+        "another account's recording": f"{api}{other}/{recordings}/{recording.carrier_id}.wav",
+        "up and down": f"{own}{recordings}/../Application/{recording.carrier_id}.wav",
+        "up, escaped": f"{own}{recordings}/..%2FApplication%2Fx.wav",
+        "below another resource": f"{own}Application/{recordings}/{recording.carrier_id}.wav",
+        "after two slashes": f"{own}{recordings}//x.wav",
+    }
+
+
+PLACES = (
+    "the account", "another resource", "the list of recordings", "another account's recording", "up and down",
+    "up, escaped", "below another resource", "after two slashes",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ["twilio", "plivo"])
+@pytest.mark.parametrize("by", ["webhook", "redirect"])
+def test_of_the_carriers_api_only_the_accounts_recordings_are_fetched(
+    sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, name: str, place: str, by: str
+) -> None:
+    added(sandbox, live_server, settings, tenant, CARRIERS[name])
+    sandbox.place_call(name, CARRIERS[name].number, talk_s=1)
+    recording = Recording.objects.get()
+    url = elsewhere_at_the_carrier(recording, sandbox)[place]
+    if by == "redirect":
+        sandbox.media_redirect = url
+    elif name == "plivo":
+        Recording.objects.update(url=url)  # as a webhook that a stolen token has signed would say
+    else:
+        Recording.objects.update(carrier_id=url.partition("/Recordings/")[2] or "../Balance.json")
+    sandbox.clear_ledger()
+
+    reply = media(recording, tenant)
+
+    assert (reply.status_code, reply.json()["data"]["error"]) == (404, "not_found")
+    asked = [one.path for one in sandbox.ledger]
+    assert all(one.endswith(f"{recording.carrier_id}.wav") and "pplication" not in one for one in asked), asked
+    assert len(asked) == (by == "redirect")
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("plivo", "https://any-bucket.s3.amazonaws.com/x.mp3"),
+        ("plivo", "https://any-bucket.s3.eu-west-1.amazonaws.com/x.mp3"),
+        ("plivo", "https://s3.amazonaws.com/"),
+        ("plivo", "https://docs.plivo.com/x.mp3"),
+        ("plivo", "https://media.plivo.com/x.mp3"),
+        ("telnyx", "https://any-bucket.s3.amazonaws.com/x.wav"),
+        ("telnyx", "https://storage.example.com/x.wav"),
+        ("telnyx", "https://s3.amazonaws.com.example.com/bucket/x.wav"),
+        ("twilio", "https://any-bucket.s3.amazonaws.com/x.wav"),
+        ("twilio", "https://www.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1.wav"),
+    ],
+)
+def test_a_store_that_is_not_the_carriers_own_is_told_and_not_asked(
+    sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, name: str, url: str
+) -> None:
+    added(sandbox, live_server, settings, tenant, CARRIERS[name])
+    sandbox.place_call(name, CARRIERS[name].number, talk_s=1)
+    sandbox.media_redirect = url
+
+    reply = media(Recording.objects.get(), tenant)
+
+    assert (reply.status_code, reply.json()["data"]["error"]) == (404, "not_found")
+    assert "stores its recordings" in reply.json()["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "good"),
+    [
+        ("plivo", "https://media.plivo.com/v1/Account/MA1/Recording/6c5b-4a39.mp3", True),
+        ("plivo", "https://s3.amazonaws.com/recordings_2013/c2186400-1c8c.mp3", True),
+        ("telnyx", "https://s3.amazonaws.com/telephony-recorder-prod/a/b.wav?X-Amz-Expires=600", True),
+        ("telnyx", "https://s3.eu-central-1.amazonaws.com/telephony-recorder-prod/a/b.wav", True),
+        ("twilio", "https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1.wav", True),
+        ("twilio", "https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/AC1/Balance.json", False),
+    ],
+)
+def test_the_addresses_that_carriers_give_are_admitted(name: str, url: str, good: bool) -> None:
+    assert is_admitted(connect(name, "AC1", "token", Deadline(1)), url) is good
+
+
+def test_nothing_but_audio_is_handed_out(sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant) -> None:
+    """The description of a recording is at a path of its own; it is JSON."""
+    added(sandbox, live_server, settings, tenant, CARRIERS["plivo"])
+    sandbox.place_call("plivo", CARRIERS["plivo"].number, talk_s=1)
+    recording = Recording.objects.get()
+    Recording.objects.update(url=recording.url.removesuffix(".wav") + "/")
+
+    reply = media(recording, tenant)
+
+    assert (reply.status_code, reply.json()["data"]["error"]) == (500, "carrier_unavailable")
+    assert recording.carrier_id.encode() not in reply.content
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "expected"),
+    [
+        ("audio/x-wav", "/x", "audio/x-wav"),
+        ("binary/octet-stream", "/x.mp3", "audio/mpeg"),
+        ("", "/x.WAV", "audio/wav"),
+        ("application/octet-stream", "/x", ""),
+        ("application/json", "/x.wav", ""),
+        ("text/html; charset=utf-8", "/x.mp3", ""),
+        ("audio/<script>", "/x.wav", ""),
+        ("application/xml", "/x", ""),
+    ],
+)
+def test_what_counts_as_audio(given: str, path: str, expected: str) -> None:
+    response = requests.Response()
+    response.url, response.headers["Content-Type"] = f"https://s3.amazonaws.com{path}", given
+    assert type_of_audio(response) == expected

@@ -50,7 +50,7 @@ def cut(content: bytes, asked_range: str) -> tuple[int, bytes, dict[str, str]]:
 
 
 def plivo_url(state: "State", account: "Account", recording: str) -> str:
-    return f"{state.origin}/plivo-media/v1/Account/{account.id}/Recording/{recording}.wav"
+    return f"{state.origin}/plivo/v1/Account/{account.id}/Recording/{recording}.wav"
 
 
 def telnyx_url(state: "State", account: "Account", recording: str) -> str:

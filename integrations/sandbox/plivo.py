@@ -41,8 +41,8 @@ ACCOUNT = r"/v1/Account/([A-Z0-9]{20})"
 class Plivo(Carrier):
     name = "plivo"
     prefix = "/plivo"
-    media_prefix = "/plivo-media/"
-    media_path = r"/plivo-media/v1/Account/([A-Z0-9]+)/Recording/([0-9a-f-]+)\.wav"
+    media_prefix = "/plivo/"
+    media_path = r"/v1/Account/([A-Z0-9]+)/Recording/([0-9a-f-]+)\.wav"
     routes = [
         ("GET", rf"{ACCOUNT}/", "get_account"),
         ("GET", rf"{ACCOUNT}/Number/", "list_numbers"),
