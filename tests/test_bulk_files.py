@@ -3,7 +3,9 @@
 import io
 import json
 import re
+import tracemalloc
 import zipfile
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -101,19 +103,46 @@ def test_unknown_columns_are_told_and_no_more() -> None:
     assert rows.unknown_columns == ["price", "x" * 40]
 
 
+SHARED_STRINGS = b"application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+
+
 def dangerous(name: str, content: bytes) -> bytes:
-    """An xlsx with one of its parts replaced."""
+    """An xlsx with one of its parts replaced, or with one for the texts that cells share."""
+    declared = b'<Override PartName="/%b" ContentType="%b"/></Types>' % (name.encode(), SHARED_STRINGS)
     file = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(FILES["xlsx"])) as before,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after,
     ):
         for part in before.namelist():
-            after.writestr(part, content if part == name else before.read(part))
+            kept = before.read(part)
+            if b"<sst" in content[:99] and part == "[Content_Types].xml":
+                kept = kept.replace(b"</Types>", declared)
+            if part != name:
+                after.writestr(part, kept)
+        after.writestr(name, content)
     return file.getvalue()
 
 
 LAUGHS = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><worksheet>&b;</worksheet>'
+DOCTYPE = b'<?xml version="1.0"?><!DOCTYPE x [<!ATTLIST x a CDATA "a">]><x/>'
+MAIN = b'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+
+
+def sheet(rows: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
+    """An xlsx with these rows, and with more before and after them."""
+    data = b"<worksheet %b>%b<sheetData>%b</sheetData>%b</worksheet>" % (MAIN, before, rows, after)
+    return dangerous("xl/worksheets/sheet1.xml", data)
+
+
+def sst(text: bytes, times: int) -> bytes:
+    return b"<sst %b>%b</sst>" % (MAIN, text * times)
+
+
+SHARED = b"<si><t>" + b"x" * 993 + b"</t></si>"
+HEADED = b"<row>%b</row>" % b"".join(
+    b'<c t="inlineStr"><is><t>%b</t></is></c>' % name.encode() for name in HEADER.split(",")
+)
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "no rows"),
     "blank lines": (b"\n \n", "no rows"),
@@ -136,6 +165,8 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "an xlsx of something else": (dangerous("xl/workbook.xml", b"<a/>"), "Save it anew"),
     "an xlsx that unpacks to 300 MB": (dangerous("xl/worksheets/sheet1.xml", b" " * 300_000_000), "too large"),
     "an xlsx with entities": (dangerous("xl/worksheets/sheet1.xml", LAUGHS), "Save it anew"),
+    "an xlsx with a document type": (dangerous("xl/styles.xml", DOCTYPE), "Save it anew"),
+    "an xlsx with one in UTF-16": (dangerous("xl/workbook.xml", DOCTYPE.decode().encode("utf-16")), "Save it anew"),
     "an empty xlsx": (xlsx(), "no rows"),
 }  # fmt: skip
 
@@ -147,6 +178,72 @@ def test_an_unreadable_file_is_told_in_a_sentence_that_repeats_nothing_of_it(kin
         read(content)
     assert told in str(caught.value)
     assert CANARY not in repr(caught.value) + str(caught.value.__context__) and USER not in str(caught.value)
+
+
+# A little that would keep its reader busy for long, or take much memory.
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "a row far below": (lambda: sheet(HEADED + b'<row r="2000000000"><c><v>1</v></c></row>'), "empty rows"),
+    "a dimension and a row far below": (
+        lambda: sheet(HEADED + b'<row r="2000000001"/>', b'<dimension ref="A1:B2000000000"/>'), "empty rows"
+    ),
+    "many empty rows": (lambda: sheet(HEADED + b"<row/>" * 110_000), "empty rows"),
+    "many rows of blanks": (
+        lambda: sheet(HEADED + b'<row><c t="inlineStr"><is><t> </t></is></c></row>' * 101_000), "empty rows"
+    ),
+    "a row of a million cells": (lambda: sheet(b"<row>" + b"<c/>" * 1_000_000 + b"</row>"), "too large"),
+    "many things that are no rows": (lambda: sheet(HEADED, after=b"<x/>" * 300_000), "too large"),
+    "rows that never begin": (lambda: sheet(HEADED, b"<x/>" * 50_000), "too large"),
+    "megabytes before the rows": (lambda: sheet(HEADED, (b"<x>" + b"x" * 99_000 + b"</x>") * 20), "too large"),
+    "a text of 20 MB": (
+        lambda: sheet(b'<row><c t="inlineStr"><is><t>' + b"x" * 20_000_000 + b"</t></is></c></row>"), "too large"
+    ),
+    "a deep sheet": (lambda: sheet(HEADED, b"<x>" * 1_000 + b"</x>" * 1_000), "too large"),
+    "64 MB of shared texts": (lambda: dangerous("xl/sharedStrings.xml", sst(SHARED, 64_000)), "too large"),
+    "a million shared texts": (lambda: dangerous("xl/sharedStrings.xml", sst(b"<si/>", 1_000_001)), "too large"),
+    "shared texts by another name": (lambda: dangerous("xl/media/x.png", sst(SHARED, 20_000)), "too large"),
+    "many styles": (
+        lambda: dangerous("xl/styles.xml", b"<styleSheet>" + b"<xf/>" * 300_000 + b"</styleSheet>"), "too large"
+    ),
+    "a thousand sheets that are one": (
+        lambda: dangerous("xl/workbook.xml", b"<workbook>" + b'<sheet name="a"/>' * 1_000 + b"</workbook>"), "too large"
+    ),
+    "blank lines": (lambda: HEADER.encode() + b"\n" * 200_000, "empty rows"),
+    "lines of commas": (lambda: HEADER.encode() + b"\n" + b" ,,,,,\n" * 200_000, "empty rows"),
+    "blank lines before a header": (lambda: b" \n" * 200_000 + CSV.encode(), "empty rows"),
+    "blank lines among JSON lines": (lambda: json.dumps(WANTED).encode() + b"\n" * 200_000, "empty rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_would_be_read_for_hours_is_refused(kind: str) -> None:
+    content, told = HOSTILE[kind]
+    with pytest.raises(UnreadableFile) as caught:
+        read(content())
+    assert told in str(caught.value)
+
+
+def test_what_unpacks_to_much_is_refused_before_it_does() -> None:
+    content = HOSTILE["a row of a million cells"][0]()
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableFile):
+            read(content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(content) < 20_000
+    assert peak < 10_000_000
+
+
+def test_a_row_of_blanks_in_a_spreadsheet_is_passed_over_as_in_a_csv() -> None:
+    rows = read(xlsx(HEADER.split(","), [" ", "\t", None], list(WANTED.values()), ["  "] * 6))
+    assert [row.line for row in rows] == [3]
+
+
+def test_a_large_file_that_is_filled_in_is_read_with_its_gaps() -> None:
+    """As many empty rows as others, and a hundred thousand besides."""
+    rows = read(f"{HEADER}\n" + f"{ROW}\n\n" * 3_000 + "\n" * 90_000 + ROW)
+    assert len(rows) == 3_001
 
 
 def test_a_file_of_another_kind_is_refused_by_its_name() -> None:

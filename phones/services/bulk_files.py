@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from phones.numbers import TYPED
+from phones.services.sheet_bounds import OutOfBounds, check_bounds
 from workspace.errors import Refusal
 from workspace.fields import OBJECT_ID
 from workspace.parsers import object_without_duplicates, parse_object, refuse_constant
@@ -33,8 +33,12 @@ ZIP, OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 TRUE, FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 MAX_LINE = 64 * 1024
-# What an XLSX file may unpack to: a million rows are about as much. And the columns that are looked at.
-MAX_UNPACKED_BYTES, MAX_PARTS, MAX_COLUMNS = 256 * 1024 * 1024, 1000, 64
+# The columns of a spreadsheet that are looked at.
+MAX_COLUMNS = 64
+# Rows without anything in them, besides as many as there are others. A spreadsheet of 2 KB may have billions.
+MAX_BLANKS = 100_000
+# What a row consists of that has only delimiters in it.
+NOTHING = ' \t\r\n,;|"'
 # Spreadsheets keep 15 digits of a number.
 EXACT = 10**15
 MAX_UNKNOWN = 20
@@ -101,7 +105,7 @@ class Reader:
     def __init__(self, stream: BinaryIO, defaults: dict[str, str]) -> None:
         self.stream, self.defaults = stream, defaults
         self.unknown: list[str] = []
-        self.line = 0
+        self.line = self.blanks = self.filled = 0
 
     def rows(self) -> Iterator[FileRow]:
         """Every row that is not blank. Raises UnreadableFile, also when there is none."""
@@ -110,14 +114,21 @@ class Reader:
         self.stream.seek(0)
         if start == OLD_EXCEL:
             raise UnreadableFile("This is an old or an encrypted Excel file. Save it as .xlsx, without a password.")
-        found = False
         for row in self.spreadsheet() if start == ZIP else self.text(start):
-            found = True
+            self.filled += 1
             for name, value in self.defaults.items():
                 row.fields.setdefault(name, value)
             yield row
-        if not found:
+        if not self.filled:
             raise UnreadableFile("The file has no rows.")
+
+    def pass_over_blank(self) -> None:
+        """Count a row without anything in it."""
+        self.blanks += 1
+        if self.blanks > MAX_BLANKS + self.filled:
+            raise UnreadableFile(
+                f"The file has more than {MAX_BLANKS} empty rows. Copy those that are filled in into a new file."
+            )
 
     def column(self, name: str) -> str:
         """The field that a column or a key means; the name itself if it is none of ours."""
@@ -160,6 +171,8 @@ class Reader:
                 raise UnreadableFile(f"Line {self.line} is too long.")
             if "\0" in line:
                 raise UnreadableFile(NOT_TEXT)
+            if not line.strip(NOTHING):
+                self.pass_over_blank()
             yield line
 
     def csv(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
@@ -231,28 +244,26 @@ class Reader:
         import openpyxl  # 150 ms that only those with such a file need wait for
 
         try:
-            self.refuse_bomb()
+            check_bounds(self.stream)
             book = openpyxl.load_workbook(self.stream, read_only=True, data_only=True, keep_links=False)
             with closing(book):
                 sheet: Any = book.worksheets[0]
                 names: list[str] | None = None
                 for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
-                    if all(cell is None or cell == "" for cell in cells):
-                        continue
-                    if names is None:
+                    if all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells):
+                        self.pass_over_blank()
+                    elif names is None:
                         names = self.header(["" if cell is None else str(cell) for cell in cells])
                     else:
                         yield self.row(line, names, cells)
         except (UnreadableFile, GeneratorExit):
             raise
+        except OutOfBounds:
+            raise UnreadableFile(
+                "The spreadsheet is too large. Split it, or save it as CSV; or copy the rows into a new one."
+            ) from None
         except Exception:  # whatever zipfile, the XML parser and openpyxl trip over
             raise UnreadableFile("The file looks like .xlsx and cannot be read. Save it anew, or as CSV.") from None
-
-    def refuse_bomb(self) -> None:
-        with zipfile.ZipFile(self.stream) as archive:
-            parts = archive.infolist()
-        if len(parts) > MAX_PARTS or sum(part.file_size for part in parts) > MAX_UNPACKED_BYTES:
-            raise UnreadableFile("The spreadsheet is too large. Split it, or save it as CSV.")
 
     # -- columns ------------------------------------------------------------------------------------------------------
 
