@@ -80,7 +80,7 @@ bench-counted: dev ## Check the goals of speed that are counts: requests, statem
 djongo-evidence: dev ## Show with the real djongo why it is not used. Needs an environment of Python 3.11.
 	@PYTHONPATH=. $(PYTHON) docs/djongo-evidence/reproduce.py $(ARGS)
 
-UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade
+UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --upgrade
 lock: ## Resolve requirements*.in again, for every Python from 3.11 on. Needs uv.
 	$(UV_COMPILE) requirements.in -o requirements.txt
 	$(UV_COMPILE) requirements-dev.in -o requirements-dev.txt

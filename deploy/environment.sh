@@ -36,11 +36,12 @@ in_use() {
   printf '%s\n' "$1/" | grep -qsF --file=- /proc/[0-9]*/cmdline /proc/[0-9]*/maps
 }
 
-# Arguments: the environment's folder, then pip's. The files name every package, so pip need not look for more.
+# Arguments: the environment's folder, then pip's. The files name every package, so pip need not look for more, and the
+# hashes of its files, so that nothing else is installed, wherever it comes from.
 install_packages() {
   python=$1/bin/python
   shift
-  "$python" -m pip install -qq --disable-pip-version-check --no-deps "$@" || fail "The packages were not installed."
+  "$python" -m pip install -qq --disable-pip-version-check --no-deps --require-hashes "$@" || fail "The packages were not installed."
   problems=$("$python" -m pip check) || fail "$problems"
 }
 
