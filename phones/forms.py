@@ -288,6 +288,10 @@ class RotateForm(RefusableForm):
     """The account's new auth token, proved at the carrier before it replaces the old one."""
 
     auth_token = PasswordField(label="New auth token", required=False)
+    end_old_token = forms.BooleanField(
+        label="The old one was stolen: refuse it from now on", required=False,
+        help_text="Webhooks that the carrier still signs with it are lost.",
+    )  # fmt: skip
 
     def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
         super().__init__(data)
@@ -301,7 +305,7 @@ class RotateForm(RefusableForm):
             return
         try:
             with carrier_slot():
-                rotate_auth_token(self.phone, fields["auth_token"])
+                rotate_auth_token(self.phone, fields["auth_token"], end_old_token=self.cleaned_data["end_old_token"])
         except (Refusal, IntegrationError) as refusal:
             self.refuse(refusal)
 

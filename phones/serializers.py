@@ -165,6 +165,18 @@ class ChangePhoneSerializer(serializers.Serializer):
         required=False,
         help_text="The account's new Auth Token or API Key. It is proved at the carrier first.",
     )
+    endOldToken = FlagField(
+        source="end_old_token",
+        required=False,
+        help_text="With authToken: refuse at once what is signed with the token before, as when it was stolen.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "end_old_token" in attrs and "auth_token" not in attrs:
+            raise serializers.ValidationError(
+                {"endOldToken": ["send authToken too: the new one, or the present one again."]}, "invalid_field"
+            )
+        return attrs
 
 
 class CheckPhoneSerializer(serializers.Serializer):

@@ -83,12 +83,12 @@ class PhoneView(ApiView):
     def patch(self, request: Request, id: str) -> HttpResponse:
         phone = self.phone(request, id)
         fields = self.read(request, ChangePhoneSerializer)
-        auth_token = fields.pop("auth_token", None)
+        auth_token, end_old_token = fields.pop("auth_token", None), fields.pop("end_old_token", False)
         changes = {**fields.pop("inbound", {}), **fields}
         check_inbound(phone, changes)
         if auth_token:
             with carrier_slot():
-                rotate_auth_token(phone, auth_token)
+                rotate_auth_token(phone, auth_token, end_old_token=end_old_token)
         change_phone(phone, changes)
         return envelope.success(shown_phone(self.phone(request, id)), message="Phone number changed successfully")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 from django.utils import timezone
 
 from integrations.sandbox import Sandbox
@@ -20,7 +21,7 @@ from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good
 from tests.support.desk import LIST
 from tests.support.people import Tenant, sign_in
 from tests.support.webhooks import KEYLESS, Party, event, join, send
-from users.models import User
+from users.models import AuditEntry, User
 
 pytestmark = pytest.mark.django_db
 
@@ -235,6 +236,54 @@ def test_back_to_the_token_that_signs_and_to_the_other_again(sandbox: Sandbox, t
     for token in (SECONDARY, TWILIO.auth_token, SECONDARY, TWILIO.auth_token, SECONDARY):
         assert patch(tenant, authToken=token).status_code == 200
         assert knock(party, f"CA-{token}") == 200
+
+
+# -- a token that was stolen ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.engine
+@SIGNED_BY_TOKEN
+@pytest.mark.parametrize("at_once", [True, False], ids=["with the new one", "afterwards"])
+def test_a_stolen_token_is_refused_from_the_moment_in_which_it_is_said(
+    sandbox: Sandbox, tenant: Tenant, good: Good, at_once: bool
+) -> None:
+    party = join(sandbox, tenant, good)
+    thief = replace(party.carrier)
+    party.carrier.secret = "the-next-token"
+    if not at_once:
+        assert patch(tenant, authToken="the-next-token").status_code == 200
+        assert knock(party, by=thief) == 200
+    assert patch(tenant, authToken="the-next-token", endOldToken=True).status_code == 200
+    assert knock(party, "CA-2", by=thief) == 403
+    assert knock(party, "CA-2") == 200
+    assert row().previous_auth_token is None
+    assert "refused" in AuditEntry.objects.filter(action="phone.rotate").latest("at").detail
+
+
+def test_staff_can_say_that_a_token_was_stolen(sandbox: Sandbox, tenant: Tenant, supervisor: User) -> None:
+    party = join(sandbox, tenant, TWILIO)
+    thief = replace(party.carrier)
+    party.carrier.secret = "the-next-token"
+    desk: Client = sign_in(supervisor)
+    url = f"{LIST}{PhoneNumber.objects.get().pk}/token/"
+    assert "stolen" in desk.get(url).content.decode()
+    assert desk.post(url, {"auth_token": "the-next-token", "end_old_token": "on"}).status_code == 302
+    assert (knock(party, by=thief), knock(party)) == (403, 200)
+
+
+@pytest.mark.parametrize("fields", [{"endOldToken": True}, {"endOldToken": "yes", "authToken": TWILIO.auth_token}])
+def test_a_stolen_token_is_ended_with_a_good_one_only(sandbox: Sandbox, tenant: Tenant, fields: dict[str, Any]) -> None:
+    join(sandbox, tenant, TWILIO)
+    assert_refused(patch(tenant, **fields), "endOldToken")
+
+
+def test_a_wrong_token_ends_nothing(sandbox: Sandbox, tenant: Tenant) -> None:
+    party = join(sandbox, tenant, TWILIO)
+    before = replace(party.carrier)
+    party.carrier.secret = "the-next-token"
+    assert patch(tenant, authToken="the-next-token").status_code == 200
+    assert patch(tenant, authToken="wrong", endOldToken=True).status_code == 400
+    assert knock(party, by=before) == 200
 
 
 # -- health sees that webhooks are refused ----------------------------------------------------------------------------

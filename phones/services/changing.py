@@ -4,7 +4,7 @@ from typing import Any
 
 from integrations.transport import Deadline
 from phones.errors import NoSuchPhone
-from phones.models import PhoneNumber
+from phones.models import Account, PhoneNumber
 from phones.services.accounts import Credentials, adopt_credentials
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.guesses import counted
@@ -35,10 +35,11 @@ def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
     note("phone.change", phone, detail=", ".join(sorted(changes)))
 
 
-def rotate_auth_token(phone: PhoneNumber, auth_token: str) -> None:
+def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: bool = False) -> None:
     """Make this the auth token of the number's account, for all its numbers, once the carrier has proved it.
 
-    The token before stays good for webhooks for the rotation window. Raises IntegrationError and LimitReached; then
+    The token before stays good for webhooks for the rotation window, unless `end_old_token` says that it was stolen.
+    Raises IntegrationError and LimitReached; then
     nothing has changed. Takes at most 20 s.
     """
     assert phone.line is not None  # noqa: S101  as every active number has one
@@ -50,4 +51,6 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str) -> None:
         if credentials.names_application and found.application is None:
             raise provider.invalid_credentials("the application is not there: another account's key")
     adopt_credentials(account, credentials, found.public_key)
-    note("phone.rotate", phone)
+    if end_old_token:
+        Account.objects.filter(pk=account.pk, token_digest=credentials.digest).update(previous_auth_token=None)
+    note("phone.rotate", phone, detail="the old token is refused from now on" if end_old_token else "")
