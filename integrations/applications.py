@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from integrations.base import Application, Difference, Provider, Route, Settings, compare_settings
 from integrations.errors import IntegrationError, Refused, RequestFailed, Unanswered, UnknownApplication
 from integrations.transport import in_parallel
-from integrations.webhooks import Urls
+from integrations.webhooks import Urls, is_ours
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ApplicationProvider(Provider):
     def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
         """Put back a customer's application as it was, if its addresses are still ours. Fine if it is gone."""
         application = self.find_application(application_id)
-        if application and application.settings == self.wanted(urls):
+        if application and all(is_ours(application.settings[name], value) for name, value in self.wanted(urls).items()):
             self._write_application(application, snapshot)
 
     @abstractmethod

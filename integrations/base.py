@@ -40,6 +40,8 @@ MAX_PAGES = 10_000
 RETRY_PAUSE_S = (0.05, 0.25)
 # Amazon's S3 as carriers write it, with the bucket in the path. A bucket in the host name is anybody's.
 S3_PLACES = r"s3(\.[a-z0-9-]+)?\.amazonaws\.com/[^/]+/.+"
+# Of what we make at a carrier.
+NAME_PREFIX = "workspace-phones-"
 
 REQUESTS = Histogram(
     "phones_carrier_request_seconds",
@@ -71,7 +73,7 @@ class Site:
     @property
     def application_name(self) -> str:
         """The same for all that share a PUBLIC_URL, different between installations on one carrier account."""
-        return f"workspace-phones-{hashlib.sha256(self.public_url.encode()).hexdigest()[:8]}"
+        return f"{NAME_PREFIX}{hashlib.sha256(self.public_url.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)

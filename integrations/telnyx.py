@@ -15,7 +15,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from integrations import twiml
 from integrations.applications import ApplicationProvider, LinkedNumber
-from integrations.base import S3_PLACES, Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
+from integrations.base import (
+    NAME_PREFIX,
+    S3_PLACES,
+    Application,
+    CarrierNumber,
+    Difference,
+    ListedNumber,
+    Settings,
+    identifier,
+)
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
 from integrations.telnyx_events import call_of, event_id, parse_event, recording_of
@@ -222,11 +231,15 @@ class Telnyx(ApplicationProvider):
         return [Difference("no_outbound_profile", "an outbound voice profile", "")]
 
     def delete_application(self, application_id: str) -> None:
+        name = self.site.application_name
         try:
             if application_id:
-                self._delete(lambda client: client.texml_applications.delete(application_id))
+                deleted = self._delete(lambda client: client.texml_applications.delete(application_id))
+                # One made under an earlier PUBLIC_URL has another name, and so has the profile that was made with it.
+                before = str(getattr(getattr(deleted, "data", None), "friendly_name", None) or "")
+                name = before if before.startswith(NAME_PREFIX) else name
             for profile in self.ask(self._profiles):
-                if profile.name == self.site.application_name:
+                if profile.name == name:
                     self._delete(lambda client, id=profile.id: client.outbound_voice_profiles.delete(id))  # type: ignore[misc]
         except RequestFailed as failure:
             raise self.setup_failed(failure.detail) from None
@@ -395,9 +408,10 @@ class Telnyx(ApplicationProvider):
         urls: Any = self.client(timeouts).recordings.retrieve(recording_id).data.download_urls  # type: ignore[union-attr]
         return identifier(urls.wav or urls.mp3)
 
-    def _delete(self, delete: Callable[["Client"], Any]) -> None:
+    def _delete(self, delete: Callable[["Client"], Any]) -> Any:
+        """The reply; None if it was gone."""
         try:
-            self.ask(lambda timeouts: delete(self.client(timeouts)))
+            return self.ask(lambda timeouts: delete(self.client(timeouts)))
         except Refused as failure:
             if failure.status != 404:
                 raise

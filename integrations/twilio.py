@@ -29,7 +29,7 @@ from integrations.errors import BadSignature, InvalidCredentials, Refused, Reque
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
 from integrations.twilio_events import CALL_STATUS, call_of, recording_of
-from integrations.webhooks import Answer, Urls, Webhook, digest, one_fits
+from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fits
 
 OFFICIAL_URL = "https://api.twilio.com"
 RECORDING_PATH = r"/2010-04-01/Accounts/%s/Recordings/\w+(\.wav|\.mp3)?"
@@ -190,7 +190,7 @@ class Twilio(Provider):
         back = {
             name: snapshot[name]
             for group in FIELD_GROUPS
-            if all(now[name] == ours[name] for name in group)
+            if all(is_ours(now[name], ours[name]) for name in group)
             for name in group
             if snapshot[name] != now[name]
         }

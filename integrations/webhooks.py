@@ -35,6 +35,16 @@ class Urls:
         return cls(**{field.name: f"{base}/{field.name}" for field in fields(cls)})
 
 
+# What comes before the kind of carrier, the account's secret and the kind of webhook, whatever PUBLIC_URL is.
+WEBHOOKS_PATH = "/api/webhooks/"
+
+
+def is_ours(actual: str, ours: str) -> bool:
+    """Whether a setting is as we set it, perhaps before PUBLIC_URL was changed: the secret in an address tells it."""
+    _, mark, path = ours.partition(WEBHOOKS_PATH)
+    return actual == ours or (bool(mark) and actual.endswith(mark + path))
+
+
 KINDS = frozenset(field.name for field in fields(Urls))
 
 
