@@ -12,7 +12,6 @@ from phones.reasons import in_words, shown_setting
 from phones.services.call_log import newest_calls
 from phones.services.carriers import urls_for
 from phones.services.checking import open_reasons
-from phones.services.restoring import is_needed_by_others
 from users.models import AuditEntry
 from workspace.secrets import CannotOpen
 
@@ -89,7 +88,8 @@ def what_comes_back(phone: PhoneNumber) -> list[str]:
     line = phone.line
     if line is None:
         return []
-    if is_needed_by_others(line, phone):
+    others = line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exclude(pk=phone.pk)
+    if others.exists():
         return ["Nothing changes at the carrier: another user here has this number too."]
     try:
         snapshot = json.loads(line.snapshot.open())

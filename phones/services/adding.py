@@ -34,7 +34,7 @@ from phones.services.checking import Check, as_check, key_reasons
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
 from phones.services.refused import refusal_reasons
-from phones.services.restoring import settle_line, settle_or_leave, take_over
+from phones.services.restoring import delete_line, settle_line, settle_or_leave, take_over
 from phones.services.searching import index_phone
 from users.models import User
 from workspace import clock
@@ -251,8 +251,8 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
         if line and is_as_found and (has_begun or begin(addition, account, line)):
             return Prepared(account, is_new, line, found, provider)
         # The account was released just now, and perhaps its application with it, or the list was not true any more.
-        if line:
-            line.delete()
+        if line and not delete_line(line, addition.id):
+            leases.give_back(line, addition.id)
         leases.pause(addition.deadline)
         known, provider, found = prove(addition, known_account(addition.credentials))
 
@@ -357,7 +357,7 @@ def hold_line(
                 # Its holder died: what that left at the carrier comes first. It may take longer than our lease.
                 settle_line(earlier, addition.deadline, proved_token=addition.credentials.auth_token)
                 # Without a number it knows no more than its holder saw at first: perhaps a route of ours.
-                leases.delete_unused(Line.objects.filter(pk=earlier.pk, lease_id=addition.id))
+                delete_line(earlier, addition.id)
             if earlier.carrier_id != found.id:
                 Line.objects.filter(pk=earlier.pk).update(carrier_id=found.id)
                 earlier.carrier_id = found.id

@@ -2,12 +2,12 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError, QuerySet
+from django.db.models import QuerySet
 
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
@@ -29,26 +29,21 @@ def give_back(row: Leased, operation_id: str, **changes: object) -> None:
     mine.update(lease_id="", lease_until=None, **changes)
 
 
-def delete_unused(rows: QuerySet[Any]) -> bool:
-    """Delete the rows, unless something refers to them by now. Says whether it did."""
-    try:
-        with transaction.atomic():
-            for row in rows:
-                row.delete()
-        return True
-    except (IntegrityError, ProtectedError):
-        return False
-
-
-def delete_as_described(rows: QuerySet[Any]) -> bool:
+def delete_as_described(rows: QuerySet[Any], then: Callable[[], object] | None = None) -> bool:
     """Delete rows in one statement, only while they are as the query says. Says whether it did.
 
     `QuerySet.delete()` reads the rows and then deletes them by their keys: on MongoDB, which knows no foreign keys,
     somebody may have come to rely on one in between.
+
+    Args:
+        then: what the deletion entails, such as clearing references to the rows; done only if they were deleted.
     """
     try:
         with transaction.atomic():
-            return bool(rows._raw_delete(rows.db))
+            is_deleted = bool(rows._raw_delete(rows.db))
+            if is_deleted and then:
+                then()
+        return is_deleted
     except IntegrityError:
         return False
 

@@ -12,7 +12,7 @@ from phones.errors import LineBusy
 from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import release_account
-from phones.services.carriers import connect, urls_for
+from phones.services.carriers import SETTLE_BUDGET_S, connect, urls_for
 from workspace import clock, keys
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
@@ -57,7 +57,7 @@ def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just
         if not held and not leases.take(line, row.operation_id):
             raise LineBusy
         try:
-            give_line_back(line, row, tokens, deadline)
+            give_line_back(line, tokens, deadline)
         except NumberNotOwned:
             if just_proved:
                 raise
@@ -81,7 +81,7 @@ def settle_line(line: Line, deadline: Deadline, *, proved_token: str) -> None:
     for row in line.phone_numbers.filter(lease_is_over(), state__in=ROUTED):
         if take_over(row):
             with suppress(NumberNotOwned):
-                give_line_back(line, row, known_tokens(row, line.account, proved_token), deadline)
+                give_line_back(line, known_tokens(row, line.account, proved_token), deadline)
             PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
 
 
@@ -113,18 +113,18 @@ def with_any_token(account: Account, tokens: list[str], deadline: Deadline, act:
                 raise
 
 
-def is_needed_by_others(line: Line, row: PhoneNumber) -> bool:
-    """Whether another active number has the line, so that its calls must go on coming here."""
-    return line.phone_numbers.filter(state=State.ACTIVE).exclude(pk=row.pk).exists()
+def is_needed(line: Line) -> bool:
+    """Whether an active number has the line, so that its calls must go on coming here."""
+    return line.phone_numbers.filter(state=State.ACTIVE).exists()
 
 
-def give_line_back(line: Line, row: PhoneNumber, tokens: list[str], deadline: Deadline) -> None:
-    """Restore the number's settings at the carrier, unless another active number needs the line.
+def give_line_back(line: Line, tokens: list[str], deadline: Deadline) -> None:
+    """Restore the number's settings at the carrier, unless an active number needs the line.
 
     Raises IntegrationError; NumberNotOwned when the number is gone; CannotOpen when the settings cannot be read until a
     missing key is back. With a key that is lost for good they stay as they are.
     """
-    if is_needed_by_others(line, row):
+    if is_needed(line):
         return
     account = line.account
     try:
@@ -149,10 +149,39 @@ def let_line_go(line: Line, operation_id: str, tokens: list[str], deadline: Dead
     Raises IntegrationError when the carrier cannot be asked about the account's application.
     """
     account = line.account
+    if not delete_line(line, operation_id):
+        leases.give_back(line, operation_id)
+        return
+    tokens = tokens or [account.auth_token.open()]
+    with_any_token(account, tokens, deadline, lambda provider: release_account(account, operation_id, provider))
+
+
+def delete_line(line: Line, operation_id: str) -> bool:
+    """Delete a line of which this operation has the lease, unless a number is on it. Says whether it did.
+
+    No number comes onto a line without its lease; when that is somebody else's by now, the line stays.
+    """
+    if line.phone_numbers.exists():
+        return False
+    mine = Line.objects.filter(pk=line.pk, lease_id=operation_id)
+    return leases.delete_as_described(mine, then=lambda: line.calls.update(line=None))
+
+
+def release_line(line: Line, operation_id: str) -> None:
+    """End what a dead holder left of a line, whose lease is ours now. Raises as `settle` does.
+
+    With a number on it, the lease is given up. Without one the carrier's settings are put back and the line is deleted:
+    whatever deleted its number may have passed by the road of removal, and the carrier may still bring us the calls.
+    """
     if line.phone_numbers.exists():
         leases.give_back(line, operation_id)
         return
-    if not leases.delete_unused(Line.objects.filter(pk=line.pk, lease_id=operation_id)):
-        return  # a number came in between, and has the lease to give back
-    tokens = tokens or [account.auth_token.open()]
-    with_any_token(account, tokens, deadline, lambda provider: release_account(account, operation_id, provider))
+    deadline = Deadline(SETTLE_BUDGET_S)
+    try:
+        tokens = [line.account.auth_token.open()]
+        with suppress(NumberNotOwned):
+            give_line_back(line, tokens, deadline)
+        let_line_go(line, operation_id, tokens, deadline)
+    except BaseException:
+        Line.objects.filter(pk=line.pk, lease_id=operation_id).update(lease_until=clock.now())
+        raise
