@@ -29,12 +29,33 @@ from phones.services import check_line, remove_phone
 from phones.services.checking import Check, check_lines
 from phones.services.phone_list import with_details
 from phones.services.refused import refused_webhooks
+from phones.services.restoring import Restoration
 from phones.services.searching import find_phones
 from phones.slots import carrier_slot
 from users import audit
 from users.models import User
 from workspace.secrets import CannotOpen
 
+# What is said of a number that was removed.
+REMOVED = {
+    Restoration.DONE: (messages.SUCCESS, "was removed, and the carrier has again what it had before."),
+    Restoration.STILL_NEEDED: (
+        messages.SUCCESS,
+        "was removed. Nothing has changed at the carrier: another user here has this number too.",
+    ),
+    Restoration.NUMBER_GONE: (
+        messages.WARNING,
+        "was removed. The carrier account does not have it any more, so nothing was put back.",
+    ),
+    Restoration.SETTINGS_LOST: (
+        messages.WARNING,
+        "was removed, but what the carrier had before cannot be read. Set it right in the carrier's console.",
+    ),
+    Restoration.LATER: (
+        messages.WARNING,
+        "was removed here. The carrier did not answer: what it had before follows.",
+    ),
+}
 SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token"))
 
 
@@ -201,14 +222,9 @@ class PhoneNumberAdmin(DeskAdmin):
         if request.method == "POST":
             try:
                 with carrier_slot():
-                    is_restored = remove_phone(phone)
+                    level, text = REMOVED[remove_phone(phone)]
             except NoSuchPhone:
                 raise Http404 from None
-            level, text = (
-                (messages.SUCCESS, "was removed, and the carrier has again what it had before.")
-                if is_restored
-                else (messages.WARNING, "was removed here. The carrier did not answer: what it had before follows.")
-            )
             self.message_user(request, f"{readable(phone.number)} {text}", level)
             return redirect("admin:phones_phonenumber_changelist")
         return self.show(

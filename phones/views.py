@@ -29,6 +29,7 @@ from phones.services.accounts import Credentials
 from phones.services.changing import check_inbound
 from phones.services.phone_list import listed_numbers, newest_numbers
 from phones.services.picking import write_cursor
+from phones.services.restoring import Restoration
 from phones.slots import carrier_slot
 from users import idempotency, limits
 from users.authentication import token_of
@@ -95,7 +96,8 @@ class PhoneView(ApiView):
     def delete(self, request: Request, id: str) -> HttpResponse:
         phone = self.phone(request, id)
         with carrier_slot():
-            data = {"_id": phone.pk, "restored": remove_phone(phone)}
+            restoration = remove_phone(phone)
+        data = {"_id": phone.pk, "restored": restoration is Restoration.DONE}
         return envelope.success(data, message="Phone number removed successfully")
 
     def phone(self, request: Request, id: str) -> PhoneNumber:

@@ -26,6 +26,7 @@ from phones.services.bulk import add_rows
 from phones.services.bulk_files import FileRow, read_rows
 from phones.services.bulk_rows import BulkRow
 from phones.services.gates import AccountGate, Breaker
+from phones.services.restoring import Restoration
 from tests.support import PROJECT
 from tests.support.api import add
 from tests.support.bulk import assert_ours, counted, csv_of, done, rows_of, some
@@ -254,7 +255,7 @@ def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(
     before = {line.number: json.loads(line.snapshot.open())["voice_url"] for line in Line.objects.all()}
     assert sum(url == f"https://new.example/{number}" for number, url in before.items()) >= 11
     phone = PhoneNumber.objects.get(number=numbers[-1])
-    assert remove_phone(phone)
+    assert remove_phone(phone) is Restoration.DONE
     now = sandbox.snapshot()["twilio"][TWILIO.acc_sid]["numbers"][numbers[-1]]["voice_url"]
     assert now == before[numbers[-1]]
 

@@ -19,7 +19,7 @@ from integrations.sandbox import Sandbox, resources
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services.reconciling import reconcile
-from tests.support.api import add, send
+from tests.support.api import add, data_of, send
 from tests.support.carriers import SUBJECTS, TWILIO, Subject
 from tests.support.database import DELETE, Statement, around_statements
 from tests.support.faults import (
@@ -100,7 +100,7 @@ def test_the_second_of_two_users_of_a_line_gives_it_back(
     assert_not_found(remove(tenant, second))
     sandbox.clear_ledger()
 
-    assert restored(remove(tenant, first), first) is True
+    assert restored(remove(tenant, first), first) is False, "the carrier still brings us the calls"
     assert sandbox.ledger == [], "a removal on a line that is in use asks the carrier nothing"
     assert sandbox.snapshot() == routed
     assert (listed(tenant), listed(other_tenant)) == ([], [earlier.number])
@@ -256,6 +256,86 @@ def test_what_a_number_was_linked_to_may_be_gone_by_now(sandbox: Sandbox, tenant
     assert_nothing_is_left()
 
 
+# -- after PUBLIC_URL was changed --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["https://new.example.com", "https://phones.example.com/below"])
+def new_address(request: pytest.FixtureRequest, settings: Any) -> Callable[[], None]:
+    """Gives the installation another PUBLIC_URL."""
+    return lambda: setattr(settings, "PUBLIC_URL", request.param)
+
+
+@each_route
+def test_a_removal_recognizes_the_addresses_of_an_earlier_public_url(
+    sandbox: Sandbox, tenant: Tenant, new_address: Callable[[], None], route: str
+) -> None:
+    earlier = ROUTES[route]
+    earlier.prepare(sandbox)
+    before = sandbox.snapshot()
+    id = earlier.add(tenant)
+    new_address()
+    assert restored(remove(tenant, id), id) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@each_route
+def test_what_a_repair_wrote_anew_comes_back_too(
+    sandbox: Sandbox, tenant: Tenant, new_address: Callable[[], None], route: str
+) -> None:
+    """The application, and a profile that was made with it, keep the name that they were given at first."""
+    earlier = ROUTES[route]
+    earlier.prepare(sandbox)
+    before = sandbox.snapshot()
+    id = earlier.add(tenant)
+    new_address()
+    assert data_of(send("POST", f"phones/{id}/check", tenant, {"repair": True}))["repaired"] is True
+    assert restored(remove(tenant, id), id) is True
+    assert_as_before(sandbox, before)
+    assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("edit", ["voice URL", "status callback"])
+def test_what_somebody_has_set_since_stays_after_public_url_was_changed_too(
+    sandbox: Sandbox, tenant: Tenant, new_address: Callable[[], None], edit: str
+) -> None:
+    fields, stays = EDITS[edit]
+    number = TWILIO.routed_elsewhere
+    before = sandbox.snapshot()["twilio"][seeds.TWILIO_SID]["numbers"][number]
+    id = Earlier(TWILIO, number).add(tenant)
+    sandbox.console("twilio", seeds.TWILIO_SID, number=number, **fields)
+    edited = sandbox.snapshot()["twilio"][seeds.TWILIO_SID]["numbers"][number]
+    new_address()
+    remove(tenant, id)
+    there = sandbox.snapshot()["twilio"][seeds.TWILIO_SID]["numbers"][number]
+    assert there == before | {name: edited[name] for name in stays}
+
+
+def test_the_addresses_of_another_account_are_not_taken_for_ours(sandbox: Sandbox, tenant: Tenant) -> None:
+    """They differ in the secret alone."""
+    id = Earlier(TWILIO, TWILIO.routed_elsewhere).add(tenant)
+    there = sandbox.state.account("twilio", seeds.TWILIO_SID).numbers[TWILIO.routed_elsewhere]
+    token = Account.objects.get().webhook_token
+    another = there["voice_url"].replace(token, f"x{token[1:]}")
+    sandbox.console("twilio", seeds.TWILIO_SID, number=TWILIO.routed_elsewhere, voice_url=another)
+    remove(tenant, id)
+    assert there["voice_url"] == another
+
+
+# -- what is not so is not said ----------------------------------------------------------------------------------------
+
+
+def test_settings_that_are_lost_are_not_said_to_be_back(
+    sandbox: Sandbox, tenant: Tenant, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The key that sealed them is gone for good; the number leaves us all the same."""
+    id = Earlier(TWILIO, TWILIO.routed_elsewhere).add(tenant)
+    Line.objects.update(snapshot=Secret("not to be opened"))
+    assert restored(remove(tenant, id), id) is False
+    assert listed(tenant) == []
+    assert "Set it right in the carrier's console" in caplog.text
+
+
 # -- a carrier that has changed its mind ------------------------------------------------------------------------------
 
 
@@ -271,7 +351,7 @@ def test_a_number_that_was_sold_can_be_removed(sandbox: Sandbox, tenant: Tenant,
     sold = owner.numbers.pop(subject.number)
     owner.numbers_by_id = {key: one for key, one in owner.numbers_by_id.items() if one is not sold}
 
-    assert restored(remove(tenant, id), id) is True
+    assert restored(remove(tenant, id), id) is False, "there is nothing that could be put back"
 
     assert [line.split(":")[0] for line in changes(before, sandbox.snapshot())] == [
         f"/{name}/{subject.owner}/numbers/{subject.number}"

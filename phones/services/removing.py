@@ -9,7 +9,7 @@ from phones.models import LEASE, PhoneNumber
 from phones.services import leases
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.history import note
-from phones.services.restoring import settle_or_leave
+from phones.services.restoring import Restoration, settle_or_leave
 from workspace import clock
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
@@ -19,13 +19,14 @@ log = logging.getLogger(__name__)
 State = PhoneNumber.State
 
 
-def remove_phone(phone: PhoneNumber) -> bool:
+def remove_phone(phone: PhoneNumber) -> Restoration:
     """Remove an active number.
 
     When no other number needs the line, what the carrier had configured before us is put back, as far as our values
     are still there; what we made at the carrier goes when nothing uses it.
 
-    Returns whether all of that is done. If not, the number is no longer listed, and `reconcile` goes on.
+    Returns what became of the carrier's settings. If they come back later, the number is no longer listed, and
+    `reconcile` goes on.
     Raises NoSuchPhone when somebody else removes it. Takes at most 20 s.
     """
     deadline, operation_id = Deadline(ADD_BUDGET_S), new_object_id()
@@ -36,10 +37,10 @@ def remove_phone(phone: PhoneNumber) -> bool:
     try:
         if phone.line:
             leases.wait_for(phone.line, operation_id, deadline)
-        settle_or_leave(phone, deadline)
+        restoration = settle_or_leave(phone, deadline)
     except (IntegrationError, LineBusy, CannotOpen) as error:
         log.warning("The removal of %s is not finished; reconcile will do it: %s", phone, error)
         note("phone.remove", phone, outcome="unfinished")
-        return False
-    note("phone.remove", phone)
-    return True
+        return Restoration.LATER
+    note("phone.remove", phone, detail="" if restoration is Restoration.DONE else restoration.value)
+    return restoration

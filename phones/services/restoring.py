@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum
 
 from integrations.base import Provider
 from integrations.errors import InvalidCredentials, NumberNotOwned
@@ -24,6 +25,16 @@ State = PhoneNumber.State
 ROUTED = [State.APPLYING, State.REMOVING]
 
 
+class Restoration(Enum):
+    """What became of a number's settings at the carrier when the number left us."""
+
+    DONE = "done"
+    STILL_NEEDED = "another number needs the line"
+    NUMBER_GONE = "the account does not have the number any more"
+    SETTINGS_LOST = "what was there before us cannot be read"
+    LATER = "reconcile goes on"
+
+
 def take_over(row: PhoneNumber) -> bool:
     """Make the unfinished operation of a dead process ours. Says whether it is; the row object is updated."""
     operation_id = new_object_id()
@@ -37,7 +48,7 @@ def take_over(row: PhoneNumber) -> bool:
     return True
 
 
-def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False) -> None:
+def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False) -> Restoration:
     """End an unfinished add, or a removal, whose operation is ours: the carrier as before, the row gone.
 
     Args:
@@ -46,30 +57,37 @@ def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just
         proved_token: credentials of the same account that were good a moment ago, to be tried first.
         just_proved: the number was there a moment ago, so a carrier that says it is gone is not believed yet.
 
+    Returns what became of the settings at the carrier.
+
     Raises:
         IntegrationError: the carrier cannot be asked. LineBusy: somebody else has the line. CannotOpen: a key is
         missing. The row stays as it is, to be settled later.
     """
     line = row.line or Line.objects.filter(lease_id=row.operation_id).first()
     tokens = known_tokens(row, line.account, proved_token) if line else []
+    restoration = Restoration.DONE
     if line and row.state in ROUTED:
         held = Line.objects.filter(pk=line.pk, lease_id=row.operation_id).exists()
         if not held and not leases.take(line, row.operation_id):
             raise LineBusy
         try:
-            give_line_back(line, tokens, deadline)
+            restoration = give_line_back(line, tokens, deadline)
         except NumberNotOwned:
             if just_proved:
                 raise
+            restoration = Restoration.NUMBER_GONE
     PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
     if line:
         let_line_go(line, row.operation_id, tokens, deadline)
+    return restoration
 
 
-def settle_or_leave(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False) -> None:
+def settle_or_leave(
+    row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False
+) -> Restoration:
     """Settle as `settle` does; if that fails, leave the row free for the next who tries, and raise why."""
     try:
-        settle(row, deadline, proved_token=proved_token, just_proved=just_proved)
+        return settle(row, deadline, proved_token=proved_token, just_proved=just_proved)
     except BaseException:
         PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).update(lease_until=clock.now())
         Line.objects.filter(lease_id=row.operation_id).update(lease_until=clock.now())
@@ -118,14 +136,14 @@ def is_needed(line: Line) -> bool:
     return line.phone_numbers.filter(state=State.ACTIVE).exists()
 
 
-def give_line_back(line: Line, tokens: list[str], deadline: Deadline) -> None:
+def give_line_back(line: Line, tokens: list[str], deadline: Deadline) -> Restoration:
     """Restore the number's settings at the carrier, unless an active number needs the line.
 
     Raises IntegrationError; NumberNotOwned when the number is gone; CannotOpen when the settings cannot be read until a
     missing key is back. With a key that is lost for good they stay as they are.
     """
     if is_needed(line):
-        return
+        return Restoration.STILL_NEEDED
     account = line.account
     try:
         snapshot = json.loads(line.snapshot.open())
@@ -133,12 +151,13 @@ def give_line_back(line: Line, tokens: list[str], deadline: Deadline) -> None:
         if keys.missing():
             raise
         log.error("%s of %s: what it was like before us is lost. Set it right in the carrier's console.", line, account)
-        return
+        return Restoration.SETTINGS_LOST
 
     def restore(provider: Provider) -> None:
         provider.restore(line.carrier_id, snapshot, urls_for(account), account.application_id)
 
     with_any_token(account, tokens, deadline, restore)
+    return Restoration.DONE
 
 
 def let_line_go(line: Line, operation_id: str, tokens: list[str], deadline: Deadline) -> None:

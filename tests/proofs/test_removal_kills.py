@@ -16,6 +16,7 @@ from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.services import remove_phone
 from phones.services.reconciling import reconcile
+from phones.services.restoring import Restoration
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, Subject
 from tests.support.kill_one_add import EVERY_STEP, SUCCEEDED
@@ -168,7 +169,7 @@ def after_another_add(sandbox: Sandbox, place: Place, before: Before, user: Tena
     assert reconcile().failed == 0
     assert_whole(sandbox, place, phone)
     assert not PhoneNumber.objects.filter(pk=before.phone.pk).exists()
-    assert remove_phone(PhoneNumber.objects.get(pk=phone.pk)) is True
+    assert remove_phone(PhoneNumber.objects.get(pk=phone.pk)) is Restoration.DONE
     assert_gone(sandbox, before)
 
 

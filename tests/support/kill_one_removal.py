@@ -11,11 +11,12 @@ from tests.support.kill_one_add import REFUSED, SUCCEEDED, main, put_wanted
 def remove(job: dict[str, Any]) -> tuple[int, int]:
     from phones.models import PhoneNumber
     from phones.services import remove_phone
+    from phones.services.restoring import Restoration
 
     phone = PhoneNumber.objects.get(pk=job["phone"])
     cut = put_wanted(job)
-    restored = remove_phone(phone)
-    return SUCCEEDED if restored else REFUSED, cut.calls
+    restoration = remove_phone(phone)
+    return SUCCEEDED if restoration is Restoration.DONE else REFUSED, cut.calls
 
 
 if __name__ == "__main__":
