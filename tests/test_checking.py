@@ -21,7 +21,7 @@ from integrations.sandbox import Exchange, Sandbox
 from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.reasons import shown_setting
-from phones.services import carriers, checking
+from phones.services import at_once, carriers, checking
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.checking import (
@@ -856,7 +856,7 @@ def test_a_few_lines_of_an_account_are_checked_at_a_time(
     sandbox: Sandbox, tenant: Tenant, concurrency_limit: Callable[[int], None]
 ) -> None:
     """A check makes its two reads at once. The carrier refuses more than it is meant to get, and is never asked for it."""
-    most = checking.PER_ACCOUNT * REQUESTS_OF_A_CHECK["twilio"]
+    most = at_once.PER_ACCOUNT * REQUESTS_OF_A_CHECK["twilio"]
     owners = ["AC" + digit * 32 for digit in "67"]
     for index, owner in enumerate(owners):
         many_lines(sandbox, tenant, owner, 40, first=1000 * index)
@@ -870,7 +870,7 @@ def test_a_few_lines_of_an_account_are_checked_at_a_time(
         of_account = [one for one in sandbox.ledger if one.account == owner]
         assert len(of_account) == 80
         assert {one.status for one in of_account} == {200}
-        assert checking.PER_ACCOUNT < most_at_once(of_account) <= most
+        assert at_once.PER_ACCOUNT < most_at_once(of_account) <= most
     assert most_at_once(sandbox.ledger) > most, "one account waited for the other"
 
 

@@ -2,17 +2,12 @@
 
 import json
 import logging
-from collections import defaultdict, deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from threading import Semaphore
 from typing import Any
 
-from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -23,7 +18,7 @@ from integrations.transport import Deadline
 from phones.errors import LineBusy
 from phones.models import Line
 from phones.reasons import shown_setting
-from phones.services import leases
+from phones.services import at_once, leases
 from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.refused import REFUSED, refusal_reasons
@@ -39,8 +34,6 @@ BEYOND_REPAIR = {
     "number_missing", "number_inactive", "credentials_refused", "credentials_unreadable", "carrier_unavailable",
     REFUSED.reason,
 }  # fmt: skip
-# When many lines are checked: at the same time, of one account of them, and waiting for their turn.
-WORKERS, PER_ACCOUNT, CHUNK = 32, 4, 200
 # What a check does not look at.
 UNREAD = ("snapshot", "reasons", "account__refused_webhooks", "account__refused_at")
 NO_KEY = Difference("signature_key_missing", "the account's webhook public key", "")
@@ -180,30 +173,13 @@ def check_lines(lines: QuerySet[Line], *, repair: bool = False) -> Iterator[tupl
 
     What cannot be checked is logged and comes with None. The memory does not grow with their number.
     """
-    accounts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(PER_ACCOUNT))
 
-    def work(line: Line) -> tuple[Line, Check | None]:
+    def check(line: Line) -> Check | None:
         try:
-            with accounts[line.account_id]:
-                return line, check_line(line, repair=repair)
+            return check_line(line, repair=repair)
         except Exception as error:
             log.error("%s of %s could not be checked", line, line.account, exc_info=error)
-            return line, None
-        finally:
-            connection.close()
+            return None
 
-    context = copy_context()
-
-    def enter() -> None:
-        """In each thread as in the caller's: who acts, and in which request."""
-        for variable, value in context.items():
-            variable.set(value)
-
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="check", initializer=enter) as pool:
-        waiting: deque[Future[tuple[Line, Check | None]]] = deque()
-        for line in lines.select_related("account").defer(*UNREAD).iterator(chunk_size=WORKERS):
-            waiting.append(pool.submit(work, line))
-            if len(waiting) >= CHUNK:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    found = lines.select_related("account").defer(*UNREAD).iterator(chunk_size=at_once.WORKERS)
+    yield from at_once.each(found, check, account_of=lambda line: line.account_id)
