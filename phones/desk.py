@@ -1,6 +1,7 @@
 """What the page of a number shows: what should be at the carrier and what is, and what happened lately."""
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
@@ -83,12 +84,16 @@ def recent_entries(phone: PhoneNumber) -> QuerySet[AuditEntry]:
     return AuditEntry.objects.filter(number=phone.number).order_by("-at", "-id")[:ENTRIES]
 
 
-def what_comes_back(phone: PhoneNumber) -> list[str]:
-    """What removing the number puts back at the carrier, in words."""
+def what_comes_back(phone: PhoneNumber, *, going: Collection[str] = ()) -> list[str]:
+    """What removing the number puts back at the carrier, in words.
+
+    Args:
+        going: the ids of the numbers that are removed with it.
+    """
     line = phone.line
     if line is None:
         return []
-    others = line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exclude(pk=phone.pk)
+    others = line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exclude(pk__in=[phone.pk, *going])
     if others.exists():
         return ["Nothing changes at the carrier: another user here has this number too."]
     try:

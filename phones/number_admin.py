@@ -29,13 +29,18 @@ from phones.services import check_line, remove_phone
 from phones.services.checking import Check, check_lines
 from phones.services.phone_list import with_details
 from phones.services.refused import refused_webhooks
+from phones.services.removing import remove_phones
 from phones.services.restoring import Restoration
 from phones.services.searching import find_phones
 from phones.slots import carrier_slot
 from users import audit
+from users.limits import LimitReached
 from users.models import User
+from workspace.fields import OBJECT_ID
 from workspace.secrets import CannotOpen
 
+# How many numbers are removed with one confirmation, and before the page tells how far it is.
+MOST_REMOVED, REMOVED_AT_ONCE = 200, 8
 # What is said of a number that was removed.
 REMOVED = {
     Restoration.DONE: (messages.SUCCESS, "was removed, and the carrier has again what it had before."),
@@ -69,7 +74,7 @@ class PhoneNumberAdmin(DeskAdmin):
     search_fields = ["number"]  # shows the box; get_search_results() says what is found
     search_help_text = "Any part of the number, the owner's e-mail address or the label"
     ordering = ["-created_at", "-pk"]
-    actions = ["check_selected", "repair_selected"]
+    actions = ["check_selected", "repair_selected", "remove_selected"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
         # Said in this way, as an index on the state, of which nearly all have the same, would lure the databases.
@@ -86,6 +91,7 @@ class PhoneNumberAdmin(DeskAdmin):
         own = [
             path("<id>/check/", view(self.check_view), name="phones_phonenumber_check"),
             path("<id>/token/", view(self.rotate_view), name="phones_phonenumber_rotate"),
+            path("remove/", view(self.remove_several_view), name="phones_phonenumber_remove_several"),
             path("recordings/<id>/media", view(self.media_view), name="phones_recording_media"),
         ]
         return own + super().get_urls()
@@ -138,6 +144,49 @@ class PhoneNumberAdmin(DeskAdmin):
             for line, check in check_lines(lines, repair=repair):
                 level, text = told(check) if check else (messages.ERROR, "could not be checked; the log tells why")
                 self.message_user(request, f"{readable(line.number)}: {text}", level)
+
+    @admin.action(description="Remove…", permissions=["delete"])
+    def remove_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> HttpResponse | None:
+        """Show what removing them means; `remove_several_view` does it."""
+        chosen = list(phones[: MOST_REMOVED + 1])
+        if len(chosen) > MOST_REMOVED:
+            text = f"At most {MOST_REMOVED} numbers are removed at a time. Nothing was removed; select fewer."
+            self.message_user(request, text, messages.ERROR)
+            return None
+        going = [phone.pk for phone in chosen]
+        title = f"Remove {numbers(len(chosen))}?"
+        rows = [{"phone": phone, "comes_back": desk.what_comes_back(phone, going=going)} for phone in chosen]
+        return self.show(request, "remove_several", title, rows=rows)
+
+    def remove_several_view(self, request: HttpRequest) -> HttpResponse:
+        """Remove the first of the numbers, and let the page that shows how far it is send those that are left."""
+        if request.method != "POST" or not self.has_delete_permission(request):
+            raise PermissionDenied
+        ids = [id for id in request.POST.getlist("id") if OBJECT_ID.fullmatch(id)][:MOST_REMOVED]
+        left, is_paused = ids[REMOVED_AT_ONCE:], False
+        try:
+            with carrier_slot():
+                self.remove_all(request, ids[:REMOVED_AT_ONCE])
+        except LimitReached:
+            left, is_paused = ids, True
+        if not left:
+            return redirect("admin:phones_phonenumber_changelist")
+        total = max(len(ids), int(given) if (given := request.POST.get("total", "")).isdecimal() else 0)
+        return self.show(
+            request, "removing", f"Removing {numbers(total)}",
+            left=left, total=total, done=total - len(left), is_paused=is_paused,
+        )  # fmt: skip
+
+    def remove_all(self, request: HttpRequest, ids: list[str]) -> None:
+        found = self.get_queryset(request).filter(pk__in=ids)
+        for phone, restoration in remove_phones(found):
+            if restoration:
+                level, text = REMOVED[restoration]
+            elif found.filter(pk=phone.pk).exists():
+                level, text = messages.ERROR, "could not be removed; the log tells why."
+            else:
+                level, text = messages.WARNING, "was removed by somebody else in the same moment."
+            self.message_user(request, f"{readable(phone.number)} {text}", level)
 
     def has_check_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("phones.check_phonenumber")
@@ -261,6 +310,10 @@ def told(check: Check) -> tuple[int, str]:
     if not check.reasons:
         return messages.SUCCESS, "Checked: the carrier has what we want."
     return messages.WARNING, " ".join(" ".join(in_words(one.reason)) for one in check.reasons)
+
+
+def numbers(count: int) -> str:
+    return f"{count} number{'s' if count != 1 else ''}"
 
 
 def admin_form(form: AddPhoneForm) -> helpers.AdminForm:

@@ -31,6 +31,21 @@ class AuditedAdmin(admin.ModelAdmin):
 
     paginator = BoundedPaginator
     show_full_result_count = False
+    # There is nothing more to it here than to delete rows, and the trail has each.
+    actions = ["delete_selected"]
+    # What somebody may do: of these fields the trail says what came and what went.
+    rights: Sequence[str] = ()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        before = self.rights_of(form.instance)
+        super().save_related(request, form, formsets, change)
+        after = self.rights_of(form.instance)
+        came, went = sorted(after - before), sorted(before - after)
+        form.instance.rights_changed = [f"+{name}" for name in came] + [f"-{name}" for name in went]
+
+    def rights_of(self, obj: Any) -> set[str]:
+        """Groups by their names, permissions by their codenames."""
+        return {one.natural_key()[0] for name in self.rights for one in getattr(obj, name).all()}
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         self.note("add", obj)
@@ -74,7 +89,8 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
     search_help_text = "The beginning of an e-mail address, or a part of a workspace's name."
     autocomplete_fields = ["workspace"]
     readonly_fields = ["second_factor"]
-    actions = ["reset_totp"]
+    actions = ["delete_selected", "reset_totp"]
+    rights = ["groups", "user_permissions"]
     fieldsets = [
         (None, {"fields": ["email", "password", "workspace"]}),
         ("Permissions", {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),

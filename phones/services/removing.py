@@ -1,12 +1,15 @@
 """Removing a number: the line as it was before us, then the row gone. What cannot be done now `reconcile` does."""
 
 import logging
+from collections.abc import Iterator
+
+from django.db.models import QuerySet
 
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
 from phones.models import LEASE, PhoneNumber
-from phones.services import leases
+from phones.services import at_once, leases
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.history import note
 from phones.services.restoring import Restoration, settle_or_leave
@@ -44,3 +47,22 @@ def remove_phone(phone: PhoneNumber) -> Restoration:
         return Restoration.LATER
     note("phone.remove", phone, detail="" if restoration is Restoration.DONE else restoration.value)
     return restoration
+
+
+def remove_phones(phones: QuerySet[PhoneNumber]) -> Iterator[tuple[PhoneNumber, Restoration | None]]:
+    """Remove many numbers, a few of each account at a time, and yield each with its result as it comes.
+
+    Those that cannot be removed, which is logged, and those that somebody else removes come with None.
+    """
+
+    def remove(phone: PhoneNumber) -> Restoration | None:
+        try:
+            return remove_phone(phone)
+        except NoSuchPhone:
+            return None
+        except Exception as error:
+            log.error("%s could not be removed", phone, exc_info=error)
+            return None
+
+    found = phones.select_related("line__account", "user")
+    yield from at_once.each(found, remove, account_of=lambda phone: phone.line.account_id if phone.line else "")

@@ -28,6 +28,11 @@ window.addEventListener("pageshow", () => {
   }
 });
 
+// What takes long goes on by itself, part by part, while the page shows how far it is.
+for (const form of document.querySelectorAll("form[data-goes-on]")) {
+  form.requestSubmit(form.querySelector("button"));
+}
+
 // Each carrier has its own names for the same things.
 const carrier = document.querySelector("#add-phone #id_integration");
 if (carrier) {
