@@ -8,6 +8,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from phones.models import Recording
 from phones.services.media import recording_media
 from phones.slots import carrier_slot
+from users import audit
 
 RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
 
@@ -19,14 +20,31 @@ def wanted_range(request: HttpRequest) -> str:
     return byte_range if RANGE.fullmatch(byte_range) and "If-Range" not in request.headers else ""
 
 
-def audio(recording: Recording, byte_range: str) -> StreamingHttpResponse:
+def audio(
+    recording: Recording, byte_range: str, *, session: str, workspace_id: str | None = None
+) -> StreamingHttpResponse:
     """Stream the audio from the carrier; until the reply is closed it has a carrier slot.
 
-    Raises LimitReached when none is free, and what `recording_media` raises.
+    A session that hears a recording is in the audit trail, once, in however many parts its player asks for it.
+
+    Args:
+        session: tells one who listens from another.
+        workspace_id: that of who listens; None for staff.
+
+    Raises LimitReached when no slot is free, and what `recording_media` raises.
     """
     with ExitStack() as slot:
         slot.enter_context(carrier_slot())
         media = recording_media(recording, byte_range)
+        slot.callback(media.response.close)
+        line = recording.call.line
+        audit.record(
+            "recording.hear",
+            number=line.number if line else "",
+            workspace_id=workspace_id,
+            detail=f"recording {recording.pk}",
+            once=f"{session} {recording.pk}",
+        )
         suffix = "mp3" if media.content_type == "audio/mpeg" else "wav"
         headers = media.headers | {
             "Content-Disposition": f'inline; filename="recording-{recording.pk}.{suffix}"',

@@ -33,7 +33,6 @@ from phones.services.removing import remove_phones
 from phones.services.restoring import Restoration
 from phones.services.searching import find_phones
 from phones.slots import carrier_slot
-from users import audit
 from users.limits import LimitReached
 from users.models import User
 from workspace.fields import OBJECT_ID
@@ -288,14 +287,10 @@ class PhoneNumberAdmin(DeskAdmin):
         line = recording.call.line
         if not line or not line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exists():
             raise Http404
-        byte_range = wanted_range(request)
         try:
-            response = audio(recording, byte_range)
+            return audio(recording, wanted_range(request), session=str(request.session.session_key))
         except (IntegrationError, CannotOpen) as error:
             return HttpResponse(str(error), status=502, content_type="text/plain; charset=utf-8")
-        if byte_range in ("", "bytes=0-"):  # a player asks for the rest in parts
-            audit.record("recording.hear", number=line.number, detail=f"recording {recording.pk}")
-        return response
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
 """The audit trail: who did what, when, from where, and what came of it. Rows are added and never changed; those past
 their time leave by `forget` and by nothing else."""
 
+import hashlib
 from datetime import datetime
 from typing import cast
 
+from django.db import IntegrityError, transaction
 from django.db.models import CharField, QuerySet
 
 from users.acting import acting, present_actor
@@ -51,6 +53,7 @@ def record(
     workspace_id: str | None = None,
     outcome: str = "ok",
     detail: str = "",
+    once: str = "",
 ) -> None:
     """Add one row for what was just done or refused. Who did it is who `acting` says.
 
@@ -64,13 +67,15 @@ def record(
         outcome: "ok", or the machine code of the refusal.
         detail: safe text, such as the names of changed fields; never a value that may be a secret. Texts
             that are too long are cut, never refused.
+        once: a name for what is done, if doing it again is to add no row: as long as the first is kept, it stays the
+            only one of this action and name.
 
     Raises:
         django.db.DatabaseError: the row could not be written. It is not hidden, as an act without a trace must be seen
             by somebody; what was done before the call stays done, so call this last.
     """
     actor = present_actor()
-    AuditEntry.objects.create(
+    entry = AuditEntry(
         actor_kind=actor.kind,
         actor=fit(actor.name, "actor"),
         address=fit(actor.address, "address"),
@@ -82,6 +87,19 @@ def record(
         request_id=fit(request_id.get(), "request_id"),
         detail=fit(detail, "detail"),
     )
+    if not once:
+        entry.save()
+        return
+    entry.pk = hashlib.sha256(f"{action} {once}".encode()).hexdigest()[:24]
+    same = AuditEntry.objects.filter(pk=entry.pk)
+    if same.exists():
+        return
+    try:
+        with transaction.atomic():
+            entry.save()
+    except IntegrityError:
+        if not same.exists():
+            raise
 
 
 def forget(before: datetime) -> int:
