@@ -23,6 +23,17 @@ class RoutedElsewhere(Refusal):
         )
 
 
+class ForwardLoop(Refusal):
+    code = "invalid_field"
+    field = "inbound"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "inbound: forwardTo is a number of this workspace itself. Calls could go round in a circle, and each round "
+            "is billed: send a number outside the workspace."
+        )
+
+
 class NoSuchUser(Refusal):
     code = "user_not_found"
     field = "userId"

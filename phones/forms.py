@@ -43,6 +43,9 @@ PLAIN_WORDS = {
     " (authToken)": "",
     " (accSId)": "",
     "accSId: this": "This",
+    "inbound: forward needs forwardTo, a number": "Say where calls are forwarded to",
+    "inbound: forwardTo is a number of this workspace itself": "This number is in the workspace itself",
+    "send a number outside": "enter a number outside",
     "Send onConflict: replace to take it over": "Choose “take it over” to have them come here",
     "This phoneNumber": "This number",
     "of phoneNumber": "of the number",
@@ -146,7 +149,7 @@ class InboundForm(RefusableForm):
             try:
                 check_inbound(phone, changes)
             except Refusal as refusal:
-                self.add_error("forward_to", forms.ValidationError("Say where calls are forwarded to.", refusal.code))
+                self.refuse(refusal)
                 return {}
         return changes
 
@@ -242,7 +245,7 @@ class AddPhoneForm(InboundForm):
             "publicKey": typed["public_key"],
         }
         fields = self.understand(AddPhoneSerializer(data=without_blanks(wanted)))
-        changes = self.read_changes(PhoneNumber())
+        changes = self.read_changes(PhoneNumber(user=typed["user"], number=fields.get("number", "")))
         if not self.errors:
             fields.pop("user_id")
             with carrier_slot():

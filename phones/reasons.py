@@ -46,6 +46,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "We cannot read the credentials that we have: their key is missing on our server.",
         "Whoever runs the server puts the key back; or ask the customer for the auth token and enter it again.",
     ),
+    "forward_loop": (
+        "Calls are forwarded to a number of this workspace itself: they could go round in a circle, which is billed.",
+        "Forward them to a number outside the workspace.",
+    ),
     "carrier_unavailable": ("The carrier did not answer.", "Check again in a minute."),
 }
 UNKNOWN_REASON = (

@@ -31,6 +31,7 @@ from phones.services.accounts import (
 )
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.checking import Check, as_check, key_reasons
+from phones.services.forwarding import check_target
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
 from phones.services.refused import refusal_reasons
@@ -121,8 +122,8 @@ def add_phone(
         The active number.
 
     Raises:
-        PhoneExists, RoutedElsewhere, LimitReached, LineBusy and IntegrationError. Then nothing is kept and the carrier
-        is as before, at once or after `manage.py reconcile`.
+        PhoneExists, ForwardLoop, RoutedElsewhere, LimitReached, LineBusy and IntegrationError. Then nothing is kept and
+        the carrier is as before, at once or after `manage.py reconcile`.
 
     Effects:
         Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most
@@ -139,6 +140,7 @@ def add_phone(
             knowledge=knowledge or Knowledge(),
         )
         try:
+            check_target(wanted, wanted.forward_to)
             prepared = snapshot(addition, *prove_within_limits(addition))
             application_id, in_effect = apply(addition, prepared)
             read_back(prepared, application_id, in_effect)
@@ -158,14 +160,17 @@ def rehearse_add(
     auth_token: str,
     public_key: str = "",
     on_conflict: str = "replace",
+    settings: dict[str, Any] | None = None,
     knowledge: Knowledge | None = None,
     budget_s: float = ADD_BUDGET_S,
 ) -> None:
     """Raise what add_phone() would before it changes anything. Refused credentials are counted; nothing is written."""
     if PhoneNumber.objects.filter(user=user, number=number, state=State.ACTIVE).exists():
         raise PhoneExists
+    wanted = PhoneNumber(user=user, number=number, integration=integration, **(settings or {}))
+    check_target(wanted, wanted.forward_to)
     addition = Addition(
-        reservation=PhoneNumber(user=user, number=number, integration=integration),
+        reservation=wanted,
         credentials=Credentials(integration, account_id, auth_token, public_key),
         refuse_conflict=on_conflict == "refuse",
         deadline=Deadline(budget_s),

@@ -2,6 +2,8 @@
 
 import logging
 
+from django.db.models import QuerySet
+
 from integrations import provider_class
 from integrations.events import CallReport
 from integrations.webhooks import Action, Answer
@@ -31,8 +33,7 @@ def answer_call(account: Account, call: CallReport | None, *, is_second_try: boo
 def wanted_answer(account: Account, number: str) -> Answer:
     """What the number's owner has chosen; the earliest one's choice if several share it. A number that is not active
     with us hangs up."""
-    rows = PhoneNumber.objects.filter(line__account=account, line__number=number, state=PhoneNumber.State.ACTIVE)
-    phone = rows.order_by("created_at", "pk").first()
+    phone = who_answers(PhoneNumber.objects.filter(line__account=account, line__number=number))
     if phone is None:
         return Answer(Action.HANGUP)
     nowhere = phone.action == Action.FORWARD and not phone.forward_to
@@ -43,6 +44,11 @@ def wanted_answer(account: Account, number: str) -> Answer:
         our_number=number,
         record=phone.record,
     )
+
+
+def who_answers(numbers: QuerySet[PhoneNumber]) -> PhoneNumber | None:
+    """Of the numbers on a line the one that decides what a caller meets."""
+    return numbers.filter(state=PhoneNumber.State.ACTIVE).order_by("created_at", "pk").first()
 
 
 def hang_up(account: Account) -> str:

@@ -377,12 +377,13 @@ class Run:
             "number": row.number,
             "on_conflict": row.on_conflict,
             "knowledge": Knowledge(queue.is_proved, queue.inventory.take(row.number) if queue.is_proved else None),
+            "settings": row.settings,
             "budget_s": ROW_BUDGET_S,
         }
         if self.dry_run:
             rehearse_add(**one)
         else:
-            add_phone(**one, settings=row.settings)
+            add_phone(**one)
 
     def later_or_failed(self, row: BulkRow, error: Refusal | IntegrationError) -> RowOutcome | float:
         """What somebody else holds comes free: its holder ends, or its lease does."""

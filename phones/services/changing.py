@@ -7,6 +7,7 @@ from phones.errors import NoSuchPhone
 from phones.models import Account, PhoneNumber
 from phones.services.accounts import Credentials, adopt_credentials
 from phones.services.carriers import ADD_BUDGET_S, connect
+from phones.services.forwarding import check_target
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
 from phones.services.searching import reindex_phone
@@ -14,9 +15,15 @@ from workspace.errors import Refusal
 
 
 def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:
-    """Raise Refusal if the number, changed in this way, would forward calls to nowhere."""
-    if changes.get("action", phone.action) == "forward" and not changes.get("forward_to", phone.forward_to):
+    """Raise Refusal if the number, changed in this way, would forward calls to nowhere or to its own workspace.
+
+    A target that came into the workspace after it was chosen stays; a check tells of it.
+    """
+    action, target = changes.get("action", phone.action), changes.get("forward_to", phone.forward_to)
+    if action == "forward" and not target:
         raise Refusal("inbound: forward needs forwardTo, a number.", code="invalid_field", field="inbound")
+    if target != phone.forward_to or (action == "forward" and phone.action != "forward"):
+        check_target(phone, target)
 
 
 def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from phones.reasons import shown_setting
 from phones.services import at_once, leases
 from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
+from phones.services.forwarding import find_loop
 from phones.services.refused import REFUSED, refusal_reasons
 from users import audit
 from workspace.fields import new_object_id
@@ -32,7 +33,7 @@ Health = Line.Health
 # Not ours to put right.
 BEYOND_REPAIR = {
     "number_missing", "number_inactive", "credentials_refused", "credentials_unreadable", "carrier_unavailable",
-    REFUSED.reason,
+    REFUSED.reason, "forward_loop",
 }  # fmt: skip
 # What a check does not look at.
 UNREAD = ("snapshot", "reasons", "account__refused_webhooks", "account__refused_at")
@@ -113,7 +114,7 @@ def compare(line: Line, provider: Provider) -> Check:
         reasons = [Difference("credentials_refused", "", "")]
     except IntegrationError:
         return Check(Health.UNREACHABLE, [Difference("carrier_unavailable", "", "")])
-    return as_check(reasons + key_reasons(provider, has_key=bool(account.public_key)))
+    return as_check(reasons + key_reasons(provider, has_key=bool(account.public_key)) + find_loop(line))
 
 
 def shown(reason: Difference) -> Difference:

@@ -67,10 +67,14 @@ if (action) {
     const input = document.getElementById(`id_${name}`);
     return input.closest(".form-row") || input.closest(".field");
   };
+  const only = (name, choice) => {
+    const one = row(name);
+    one.hidden = action.value !== choice && !one.classList.contains("errors");
+  };
   const show = () => {
-    row("greeting").hidden = action.value !== "voicemail";
-    row("forward_to").hidden = action.value !== "forward";
-    row("record").hidden = action.value !== "forward";
+    only("greeting", "voicemail");
+    only("forward_to", "forward");
+    only("record", "forward");
   };
   action.addEventListener("change", show);
   show();
