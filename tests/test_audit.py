@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.db import IntegrityError, transaction
 from django.db.models.deletion import Collector
 from django.test import Client
@@ -142,6 +143,53 @@ def test_who_acts_in_one_thread_does_not_act_in_another() -> None:
         thread.start()
         thread.join()
     assert seen == [("system", "", "")]
+
+
+# -- rights -----------------------------------------------------------------------------------------------------------
+
+
+def rights_told(action: str) -> list[str]:
+    return list(AuditEntry.objects.filter(action=action).order_by("at", "id").values_list("detail", flat=True))
+
+
+def permission(codename: str) -> Permission:
+    return Permission.objects.get(codename=codename)
+
+
+def test_what_a_group_may_do_is_told_as_it_comes_and_goes(desk: Client) -> None:
+    view, delete = permission("view_phonenumber"), permission("delete_phonenumber")
+    desk.post("/admin/auth/group/add/", {"name": "night", "permissions": [view.pk]})
+    group = Group.objects.get(name="night")
+    page = f"/admin/auth/group/{group.pk}/"
+    desk.post(f"{page}change/", {"name": "night", "permissions": [delete.pk]})
+    desk.post(f"{page}change/", {"name": "late", "permissions": [delete.pk]})
+    desk.post(f"{page}delete/", {"post": "yes"})
+    assert rights_told("group.add") == ["night: +view_phonenumber"]
+    assert rights_told("group.change") == [
+        "night: Permissions, +delete_phonenumber, -view_phonenumber", "late: Name"
+    ]  # fmt: skip
+    assert rights_told("group.delete") == ["late"]
+    assert set(AuditEntry.objects.filter(action__startswith="group.").values_list("actor", flat=True)) == {
+        "root@example.com"
+    }
+
+
+def test_no_right_of_a_group_is_cut_off(desk: Client) -> None:
+    every = list(Permission.objects.values_list("pk", "codename"))
+    desk.post("/admin/auth/group/add/", {"name": "all", "permissions": [pk for pk, _ in every]})
+    told = ", ".join(rights_told("group.add"))
+    assert [codename for _, codename in every if f"+{codename}" not in told] == []
+
+
+def test_what_a_user_may_do_is_told_as_it_comes_and_goes(desk: Client) -> None:
+    user = new_staff("ann@example.com", "support")
+    supervisor = Group.objects.get(name="supervisor")
+    fields = {"email": user.email, "is_active": "on", "is_staff": "on", "groups": [supervisor.pk],
+              "user_permissions": [permission("view_apitoken").pk]}  # fmt: skip
+    reply = desk.post(f"/admin/users/user/{user.pk}/change/", fields)
+    assert reply.status_code == 302, reply.context["adminform"].form.errors
+    (told,) = rights_told("user.change")
+    assert told.startswith("ann@example.com: ") and told.endswith("+supervisor, +view_apitoken, -support")
 
 
 # -- the list ---------------------------------------------------------------------------------------------------------

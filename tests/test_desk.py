@@ -230,6 +230,20 @@ def test_picking_says_beside_the_field_what_is_wrong(desk: Client, tenant: Tenan
     assert errors_of(refused) == {"auth_token": ["invalid_credentials"]}
 
 
+@pytest.mark.engine
+def test_credentials_that_are_tried_to_pick_are_in_the_trail(
+    desk: Client, tenant: Tenant, sandbox: Sandbox, carrier: Good
+) -> None:
+    desk.post(ADD, form(tenant, carrier, _pick=""))
+    desk.post(ADD, form(tenant, carrier, auth_token=WRONG, _pick=""))
+    entries = AuditEntry.objects.filter(action="phone.pick").order_by("at", "id")
+    account = f"{carrier.integration} {carrier.acc_sid}".strip()
+    assert list(entries.values_list("outcome", "actor", "workspace_id", "detail")) == [
+        ("ok", "supervisor@example.com", tenant.workspace.pk, account),
+        ("invalid_credentials", "supervisor@example.com", tenant.workspace.pk, carrier.integration),
+    ]
+
+
 # -- the page of a number ---------------------------------------------------------------------------------------------
 
 

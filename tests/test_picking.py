@@ -17,7 +17,7 @@ from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import last_write, written
 from tests.support.people import Tenant
 from tests.support.state import rows
-from users.models import LimitCounter
+from users.models import AuditEntry, LimitCounter
 from workspace.rates import Rate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
@@ -480,3 +480,21 @@ def test_a_carrier_that_does_not_answer_is_asked_once_more(sandbox: Sandbox, ten
 
     asked = Counter((one.method, one.path, str(one.query)) for one in sandbox.ledger)
     assert set(asked.values()) == {2}, asked
+
+
+# -- the audit trail --------------------------------------------------------------------------------------------------
+
+
+def test_credentials_that_are_tried_are_in_the_trail(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, limit: Callable[[int], None]
+) -> None:
+    limit(1)
+    send("POST", PATH, tenant, body(carrier))
+    send("POST", PATH, tenant, body(carrier, authToken="wrong-token"))
+    send("POST", PATH, tenant, body(carrier, authToken="wrong-token", cursor=base64.urlsafe_b64encode(b"2").decode()))
+    entries = AuditEntry.objects.filter(action="phone.pick").order_by("at", "id")
+    assert list(entries.values_list("outcome", flat=True)) == ["ok", "invalid_credentials", "throttled"]
+    assert {(entry.actor_kind, entry.actor, entry.workspace_id) for entry in entries} == {
+        ("token", tenant.token[:11], tenant.workspace.pk)
+    }
+    assert "wrong-token" not in str(entries.values_list("detail", flat=True))

@@ -5,7 +5,9 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminSplitDateTime
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,6 +25,8 @@ from workspace.paginator import BoundedPaginator
 from workspace.widgets import ObjectIdSelect
 
 MOST_FOUND = 100
+# So many fit into one, however long their names.
+NAMES_IN_AN_ENTRY = 10
 OUTCOMES = ["ok", "code_needed", "wrong_code", *ERRORS]
 
 
@@ -48,13 +52,13 @@ class AuditedAdmin(admin.ModelAdmin):
         return {one.natural_key()[0] for name in self.rights for one in getattr(obj, name).all()}
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        self.note("add", obj)
+        self.note("add", obj, obj.rights_changed)
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         changes = message if isinstance(message, list) else []
         fields = [str(name) for part in changes for name in part.get("changed", {}).get("fields", [])]
-        self.note("change", obj, fields)
+        self.note("change", obj, fields + getattr(obj, "rights_changed", []))  # not where a password is set
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
@@ -63,12 +67,14 @@ class AuditedAdmin(admin.ModelAdmin):
         return super().log_deletions(request, queryset)
 
     def note(self, verb: str, obj: Any, fields: Sequence[str] = ()) -> None:
-        workspace = obj if isinstance(obj, Workspace) else obj.workspace
-        record(
-            f"{self.opts.model_name}.{verb}",
-            workspace_id=workspace.pk if workspace else None,
-            detail=f"{obj}: {', '.join(fields)}" if fields else str(obj),
-        )
+        workspace = obj if isinstance(obj, Workspace) else getattr(obj, "workspace", None)
+        for start in range(0, max(len(fields), 1), NAMES_IN_AN_ENTRY):
+            names = ", ".join(fields[start : start + NAMES_IN_AN_ENTRY])
+            record(
+                f"{self.opts.model_name}.{verb}",
+                workspace_id=workspace.pk if workspace else None,
+                detail=f"{obj}: {names}" if names else str(obj),
+            )
 
 
 @admin.register(Workspace)
@@ -128,6 +134,17 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         for user in queryset:
             reset_device(user)
         self.message_user(request, "They set up a new second factor when they sign in next.")
+
+
+# Django's own tells the audit trail nothing.
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(AuditedAdmin, DjangoGroupAdmin):
+    """Superusers decide what a group may do."""
+
+    rights = ["permissions"]
 
 
 class IssueForm(forms.Form):

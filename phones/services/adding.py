@@ -164,7 +164,8 @@ def rehearse_add(
     knowledge: Knowledge | None = None,
     budget_s: float = ADD_BUDGET_S,
 ) -> None:
-    """Raise what add_phone() would before it changes anything. Refused credentials are counted; nothing is written."""
+    """Raise what add_phone() would before it changes anything. Nothing is written, but that credentials were refused:
+    this is counted, and in the audit trail."""
     if PhoneNumber.objects.filter(user=user, number=number, state=State.ACTIVE).exists():
         raise PhoneExists
     wanted = PhoneNumber(user=user, number=number, integration=integration, **(settings or {}))
@@ -176,7 +177,11 @@ def rehearse_add(
         deadline=Deadline(budget_s),
         knowledge=knowledge or Knowledge(),
     )
-    prove_within_limits(addition)
+    try:
+        prove_within_limits(addition)
+    except InvalidCredentials as refusal:
+        note("phone.rehearse", wanted, outcome=refusal.code, detail=integration)
+        raise
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------

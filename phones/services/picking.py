@@ -6,11 +6,13 @@ import re
 from typing import NamedTuple
 
 from integrations.base import ListedNumber
+from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.services.accounts import Credentials, known_account
 from phones.services.call_log import active_numbers
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.guesses import counted
+from users import audit
 from workspace.errors import Refusal
 
 CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
@@ -26,19 +28,31 @@ class Available(NamedTuple):
 def available_phones(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[Available], str]:
     """A page of the account's numbers, and the cursor of the next one; empty at the end.
 
-    The credentials are used and not kept. Raises IntegrationError and LimitReached. Takes at most 20 s.
+    The credentials are used and not kept; that they were tried is in the audit trail. Raises IntegrationError and
+    LimitReached. Takes at most 20 s.
     """
+    try:
+        page, following = listed_page(credentials, workspace_id, cursor)
+    except (Refusal, IntegrationError) as refusal:
+        # Without the account id: whoever mixes up the fields has typed the token there.
+        audit.record("phone.pick", workspace_id=workspace_id, outcome=refusal.code, detail=credentials.integration)
+        raise
+    detail = f"{credentials.integration} {credentials.account_id}".strip()
+    audit.record("phone.pick", workspace_id=workspace_id, detail=detail)
+    numbers = active_numbers(workspace_id).filter(number__in=[one.number for one in page])
+    added = set(numbers.filter(integration=credentials.integration).values_list("number", flat=True))
+    return [Available(one, one.number in added) for one in page], following
+
+
+def listed_page(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[ListedNumber], str]:
     provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, Deadline(ADD_BUDGET_S))
     with counted(credentials, workspace_id, known_account(credentials)):
         try:
-            page, following = provider.list_numbers(cursor)
+            return provider.list_numbers(cursor)
         except ValueError:
             raise Refusal(
                 "cursor: send the nextCursor of the page before.", code="invalid_field", field="cursor"
             ) from None
-    numbers = active_numbers(workspace_id).filter(number__in=[one.number for one in page])
-    added = set(numbers.filter(integration=credentials.integration).values_list("number", flat=True))
-    return [Available(one, one.number in added) for one in page], following
 
 
 def write_cursor(cursor: str) -> str:
