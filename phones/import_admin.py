@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from phones.forms import ImportForm
 from phones.models import Import
 from phones.pages import DeskAdmin
-from phones.services.importing import go_on
+from phones.services.importing import go_on, has_stopped
 from phones.services.imports import begin_adding, counts_of
 from users import audit
 from users.models import User
@@ -56,6 +56,7 @@ class ImportAdmin(DeskAdmin):
                 names = ", ".join(form.unknown_columns)
                 self.message_user(request, f"Columns that mean nothing here: {names}.", messages.WARNING)
             audit.record("import.bring", workspace_id=form.brought.workspace_id, detail=form.brought.name)
+            go_on(form.brought)
             return redirect("admin:phones_import_change", form.brought.pk)
         return self.show(request, "upload", "Import numbers", form=form)
 
@@ -68,11 +69,11 @@ class ImportAdmin(DeskAdmin):
         if request.method == "POST":
             if not self.has_add_permission(request):
                 raise PermissionDenied
-            if begin_adding(file):
-                audit.record("import.add", workspace_id=file.workspace_id, detail=file.name)
+            has_begun = begin_adding(file)
+            if go_on(file) or has_begun:
+                action = "import.add" if has_begun else "import.resume"
+                audit.record(action, workspace_id=file.workspace_id, detail=file.name)
             return redirect("admin:phones_import_change", file.pk)
-        if self.has_add_permission(request):
-            go_on(file)
         counts = counts_of(file)
         shown = request.GET.get("outcome")
         rows = file.rows.defer("fields").order_by("line")
@@ -82,7 +83,8 @@ class ImportAdmin(DeskAdmin):
         waiting = counts.get("would_add" if file.state == Import.State.ADDING else "", 0)
         return self.show(
             request, "progress", file.name,
-            file=file, total=total, done=total - waiting, shown=shown, addable=counts.get("would_add", 0),
+            file=file, has_stopped=has_stopped(file), total=total, done=total - waiting, shown=shown,
+            addable=counts.get("would_add", 0),
             rows=Paginator(rows, ROWS_ON_A_PAGE).get_page(request.GET.get("page")),
             outcomes=[(key, *OUTCOMES[key], counts[key]) for key in OUTCOMES if counts.get(key)],
             names=OUTCOMES,

@@ -617,17 +617,38 @@ def test_a_file_is_tried_and_then_added(tenant: Tenant, sandbox: Sandbox, superv
 
 @pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
-def test_an_import_whose_process_died_goes_on_when_its_page_is_opened(
-    tenant: Tenant, sandbox: Sandbox, supervisor: User
+def test_an_import_whose_process_died_goes_on_when_somebody_says_so(
+    tenant: Tenant, sandbox: Sandbox, supervisor: User, staff: User
 ) -> None:
-    desk = sign_in(supervisor)
+    desk, support = sign_in(supervisor), sign_in(staff)
     upload(desk, f"{HEAD}{tenant.user.pk},{TWILIO.number},twilio,{TWILIO.acc_sid},,Row\n", auth_token=TWILIO.auth_token)
     file = Import.objects.get()
     wait(desk, file, "ready")
     # A process that began to add and died.
     Import.objects.update(state="adding", lease_id="dead", lease_until=timezone.now() - timedelta(seconds=1))
+    asked = len(sandbox.ledger)
+    page = support.get(f"/admin/phones/import/{file.pk}/change/").content.decode()
+    assert "Nobody is at work on it" in page and "Go on" in page and 'http-equiv="refresh"' not in page
+    assert Import.objects.get().lease_id == "dead" and len(sandbox.ledger) == asked, "to look is not to act"
+    support.post(f"/admin/phones/import/{file.pk}/change/")
     wait(desk, file, "done")
     assert rows_of(file) == [(2, "added", "")]
+    entries = AuditEntry.objects.filter(action__in=["import.bring", "import.add", "import.resume", "phone.add"])
+    assert sorted(entries.values_list("action", "actor")) == [
+        ("import.bring", supervisor.email), ("import.resume", staff.email), ("phone.add", staff.email)
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_credentials_that_an_import_tries_and_that_are_refused_are_in_the_trail(
+    tenant: Tenant, sandbox: Sandbox, supervisor: User
+) -> None:
+    desk = sign_in(supervisor)
+    upload(desk, f"{HEAD}{tenant.user.pk},{TWILIO.number},twilio,{TWILIO.acc_sid},{WRONG},Row\n")
+    wait(desk, Import.objects.get(), "ready")
+    entry = AuditEntry.objects.get(action="phone.rehearse")
+    assert (entry.actor, entry.outcome, entry.number) == (supervisor.email, "invalid_credentials", TWILIO.number)
+    assert WRONG not in str(AuditEntry.objects.values_list("detail", flat=True))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -27,6 +27,7 @@ ACTIONS = [
     "recording.hear",
     "import.bring",
     "import.add",
+    "import.resume",
     "token.issue",
     "token.revoke",
     "workspace.add",

@@ -1,7 +1,7 @@
 """Trying and adding the rows of a file that staff have brought, by a thread of the server.
 
 All that matters is in the rows, so whoever opens the page sees how far it is, and when the process that was at work has
-died, the next who opens it goes on.
+died, somebody lets it go on there, in their own name.
 """
 
 import logging
@@ -11,7 +11,7 @@ from threading import Event, Thread
 from django.db import connections
 from django.utils import timezone
 
-from phones.models import LEASE, Import
+from phones.models import LEASE, Import, lease_is_over
 from phones.services import leases
 from phones.services.bulk import add_rows
 from phones.services.bulk_rows import NOT_TRIED, RowOutcome
@@ -28,13 +28,20 @@ State = Import.State
 NEXT = {State.PREVIEWING: State.READY, State.ADDING: State.DONE}
 
 
-def go_on(file: Import) -> None:
-    """See to it that somebody is at work on this import: if nobody is, a thread of this process."""
+def go_on(file: Import) -> bool:
+    """Have a thread of this process work on an import, if nobody does. Says whether it does now."""
     operation_id = new_object_id()
-    if file.is_running and leases.take(file, operation_id):
-        # With who acts, for the audit trail.
-        context = copy_context()
-        Thread(target=context.run, args=(work, file.pk, operation_id), name="import", daemon=True).start()
+    if not file.is_running or not leases.take(file, operation_id):
+        return False
+    # With who acts, for the audit trail.
+    context = copy_context()
+    Thread(target=context.run, args=(work, file.pk, operation_id), name="import", daemon=True).start()
+    return True
+
+
+def has_stopped(file: Import) -> bool:
+    """Whether nobody is at work although there is something to do: the process that was has died."""
+    return file.is_running and Import.objects.filter(lease_is_over(), pk=file.pk, state=file.state).exists()
 
 
 def work(file_id: str, operation_id: str) -> None:
@@ -54,11 +61,12 @@ def work(file_id: str, operation_id: str) -> None:
                 renewed = timezone.now()
                 if not mine.update(lease_until=renewed + LEASE):
                     stop.set()
-        mine.update(state=NEXT[State(file.state)])
+        # In one step: whoever sees that it is ready may begin the next.
+        mine.update(state=NEXT[State(file.state)], lease_id="", lease_until=None)
         if file.state == State.ADDING:
             forget(file)
     except Exception as error:
-        log.error("Import %s stopped; whoever opens its page lets it go on", file_id, exc_info=error)
+        log.error("Import %s stopped; its page has a button to let it go on", file_id, exc_info=error)
     finally:
         mine.update(lease_id="", lease_until=None)
         connections.close_all()

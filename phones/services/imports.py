@@ -43,7 +43,8 @@ def bring(
     except BaseException:
         file.delete()
         raise
-    Import.objects.filter(pk=file.pk).update(state=State.PREVIEWING)
+    file.state = State.PREVIEWING
+    file.save(update_fields=["state"])
     return file, rows.unknown_columns
 
 
@@ -71,7 +72,10 @@ def as_import_row(file: Import, row: FileRow) -> ImportRow:
 
 def begin_adding(file: Import) -> bool:
     """Go on from the preview to adding what can be added. Says no if that was done already."""
-    return bool(Import.objects.filter(pk=file.pk, state=State.READY).update(state=State.ADDING))
+    if not Import.objects.filter(pk=file.pk, state=State.READY).update(state=State.ADDING):
+        return False
+    file.state = State.ADDING
+    return True
 
 
 def pending_rows(file: Import) -> Iterator[FileRow]:
