@@ -1,10 +1,12 @@
 """The list of numbers, and pages that are not there."""
 
+from collections.abc import Callable
+
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from integrations.sandbox import state as seeds
-from tests.e2e.conftest import Desk, choose, shoot
+from tests.e2e.conftest import Desk, choose, says, shoot
 
 LIST = "phones/phonenumber/"
 ROWS = "#result_list tbody tr"
@@ -56,6 +58,62 @@ def test_the_list_is_narrowed_by_carrier_health_and_workspace(desk: Desk, page: 
     choose(page, "Live", field="workspace")
     page.get_by_role("button", name="Show").click()
     expect(page.locator(ROWS).first).to_be_visible()
+
+
+def hold_back_all_but_the_first(parts: list[Route]) -> Callable[[Route], None]:
+    """So that there is time to look at the page between two requests of it."""
+
+    def handle(route: Route) -> None:
+        parts.append(route)
+        if len(parts) == 1:
+            route.continue_()
+
+    return handle
+
+
+def test_several_numbers_are_removed_and_the_page_tells_how_far_it_is(desk: Desk, page: Page) -> None:
+    elsewhere = {"voice_url": f"{seeds.FOREIGN_URL}/answer", "voice_method": "GET"}
+    added = [desk.added(label="Moving out", **elsewhere) for _ in range(12)]
+    added.append(desk.added("plivo", label="Moving out"))
+    page.goto(desk.url(f"{LIST}?q=Moving"))
+    page.locator("#action-toggle").check()
+    expect(page.locator("[name=action] option")).to_have_text(
+        ["---------", "Check the selected numbers at their carriers", "Check, and repair what differs", "Remove…"]
+    )
+    page.locator("[name=action]").select_option(label="Remove…")
+    page.get_by_role("button", name="Go").click()
+    expect(page.get_by_role("heading", name="Remove 13 numbers?")).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(13)
+    expect(page.get_by_text(f"Voice URL: {seeds.FOREIGN_URL}/answer").first).to_be_visible()
+    shoot(page, "remove-several")
+    page.emulate_media(color_scheme="dark")
+    shoot(page, "remove-several-dark")
+    parts: list[Route] = []
+    page.route("**/phonenumber/remove/", hold_back_all_but_the_first(parts))
+    page.get_by_role("button", name="Remove 13 numbers").click()
+    expect(page.get_by_role("heading", name="Removing 13 numbers")).to_be_visible()
+    expect(page.locator("progress")).to_have_attribute("value", "8")
+    shoot(page, "removing-dark")
+    page.emulate_media(color_scheme="light")
+    shoot(page, "removing")
+    parts[1].continue_()
+    expect(page.locator(".messagelist li")).to_have_count(13)  # it went on by itself
+    says(page, "the carrier has again what it had before")
+    shoot(page, "removed-several")
+    expect(page.get_by_text("Moving out")).to_have_count(0)
+    for _, number in added[:-1]:
+        assert elsewhere.items() <= desk.at_carrier("twilio", number).items()
+    assert desk.listed(added[0][1]) == []
+
+
+def test_who_stops_keeps_the_numbers_that_are_left(desk: Desk, page: Page) -> None:
+    added = [desk.added(label="Staying on") for _ in range(10)]
+    page.goto(desk.url(f"{LIST}?q=Staying"))
+    page.locator("#action-toggle").check()
+    page.locator("[name=action]").select_option(label="Remove…")
+    page.get_by_role("button", name="Go").click()
+    page.get_by_role("link", name="Keep them").click()
+    assert sum(len(desk.listed(number)) for _, number in added) == 10
 
 
 @pytest.mark.expects("status of 404")
