@@ -317,7 +317,7 @@ def test_no_page_acts_when_it_is_merely_opened(sandbox: Sandbox, tenant: Tenant)
 
 
 def what_is_kept() -> dict[str, list[Any]]:
-    models = (*admin.site._registry, Account, Line, StaffDevice)
+    models: tuple[type[Model], ...] = (*admin.site._registry, Account, Line, StaffDevice)
     return {
         model._meta.label: [
             [getattr(value, "sealed", value) for value in row]

@@ -139,7 +139,8 @@ def test_a_line_with_a_number_is_not_deleted(line: Line, tenant: Tenant) -> None
 @pytest.mark.engine
 def test_a_line_is_not_deleted_under_an_add_that_has_taken_it_over(line: Line, tenant: Tenant) -> None:
     """The lease ran out; the add takes it right before the line's row would go, and then puts its number there."""
-    operation_id, add_id, taken = new_object_id(), new_object_id(), []
+    operation_id, add_id = new_object_id(), new_object_id()
+    taken: list[bool] = []
     assert leases.take(line, operation_id)
 
     def take_before(run: Callable[[], Any], statement: Statement) -> Any:

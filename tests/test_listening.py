@@ -94,10 +94,10 @@ def test_who_is_given_nothing_has_heard_nothing(listen: Listen, sandbox: Sandbox
 
 def test_without_an_entry_nothing_is_heard_and_the_slot_is_free_again(listen: Listen, recording: Recording) -> None:
     listen(Range="bytes=99999999-")  # so that nothing else is written now
-    free = slots.slots._value  # type: ignore[attr-defined]
+    free = slots.slots._value
     with failing(INSERT, AuditEntry):
         assert listen().status_code == 500
-    assert slots.slots._value == free  # type: ignore[attr-defined]
+    assert slots.slots._value == free
     assert heard() == []
     listen().close()
     assert len(heard()) == 1

@@ -108,14 +108,14 @@ def pull_accounts(outcome: Outcome) -> None:
             outcome.unanswered_accounts += 1
 
 
-def settle(outcome: Outcome, what: str, act: Callable[[], None]) -> None:
+def settle(outcome: Outcome, what: str, act: Callable[[], object]) -> None:
     if attempt(what, act):
         outcome.settled += 1
     else:
         outcome.failed += 1
 
 
-def attempt(what: str, act: Callable[[], None]) -> bool:
+def attempt(what: str, act: Callable[[], object]) -> bool:
     """Do one thing and say whether it went well: whatever is wrong must not keep the others from their turn."""
     try:
         act()
