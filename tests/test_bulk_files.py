@@ -192,6 +192,13 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a row of a million cells": (lambda: sheet(b"<row>" + b"<c/>" * 1_000_000 + b"</row>"), "too large"),
     "many things that are no rows": (lambda: sheet(HEADED, after=b"<x/>" * 300_000), "too large"),
+    "rows of another kind of document": (
+        lambda: sheet(HEADED, after=b'<x:row xmlns:x="x"><x:c/><x:c/></x:row>' * 100_000), "too large"
+    ),
+    "shared texts in a part that calls itself a sheet": (
+        lambda: dangerous("xl/worksheets/sheet1.xml", b"<worksheet %b><sheetData><row>%b</row></sheetData></worksheet>" % (
+            MAIN, b"<si/>" * 300_000)), "too large"
+    ),
     "rows that never begin": (lambda: sheet(HEADED, b"<x/>" * 50_000), "too large"),
     "megabytes before the rows": (lambda: sheet(HEADED, (b"<x>" + b"x" * 99_000 + b"</x>") * 20), "too large"),
     "a text of 20 MB": (

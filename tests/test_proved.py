@@ -119,6 +119,19 @@ def test_a_given_key_never_replaces_one_that_has_verified_an_event(sandbox: Sand
     assert knock(party, "CA-2") == 200
 
 
+def test_nor_with_another_api_key_of_the_account(sandbox: Sandbox, tenant: Tenant) -> None:
+    """The account is found by its application then, after the carrier was asked."""
+    party = join(sandbox, tenant, TELNYX)
+    assert knock(party) == 200
+    party.carrier.has_public_key = False
+    sandbox.state.ids_by_key["another-api-key"] = party.carrier.id
+    body = TELNYX.body(tenant.user, phoneNumber=TELNYX.another, authToken="another-api-key")
+    assert_refused(add(tenant, body | {"publicKey": NO_KEY_OF_THEIRS}), "publicKey")
+    assert (row().public_key, row().auth_token.open()) == (party.carrier.public_key(), TELNYX.auth_token)
+    assert add(tenant, body).status_code == 201
+    assert knock(party, "CA-2") == 200
+
+
 def test_a_given_key_that_nothing_proves_or_disproves_is_taken_and_can_be_mended(
     sandbox: Sandbox, tenant: Tenant
 ) -> None:

@@ -252,6 +252,8 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
     """Keep the account and the line with the carrier's present settings, and mark the number as being applied."""
     while True:
         account, is_new = keep_account(addition.credentials, found, provider, known)
+        if not is_new:  # it may be known only now, by its application
+            check_public_key(addition.credentials, found, account, provider)
         was_ours, may_have_moved = is_ours(account, found), is_hearsay(addition, found)
         is_clear = not was_ours and not may_have_moved
         line, line_is_new, has_begun = hold_line(addition, account, found, begin_new=is_clear)
