@@ -20,7 +20,7 @@ from tests.support.carriers import PLIVO, TELNYX, TWILIO
 from tests.support.people import Tenant, new_tenant
 from tests.support.state import asked_of_carrier
 from users import limits
-from users.addresses import client_address
+from users.addresses import client_address, counted_address
 from users.models import ApiToken, LimitCounter
 from workspace.rates import Rate, parse_rate
 
@@ -349,13 +349,44 @@ def test_who_waits_for_a_hold_in_vain_may_come_back_soon(limit: Any, monkeypatch
     [
         (0, None, "10.0.0.9"), (0, "1.1.1.1", "10.0.0.9"), (1, "1.1.1.1", "1.1.1.1"), (1, "6.6.6.6, 1.1.1.1", "1.1.1.1"),
         (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "1.1.1.1"), (2, "1.1.1.1", "1.1.1.1"), (1, None, "10.0.0.9"), (1, "", "10.0.0.9"),
-        (1, " , ", "10.0.0.9"), (3, None, "10.0.0.9"), (1, "6.6.6.6,", "6.6.6.6"),
+        (1, " , ", "10.0.0.9"), (3, None, "10.0.0.9"), (1, "6.6.6.6,", "6.6.6.6"), (1, "unknown", "unknown"),
+        (1, "1.1.1.1:40000", "1.1.1.1"), (2, "1.1.1.1:1, 2.2.2.2:2", "1.1.1.1"), (1, "[2001:DB8::1]:443", "2001:db8::1"),
+        (1, "[2001:db8::1]", "2001:db8::1"), (1, "2001:db8:0::1", "2001:db8::1"), (1, "::ffff:1.1.1.1", "1.1.1.1"),
+        (1, "x" * 300, "x" * 45),
     ],
 )  # fmt: skip
 def test_only_trusted_proxies_are_believed(settings: Any, proxies: int, forwarded: str | None, address: str) -> None:
     settings.TRUSTED_PROXY_COUNT = proxies
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     assert client_address(RequestFactory().get("/", REMOTE_ADDR="10.0.0.9", headers=headers)) == address
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "others"),
+    [
+        ("1.1.1.1", ["1.1.1.1:1", "1.1.1.1:65535", "::ffff:1.1.1.1", "[::ffff:1.1.1.1]:9"]),
+        ("2001:db8:1:2::1", ["2001:db8:1:2:ffff::", "[2001:db8:1:2::2]:443", "2001:0DB8:1:2:0:0:0:1"]),
+        ("fe80::1%eth0", ["fe80::2%eth0"]),
+    ],
+)
+def test_a_client_is_counted_as_one_whatever_its_port_and_spelling(
+    settings: Any, forwarded: str, others: list[str]
+) -> None:
+    settings.TRUSTED_PROXY_COUNT = 1
+
+    def counted(text: str) -> str:
+        return counted_address(RequestFactory().get("/", headers={"X-Forwarded-For": text}))
+
+    assert {counted(one) for one in others} == {counted(forwarded)}
+    assert len({counted(one) for one in ("1.1.1.1", "1.1.1.2", "2001:db8:1:2::1", "2001:db8:1:3::1", "unknown")}) == 5
+
+
+def test_ports_and_addresses_of_one_network_are_no_way_round_a_limit(limit: Any, settings: Any) -> None:
+    settings.TRUSTED_PROXY_COUNT = 1
+    limit(failed_tokens=3)
+    for clients in (["203.0.113.5:1", "203.0.113.5:2"], ["2001:db8::1", "[2001:db8::ffff]:3"]):
+        statuses = [post(PATH, {}, "wrong", **{"X-Forwarded-For": one}).status_code for one in clients * 2]
+        assert statuses == [401, 401, 401, 429]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from users import limits
 from users.acting import turns_out_to_be
-from users.addresses import client_address
+from users.addresses import counted_address
 from users.models import ApiToken, Workspace
 
 # RFC 6750, section 2.1: the characters of a token; the scheme in any case (RFC 9110, section 11.1).
@@ -28,7 +28,7 @@ class BearerAuthentication(BaseAuthentication):
         match = BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", ""))
         token = find_token(match[1]) if match else None
         if token is None:
-            limits.spend(("failed_tokens", client_address(request._request)))
+            limits.spend(("failed_tokens", counted_address(request._request)))
             raise AuthenticationFailed
         turns_out_to_be("token", token.prefix)
         note_use(token)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from users import limits
-from users.addresses import client_address
+from users.addresses import counted_address
 from users.authentication import token_of
 from workspace.envelope import NOT_FOUND
 from workspace.errors import Refusal
@@ -27,7 +27,7 @@ class ApiView(APIView):
 
     def check_throttles(self, request: Request) -> None:
         limits.spend(
-            ("address_requests", client_address(request._request)),
+            ("address_requests", counted_address(request._request)),
             ("workspace_requests", token_of(request).workspace_id),
             *((name, request.auth.pk) for name in self.limits),
         )
