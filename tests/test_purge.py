@@ -5,7 +5,6 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from axes.models import AccessAttempt
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, models
@@ -61,11 +60,6 @@ def new_import(name: str, days: float, rows: int = 3) -> Import:
     return file
 
 
-def new_attempt(name: str, days: float) -> None:
-    attempt = AccessAttempt.objects.create(username=name, failures_since_start=1)
-    AccessAttempt.objects.filter(pk=attempt.pk).update(attempt_time=ago(days))
-
-
 def some_of_all(account: Account) -> None:
     """Two of each kind: one past its time and one that is not."""
     for name, days in (("old", 1.0), ("new", -1.0)):
@@ -76,8 +70,6 @@ def some_of_all(account: Account) -> None:
     new_event(account, "new", received_at=ago(92), merged_at=ago(89))
     for name, days in (("old", 31), ("new", 29)):
         new_import(name, days)
-    for name, days in (("old", 0.02), ("new", 0.0)):
-        new_attempt(name, days)
     for days in (366, 364):
         new_entry(days)
     new_call(account, "old", 1000)
@@ -89,7 +81,6 @@ ALL = {
     "idempotent replies": 1,
     "limit counters": 1,
     "sessions": 1,
-    "failed sign-ins": 1,
     "audit entries": 1,
 }
 
@@ -106,7 +97,7 @@ def test_what_is_past_its_time_goes_and_all_else_stays(account: Account) -> None
 
     assert purge() == ALL
     assert names(CallEvent, "dedupe_key") == names(IdempotentReply, "key") == names(LimitCounter, "key") == {"new"}
-    assert names(Session, "session_key") == names(AccessAttempt, "username") == names(Import, "name") == {"new"}
+    assert names(Session, "session_key") == names(Import, "name") == {"new"}
     assert names(ImportRow, "file__name") == {"new"}
     assert (Call.objects.count(), Recording.objects.count()) == (1, 1), "calls are kept for good"
     assert purge() == dict.fromkeys(ALL, 0)

@@ -31,6 +31,7 @@ class LimitReached(Refusal):
     code = "throttled"
 
     def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
         super().__init__(
             f"Too many requests. Try again in {retry_after_s} s.", headers={"Retry-After": str(retry_after_s)}
         )
@@ -182,16 +183,17 @@ class Hold:
 
 
 @contextmanager
-def hold(*subjects: tuple[str, str]) -> Iterator[Hold]:
+def hold(*subjects: tuple[str, str], wait_s: float | None = None) -> Iterator[Hold]:
     """Hold one of each limit while the body finds out whether it counts; the rest of the limit stays exact meanwhile.
 
-    When only what others hold is in the way, it waits for them for some seconds. Raises LimitReached.
+    When only what others hold is in the way, it waits for them for `wait_s`, by default some seconds. Raises
+    LimitReached; LimitHeld when it has waited in vain.
     """
     result = Hold()
     held: list[Window] = []
     try:
         for window in windows(*subjects):
-            take_or_wait(window)
+            take_or_wait(window, HOLD_WAIT_S if wait_s is None else wait_s)
             held.append(window)
         yield result
     finally:
@@ -199,16 +201,21 @@ def hold(*subjects: tuple[str, str]) -> Iterator[Hold]:
             store().settle(window, result.spent)
 
 
-def take_or_wait(window: Window) -> None:
-    give_up_at = time.monotonic() + HOLD_WAIT_S
+def take_or_wait(window: Window, wait_s: float) -> None:
+    give_up_at = time.monotonic() + wait_s
     while not store().take(window, "held"):
         if store().is_used_up(window):
             raise LimitReached(window.retry_after_s)
-        if time.monotonic() > give_up_at:
+        if time.monotonic() >= give_up_at:
             raise LimitHeld(1)
         time.sleep(HOLD_POLL_S)
 
 
 def forget_past_windows() -> None:
+def is_used_up(*subjects: tuple[str, str]) -> bool:
+    """Whether one of these limits is reached for the rest of its window."""
+    return any(store().is_used_up(window) for window in windows(*subjects))
+
+
     """Delete the counters of windows that are over (`reconcile`)."""
     LimitCounter.objects.filter(expires_at__lt=clock.now()).delete()

@@ -1,26 +1,23 @@
 """Signing in by e-mail and password, and what happens to those who guess (docs/decisions/0008)."""
 
-from datetime import timedelta
+import hashlib
 from math import ceil
+from threading import BoundedSemaphore
 from typing import Any
 
-from axes.handlers.database import AxesDatabaseHandler
-from axes.models import AccessAttempt
 from django import forms
-from django.conf import settings
-from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.signals import user_login_failed
-from django.db.models import QuerySet
+from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 
-from users.addresses import client_address
+from users import hashing, limits
+from users.addresses import counted_address
 
-COOL_OFF: timedelta = settings.AXES_COOLOFF_TIME
-# A whole office may share an address.
-ACCOUNTS_PER_ADDRESS = 4
+RETRY_AFTER_S = 2
+
+# More would only queue for the threads that hash, and keep their own meanwhile.
+places = BoundedSemaphore(hashing.AT_ONCE)
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -35,46 +32,44 @@ class LoginForm(AdminAuthenticationForm):
     def clean_username(self) -> str:
         return self.cleaned_data["username"].lower()
 
-    def confirm_login_allowed(self, user: Any) -> None:
-        try:
-            super().confirm_login_allowed(user)
-        except forms.ValidationError:
-            # The password of a customer's user counts as wrong like any other, so that nothing tells that it is right.
-            user_login_failed.send(__name__, credentials={"username": user.get_username()}, request=self.request)
-            raise self.get_invalid_login_error() from None
 
+class StaffBackend(ModelBackend):
+    """Staff sign in, and a guess is counted before its password is hashed (docs/decisions/0004).
 
-class Handler(AxesDatabaseHandler):
-    """Failures of an e-mail address from one client address, and of a client address whatever it tries.
-
-    The second limit is four times the first. Limits know nothing of accounts: unknown ones are locked like others.
+    Limits know nothing of accounts: unknown ones are locked like others. The password of a customer's user counts as
+    wrong like any other, so that nothing tells that it is right.
     """
 
-    def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
-        of_both, of_address = (
-            sum(attempts.values_list("failures_since_start", flat=True))
-            for attempts in self.get_user_attempts(request, credentials)
-        )
-        return max(of_both, of_address // ACCOUNTS_PER_ADDRESS)
+    def authenticate(
+        self, request: HttpRequest | None, username: Any = None, password: Any = None, **kwargs: Any
+    ) -> Any:
+        """The user, or None. Raises LimitReached for who has guessed too often, LimitHeld if too many come at once."""
+        if request is None or username is None or password is None:
+            return None
+        # First, as it costs nothing: of a burst all but a few go without a look into the database.
+        if not places.acquire(blocking=False):
+            raise limits.LimitHeld(RETRY_AFTER_S)
+        try:
+            with limits.hold(*guesses_of(request, username), wait_s=0) as guess:
+                user = super().authenticate(request, username=username, password=password)
+                if user is None:
+                    guess.spend()
+                return user
+        finally:
+            places.release()
 
-    def reset_user_attempts(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
-        # Who signs in has proved to be one user, not that all guesses from this address were harmless.
-        of_both: QuerySet[AccessAttempt] = self.filter_user_attempts(request, credentials)[0]
-        return of_both.delete()[0]
+    def user_can_authenticate(self, user: Any) -> bool:
+        return user.is_staff and super().user_can_authenticate(user)
 
 
-def forget_what_was_typed(sender: Any, instance: AccessAttempt, **kwargs: Any) -> None:
-    """Before an attempt is saved: only who, from where and how often is kept of it."""
-    instance.get_data = instance.post_data = instance.http_accept = ""
+def guesses_of(request: HttpRequest, email: str) -> list[tuple[str, str]]:
+    """What wrong passwords are counted by: the e-mail address from this client address, and this client address."""
+    address = counted_address(request)
+    both = hashlib.sha256(f"{email} {address}".encode()).hexdigest()
+    return [("passwords", both), ("address_passwords", address)]
 
 
-def locked_out(request: HttpRequest, response: HttpResponse, credentials: dict[str, Any] | None) -> HttpResponse:
+def locked_out(request: HttpRequest, refusal: limits.LimitReached, context: dict[str, Any]) -> HttpResponse:
     """The page for those who guessed too often: what happened, and when to try again."""
-    last = AccessAttempt.objects.filter(ip_address=client_address(request)).order_by("-attempt_time").first()
-    over_at = (last.attempt_time if last else timezone.now()) + COOL_OFF
-    wait_s = max(1, ceil((over_at - timezone.now()).total_seconds()))
-    context = {**admin.site.each_context(request), "title": "Too many tries", "minutes": ceil(wait_s / 60),
-               "limit": settings.LOGIN_FAILURES}  # fmt: skip
-    return TemplateResponse(
-        request, "admin/locked_out.html", context, status=429, headers={"Retry-After": str(wait_s)}
-    ).render()
+    context |= {"title": "Too many tries", "minutes": ceil(refusal.retry_after_s / 60)}
+    return TemplateResponse(request, "admin/locked_out.html", context, status=429, headers=refusal.headers)

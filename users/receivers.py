@@ -8,8 +8,9 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from users import audit
+from users import audit, limits
 from users.acting import present_actor
+from users.login import guesses_of
 from users.models import User
 from users.totp import PASSWORD_AT
 
@@ -29,13 +30,8 @@ def note_logout(sender: Any, request: HttpRequest, user: User | None, **kwargs: 
 
 @receiver(user_login_failed)
 def note_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
-    # What is refused unseen is not told each time: the row of the lock tells it.
-    if not getattr(request, "axes_locked_out", False):
-        with audit.acting("staff", credentials["username"], present_actor().address):
-            audit.record("login.failed", outcome="invalid_credentials")
-
-
-def note_lock(sender: Any, request: Any, username: str, **kwargs: Any) -> None:
-    if request.axes_failures_since_start is not None:
-        with audit.acting("staff", username, present_actor().address):
+    # What is refused unseen from then on is not told each time: the row of the lock tells it.
+    with audit.acting("staff", credentials["username"], present_actor().address):
+        audit.record("login.failed", outcome="invalid_credentials")
+        if request and limits.is_used_up(*guesses_of(request, credentials["username"])):
             audit.record("login.locked", outcome="throttled")

@@ -40,13 +40,19 @@ class StaffSite(AdminSite):
         return super().has_permission(request) and is_signed_in(request)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        from users.login import LoginForm
+        from users.limits import LimitHeld, LimitReached
+        from users.login import LoginForm, locked_out
         from users.totp import next_url
 
         if request.method == "GET" and super().has_permission(request) and not self.has_permission(request):
             return HttpResponseRedirect(f"{reverse('admin:totp')}?{urlencode({'next': next_url(request)})}")
         self.login_form = LoginForm
-        return super().login(request, extra_context)
+        try:
+            return super().login(request, extra_context)
+        except LimitHeld:
+            raise  # too many at this moment, which workspace/pages.py says
+        except LimitReached as refusal:
+            return locked_out(request, refusal, self.each_context(request))
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:  # type: ignore[override]
         return Autocomplete.as_view(admin_site=self)(request)

@@ -5,7 +5,6 @@ what can only be judged together with others is a system check (workspace/checks
 """
 
 import re
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -124,26 +123,18 @@ LIMITS: dict[str, Rate | None] = {
 }
 
 # -- staff --------------------------------------------------------------------------------------------------------
+# How often `reconcile` asks a carrier with credentials that it refuses: an account may be suspended for a moment only.
+LIMITS["reconciling"] = Rate(3, 60 * 60)
+# Wrong passwords of an e-mail address from one client address, and of a client address whatever it tries: a whole
+# office may share one.
+LOGIN_FAILURES = whole_number("LOGIN_FAILURES", 5)
+LIMITS["passwords"] = Rate(LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
+LIMITS["address_passwords"] = Rate(4 * LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
 
 HTTPS = PUBLIC_URL.lower().startswith("https://")
 STAFF_TOTP = switch("STAFF_TOTP", default=HTTPS)
-LOGIN_FAILURES = whole_number("LOGIN_FAILURES", 5)
-
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_ENABLED = LOGIN_FAILURES > 0
-AXES_FAILURE_LIMIT = LOGIN_FAILURES
-AXES_HANDLER = "users.login.Handler"
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]
-AXES_LOCKOUT_CALLABLE = "users.login.locked_out"
-AXES_CLIENT_IP_CALLABLE = "users.addresses.client_address"
-AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_RESET_ON_SUCCESS = True
-AXES_USERNAME_FORM_FIELD = "username"
-# The audit trail tells all this, and nothing that was typed.
-AXES_DISABLE_ACCESS_LOG = True
-AXES_ENABLE_ADMIN = False
-AXES_VERBOSE = False
+AUTHENTICATION_BACKENDS = ["users.login.StaffBackend"]
+PASSWORD_HASHERS = ["users.hashing.Hasher"]
 
 # -- Django -------------------------------------------------------------------------------------------------------
 
@@ -162,7 +153,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -177,7 +167,6 @@ MIDDLEWARE = [
     "users.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "workspace.urls"
 WSGI_APPLICATION = "workspace.wsgi.application"
@@ -305,8 +294,6 @@ LOGGING = {
         # 4xx replies are the client's news, not the operator's.
         "django.request": {"level": "ERROR", "filters": ["unexplained"]},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # The audit trail tells it.
-        "axes": {"level": "ERROR"},
         # They print URLs and headers of every request at INFO or DEBUG.
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

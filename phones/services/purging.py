@@ -6,8 +6,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from axes.models import AccessAttempt
-from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -58,8 +56,6 @@ def old_rows(retention: Retention) -> Iterator[Old]:
     yield old("idempotent replies", IdempotentReply.objects.filter(expires_at__lt=now), "expires_at")
     yield old("limit counters", LimitCounter.objects.filter(expires_at__lt=now), "expires_at")
     yield old("sessions", Session.objects.filter(expire_date__lt=timezone.now()), "expire_date")
-    lock_is_over = timezone.now() - settings.AXES_COOLOFF_TIME
-    yield old("failed sign-ins", AccessAttempt.objects.filter(attempt_time__lt=lock_is_over), "attempt_time")
     oldest_entry = days_ago(retention.audit_days)
     yield Old("audit entries", AuditEntry.objects.filter(at__lt=oldest_entry), partial(audit.forget, oldest_entry))
 

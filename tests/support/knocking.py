@@ -1,0 +1,29 @@
+"""What clients and carriers send to a server that runs apart."""
+
+import time
+
+import requests
+
+from integrations.sandbox import Sandbox
+from integrations.sandbox.signing import signed
+from tests.support.carriers import TWILIO
+from tests.support.live import Live
+from users.models import User
+
+
+def send_add(live: Live, number: str, *, token: str = "", key: str = "", **fields: str) -> requests.Response:
+    body = TWILIO.body(User(pk=live.user), phoneNumber=number)
+    headers = {"Authorization": f"Bearer {token or live.token}"} | ({"Idempotency-Key": key} if key else {})
+    return requests.post(f"{live.url}/api/call/add-phone", json=body | fields, headers=headers, timeout=60)
+
+
+def send_webhook(live: Live, sandbox: Sandbox, call_id: str) -> tuple[int, float]:
+    """A call that begins. Returns the status of the reply and the seconds that it took."""
+    ((token,),) = live.database.rows("phones_account", "webhook_token")
+    path = f"/api/webhooks/twilio/{token}/answer"
+    form = [("CallSid", call_id), ("From", "+441632960083"), ("To", f"+{TWILIO.number}"), ("CallStatus", "ringing")]
+    account = sandbox.state.account("twilio", TWILIO.acc_sid)
+    body, headers = signed(account, f"https://phones.example.com{path}", [*form, ("Direction", "inbound")])
+    began = time.monotonic()
+    reply = requests.post(live.url + path, body, headers=headers, timeout=30)
+    return reply.status_code, time.monotonic() - began
