@@ -339,6 +339,7 @@ class RawWebhook:
         event, heard_at = str(ObjectId()), now_text()
         self.execute("BEGIN IMMEDIATE")
         try:
+            self.count(account)
             self.execute(
                 "INSERT INTO phones_callevent (_id, account_id, dedupe_key, kind, payload, received_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -352,6 +353,17 @@ class RawWebhook:
             self.execute("COMMIT")
         except sqlite3.IntegrityError:
             self.execute("ROLLBACK")
+
+    def count(self, account: str) -> None:
+        """LIMIT_EVENTS."""
+        minute = int(time.time()) // 60 * 60
+        counter = f"raw events:{account}:{minute}"
+        counted = "UPDATE users_limitcounter SET used = used + 1 WHERE key = ? AND used < 20000 - held"
+        if not self.execute(counted, (counter,)).rowcount:
+            self.execute(
+                "INSERT INTO users_limitcounter (_id, key, used, held, expires_at) VALUES (?, ?, 1, 0, ?)",
+                (str(ObjectId()), counter, datetime.fromtimestamp(minute + 60, UTC).isoformat()),
+            )
 
     def merge_call(self, account: str, said: dict[str, Any], heard_at: str) -> str:
         said["started_at"] = min(filter(None, (said["started_at"], heard_at)))

@@ -3,18 +3,22 @@
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 log = logging.getLogger(__name__)
 
 # What a carrier sends has some thirty fields.
 MAX_FIELDS = 1000
+# A body up to this length is kept as received. That of an ordinary event is half as long.
+KEPT_LENGTH = 4096
+# Addresses of recordings that are signed are the longest values that are read.
+KEPT_VALUE = 4096
 E164 = re.compile(r"\+?([0-9]{2,15})")
 MAX_TEXT = 128
 MAX_SECONDS = 10**8
@@ -120,6 +124,53 @@ def read_payload(body: str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return payload
+
+
+class Traced(dict[str, Any]):
+    """The fields of a webhook, which note those that are looked at."""
+
+    def __init__(self, payload: Payload) -> None:
+        super().__init__((name, Traced(one) if isinstance(one, dict) else one) for name, one in payload.items())
+        self.looked_at: set[object] = set()
+
+    def __contains__(self, name: object) -> bool:
+        self.looked_at.add(name)
+        return super().__contains__(name)
+
+    def __getitem__(self, name: str) -> Any:
+        self.looked_at.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.looked_at.add(name)
+        return super().get(name, default)
+
+    def what_was_read(self) -> dict[str, Any]:
+        """The fields that were looked at, each cut to a bounded length."""
+        return {name: cut(one) for name, one in self.items() if name in self.looked_at}
+
+
+def cut(value: Any) -> Any:
+    """As much of a value as is kept; of a list, or an object of which nothing is read, only that it is not empty."""
+    if isinstance(value, str):
+        return value[:KEPT_VALUE]
+    if isinstance(value, Traced):
+        return value.what_was_read() or bool(value)
+    return value if isinstance(value, int | float | None) else bool(value)
+
+
+def to_keep(body: str, parse: Callable[[Payload], CallEvent]) -> str:
+    """What is kept of a webhook's body: of one that is longer than usual only the fields that `parse` reads.
+
+    `parse` reads the same from it as from the body, if no value is absurdly long. Raises ValueError for a body that
+    cannot be read.
+    """
+    if len(body) <= KEPT_LENGTH:
+        return body
+    payload = Traced(read_payload(body))
+    parse(payload)
+    read = payload.what_was_read()
+    return json.dumps(read, ensure_ascii=False) if body.startswith("{") else urlencode(read)
 
 
 def translate(table: Mapping[str, Status], theirs: object, unknown: Status) -> Status:

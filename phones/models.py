@@ -271,7 +271,7 @@ class Recording(models.Model):
 
 
 class CallEvent(models.Model):
-    """A webhook that was accepted, its body as received, kept once.
+    """A webhook that was accepted, its body as received, kept once; of a very long body only what is read.
 
     `dedupe_key` is made of what the carrier signed and nothing else. Without `merged_at` it is not in the log of calls
     yet; `reconcile` sees to that.

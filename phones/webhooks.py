@@ -16,6 +16,7 @@ from phones.services.answering import answer_call, hang_up
 from phones.services.calls import record_event
 from phones.services.carriers import urls_for
 from phones.services.refused import count_refused, note_accepted, note_refused
+from users.limits import LimitReached
 from workspace.secrets import CannotOpen
 
 # Of an account, to take a webhook for it.
@@ -32,7 +33,8 @@ def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
     """Take one request of a carrier: 200 when it is kept, with a document where the carrier wants one.
 
     Everything that is not the carrier's gets an empty 403, and the reason is in the log only. An empty 503 says that
-    the event could not be kept: the carrier tries again, asks the fallback address, or `reconcile` asks the carrier.
+    the event could not be kept, or that its account has had too many: the carrier tries again, asks the fallback
+    address, or `reconcile` asks the carrier.
     """
     if request.method != "POST":
         return HttpResponse(status=405, headers={"Allow": "POST"})
@@ -44,6 +46,10 @@ def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
         count_webhook(integration, "refused")
         log.warning("Webhook refused: %s %s: %s", integration, kind, refusal)
         return HttpResponse(status=403)
+    except LimitReached as refusal:
+        count_webhook(integration, "throttled")
+        log.warning("Webhook not kept: %s %s: the account has had more than LIMIT_EVENTS", integration, kind)
+        return HttpResponse(status=503, headers=refusal.headers)
     except Exception as error:  # the database, a lost key; the address has a secret, so Django shall not log it
         count_webhook(integration, "failed")
         log.error("Webhook not kept: %s %s", integration, kind, exc_info=error)

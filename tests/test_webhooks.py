@@ -4,22 +4,30 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import requests
 from django.utils import timezone
 
+from integrations.events import KEPT_VALUE
 from integrations.sandbox import Sandbox
 from integrations.sandbox.signing import signed
 from integrations.sandbox.state import Account as CarrierAccount
 from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
+from phones.services.calls import merge_or_leave
 from phones.services.carriers import urls_for
-from tests.support.api import add, data_of, send
+from tests.support.api import DAY_S, add, data_of, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.database import INSERT, failing
 from tests.support.people import Tenant
+from tests.support.races import together
 from tests.support.webhooks import at_carrier, deliver, form_of
+from users.models import LimitCounter
+from workspace.rates import Rate
 from workspace.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -231,3 +239,137 @@ def test_a_number_of_the_carriers_that_has_calls_keeps_them_when_it_is_removed(
     assert b"<Hangup" in answer.content
     assert b"<Record" not in answer.content
     assert CARRIERS[carrier.integration].number not in str(send("GET", "calls", tenant).content)
+
+
+# -- how many events an account may have, and how much is kept of one -------------------------------------------------
+
+
+@pytest.fixture
+def three_events(settings: Any) -> None:
+    """LIMIT_EVENTS, in a window that does not turn in the middle of a test."""
+    settings.LIMITS = settings.LIMITS | {"events": Rate(3, DAY_S)}
+
+
+def tell(sandbox: Sandbox, account: Account, good: Good, kind: str, **fields: str) -> Any:
+    url = getattr(urls_for(account), kind)
+    return deliver(url, *signed(at_carrier(sandbox, good), url, form_of(good, **fields)))
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("three_events")
+def test_events_beyond_the_limit_of_an_account_get_a_503_and_no_row(
+    sandbox: Sandbox, account: Account, carrier: Good, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ("answer", "status", "recording", "done", "fallback", "status")
+    replies = [tell(sandbox, account, carrier, kind, call_id=f"call{n}") for n, kind in enumerate(kinds)]
+
+    assert [reply.status_code for reply in replies] == [200, 200, 200, 503, 503, 503]
+    assert all(reply.content == b"" and int(reply["Retry-After"]) > 0 for reply in replies[3:])
+    assert (CallEvent.objects.count(), Call.objects.count()) == (3, 3)
+    later = timezone.now() + timedelta(days=1)
+    monkeypatch.setattr("workspace.clock.now", lambda: later)
+    assert tell(sandbox, account, carrier, "status", call_id="tomorrow").status_code == 200
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("three_events")
+def test_repeats_count_and_what_is_not_the_carriers_does_not(sandbox: Sandbox, account: Account, carrier: Good) -> None:
+    url = urls_for(account).status
+    body, headers = signed(at_carrier(sandbox, carrier), url, form_of(carrier))
+    for _ in range(5):
+        assert deliver(url, body + b"x", dict(headers)).status_code == 403
+
+    statuses = [deliver(url, body, dict(headers)).status_code for _ in range(5)]
+
+    assert statuses == [200, 200, 200, 503, 503]
+    assert CallEvent.objects.count() == 1
+
+
+@pytest.mark.usefixtures("three_events")
+def test_each_account_has_a_limit_of_its_own(sandbox: Sandbox, tenant: Tenant) -> None:
+    accounts = {}
+    for good in (TWILIO, PLIVO):
+        assert add(tenant, good.body(tenant.user)).status_code == 201
+        accounts[good.integration] = Account.objects.get(integration=good.integration)
+    statuses = [tell(sandbox, accounts["twilio"], TWILIO, "status", call_id=f"{n}").status_code for n in range(5)]
+    assert statuses == [200, 200, 200, 503, 503]
+    assert tell(sandbox, accounts["plivo"], PLIVO, "status").status_code == 200
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("three_events")
+def test_an_event_that_cannot_be_kept_is_not_counted_where_that_can_be_undone(sandbox: Sandbox, tenant: Tenant) -> None:
+    account = account_of(tenant, TWILIO)
+    with failing(INSERT, CallEvent):
+        assert [tell(sandbox, account, TWILIO, "status").status_code for _ in range(2)] == [503, 503]
+    assert tell(sandbox, account, TWILIO, "status").status_code == 200
+    assert CallEvent.objects.count() == 1
+
+
+@pytest.mark.engine
+def test_fifty_events_at_once_are_counted_exactly(sandbox: Sandbox, tenant: Tenant, settings: Any) -> None:
+    settings.LIMITS = settings.LIMITS | {"events": Rate(20, DAY_S)}
+    account = account_of(tenant, PLIVO)
+    acts = [partial(tell, sandbox, account, PLIVO, "status", call_id=f"call{n}") for n in range(50)]
+
+    assert Counter(reply.status_code for reply in together(*acts)) == {200: 20, 503: 30}
+    assert CallEvent.objects.count() == 20
+
+
+def test_a_limit_that_is_off_counts_nothing(sandbox: Sandbox, tenant: Tenant, settings: Any) -> None:
+    settings.LIMITS = settings.LIMITS | {"events": None}
+    account = account_of(tenant, TWILIO)
+    before = LimitCounter.objects.count()
+    assert {tell(sandbox, account, TWILIO, "status", call_id=f"{n}").status_code for n in range(5)} == {200}
+    assert LimitCounter.objects.count() == before
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "padding",
+    [
+        {"Unknown": "x" * 60_000},
+        {f"Unknown{n}": "y" * 50 for n in range(900)},
+        {"N" * 60_000: "z"},
+        {"From": "8" * 60_000},
+    ],
+    ids=["one long", "many short", "a long name", "one that is read"],
+)
+def test_of_a_long_body_only_what_is_read_is_kept(
+    sandbox: Sandbox, account: Account, carrier: Good, padding: dict[str, str]
+) -> None:
+    fields = {"CallStatus": "completed", "Duration": "42", "CallDuration": "42"} | padding
+    assert tell(sandbox, account, carrier, "status", **fields).status_code == 200
+
+    event, call = CallEvent.objects.get(), Call.objects.get()
+    assert len(event.payload) < 3 * KEPT_VALUE
+    assert "Unknown" not in event.payload and "NNNN" not in event.payload
+    before = Call.objects.values().get()
+    Call.objects.all().delete()
+    assert merge_or_leave(event)
+    again = Call.objects.values().get()
+    unlike = {name for name in before if before[name] != again[name]} - {"id", "created_at", "version"}
+    assert not unlike and call.status == "completed", "merged again from what was kept"
+
+
+def test_an_ordinary_body_is_kept_as_received(sandbox: Sandbox, account: Account, carrier: Good) -> None:
+    url = urls_for(account).status
+    body, headers = signed(at_carrier(sandbox, carrier), url, form_of(carrier, Unknown="x" * 2000, SipHeader="a=b;c"))
+    assert deliver(url, body, headers).status_code == 200
+    assert CallEvent.objects.get().payload == body.decode()
+
+
+def test_of_a_long_event_of_call_control_only_what_is_read_is_kept(sandbox: Sandbox, tenant: Tenant) -> None:
+    account, url = account_of(tenant, TELNYX), ""
+    url = urls_for(account).status
+    payload = {"call_control_id": "v3:one", "from": "+12125550100", "to": f"+{TELNYX.number}", "direction": "incoming"}
+    payload |= {"custom_headers": [{"name": "X", "value": "x" * 50_000}], "client_state": "s" * 9000}  # type: ignore[dict-item]
+    data = {"event_type": "call.initiated", "id": "e1", "occurred_at": "2026-11-23T08:01:00Z", "payload": payload}
+    body, headers = signed(at_carrier(sandbox, TELNYX), url, json.dumps({"data": data, "meta": {"a": "b"}}).encode())
+
+    assert deliver(url, body, headers).status_code == 200
+
+    kept = json.loads(CallEvent.objects.get().payload)
+    assert kept["data"]["payload"]["call_control_id"] == "v3:one"
+    assert len(str(kept)) < 1000 and "custom_headers" not in str(kept) and "meta" not in kept
+    assert Call.objects.get().caller == "12125550100"

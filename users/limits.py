@@ -71,7 +71,8 @@ class DatabaseStore:
     """One row for each window, changed by compare-and-set."""
 
     def together(self) -> AbstractContextManager[object]:
-        return transaction.atomic()  # one disk flush
+        # One disk flush. In a transaction that is open already there is nothing to be undone apart from it.
+        return transaction.atomic(savepoint=False)
 
     def take(self, window: Window, column: str) -> bool:
         now = clock.now()
@@ -211,11 +212,11 @@ def take_or_wait(window: Window, wait_s: float) -> None:
         time.sleep(HOLD_POLL_S)
 
 
-def forget_past_windows() -> None:
 def is_used_up(*subjects: tuple[str, str]) -> bool:
     """Whether one of these limits is reached for the rest of its window."""
     return any(store().is_used_up(window) for window in windows(*subjects))
 
 
+def forget_past_windows() -> None:
     """Delete the counters of windows that are over (`reconcile`)."""
     LimitCounter.objects.filter(expires_at__lt=clock.now()).delete()

@@ -15,8 +15,17 @@ from django.utils import timezone
 
 from integrations import provider_class
 from integrations.events import CallEvent as SaidEvent
-from integrations.events import CallReport, CallStatus, Direction, RecordingReport, RecordingStatus, read_payload
+from integrations.events import (
+    CallReport,
+    CallStatus,
+    Direction,
+    RecordingReport,
+    RecordingStatus,
+    read_payload,
+    to_keep,
+)
 from phones.models import Account, Call, CallEvent, Line, Recording
+from users import limits
 
 log = logging.getLogger(__name__)
 
@@ -24,30 +33,40 @@ Row = TypeVar("Row", Call, Recording)
 
 
 def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> SaidEvent:
-    """Keep a webhook that was accepted, and merge what it says. A repeat changes nothing.
+    """Count a webhook that was accepted, keep it, and merge what it says. A repeat changes nothing, but counts.
 
     Args:
         kind: which of our addresses it came to.
         body: as received.
         dedupe_key: a digest of what the carrier signed.
 
-    Returns what it says. Raises ValueError for a body that cannot be read, django.db.Error when it cannot be kept. One
-    that is kept and cannot be merged is left to `reconcile`.
+    Returns what it says. Raises ValueError for a body that cannot be read, LimitReached when the account has had too
+    many, django.db.Error when it cannot be kept. One that is kept and cannot be merged is left to `reconcile`.
     """
-    said = parse(account, body)
-    event = CallEvent(account=account, kind=kind, payload=body, dedupe_key=dedupe_key)
-    try:
-        with transaction.atomic():  # one disk flush for the event and what it changes
-            event.save(force_insert=True)
+    parse_event = provider_class(account.integration).parse_event
+    said, payload = parse_event(read_payload(body)), to_keep(body, parse_event)
+    event = CallEvent(account=account, kind=kind, payload=payload, dedupe_key=dedupe_key)
+    with transaction.atomic():  # one disk flush for the count, the event and what it changes
+        limits.spend(("events", account.pk))
+        if is_first(event):
             merge_or_leave(event, said)
-            # The merge could not even be undone: to leave here quietly would undo all. (Where there are no savepoints,
-            # nothing is ever undone, and the flag only says that something was tried again.)
-            if connection.needs_rollback and connection.features.uses_savepoints:
-                raise DatabaseError("The event cannot be kept.")
-    except IntegrityError:
-        if not CallEvent.objects.filter(dedupe_key=dedupe_key).exists():
-            raise
+        # The merge could not even be undone: to leave here quietly would undo all. (Where there are no savepoints,
+        # nothing is ever undone, and the flag only says that something was tried again.)
+        if connection.needs_rollback and connection.features.uses_savepoints:
+            raise DatabaseError("The event cannot be kept.")
     return said
+
+
+def is_first(event: CallEvent) -> bool:
+    """Insert an event, unless it is there already. Raises django.db.Error."""
+    try:
+        with transaction.atomic():
+            event.save(force_insert=True)
+        return True
+    except IntegrityError:
+        if not CallEvent.objects.filter(dedupe_key=event.dedupe_key).exists():
+            raise
+        return False
 
 
 def parse(account: Account, body: str) -> SaidEvent:
