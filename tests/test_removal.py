@@ -401,7 +401,11 @@ def test_credentials_that_are_refused_delay_a_removal(
     assert listed(tenant) == ([] if last else [subject.another])
     assert_not_found(send("GET", f"phones/{id}", tenant))
     assert_not_found(remove(tenant, id))
-    assert reconcile().failed == 1
+    outcome = reconcile()
+    if cause is revoke:
+        assert (outcome.failed, outcome.refused) == (0, 1), "it is not due before the credentials are good again"
+    else:  # Twilio lets a suspended account read, and refuses to write
+        assert outcome.failed + outcome.refused == 1
     assert PhoneNumber.objects.filter(state=State.REMOVING).count() == 1, "nothing is lost"
     end()
     assert reconcile().failed == 0
@@ -640,3 +644,69 @@ def test_an_account_is_not_deleted_under_an_add_that_begins_to_rely_on_it(sandbo
 
     assert met, "the account was not about to be deleted"
     assert Account.objects.filter(pk=account.pk).exists()
+
+
+# -- credentials that stay refused ------------------------------------------------------------------------------------
+
+
+def asked_by_rounds(sandbox: Sandbox, rounds: int) -> list[int]:
+    """How many requests the carrier got in each of some rounds of `reconcile`."""
+    counts = []
+    for _ in range(rounds):
+        sandbox.clear_ledger()
+        reconcile()
+        counts.append(len(sandbox.ledger))
+    return counts
+
+
+@pytest.mark.engine
+@each_carrier
+def test_reconcile_stops_asking_with_credentials_that_stay_refused(
+    sandbox: Sandbox, tenant: Tenant, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for missed calls nor for a removal; with new ones it goes on at once, and with these ones later."""
+    subject = SUBJECTS[name]
+    prepare_account(sandbox, tenant, subject)
+    id = Earlier(subject.good, subject.number).add(tenant)
+    revoke(sandbox, subject)
+    assert restored(remove(tenant, id), id) is False
+
+    asked = asked_by_rounds(sandbox, 8)
+    assert asked[0] > 0 and asked[-3:] == [0, 0, 0]
+    outcome = reconcile()
+    assert (outcome.failed, outcome.refused, outcome.refused_accounts) == (0, 1, 1)
+
+    hour_later = timezone.now() + timedelta(hours=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("workspace.clock.now", lambda: hour_later)
+        assert asked_by_rounds(sandbox, 1)[0] > 0
+
+    other = id_of(tenant, subject.another)
+    assert send("PATCH", f"phones/{other}", tenant, {"authToken": NEW_TOKEN}).status_code == 200
+    outcome = reconcile()
+    assert (outcome.settled, outcome.failed, outcome.refused, outcome.pulled_accounts) == (1, 0, 0, 1)
+
+
+@each_carrier
+def test_an_account_that_cannot_be_released_is_left_in_peace_too(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
+    subject = SUBJECTS[name]
+    Earlier(subject.good, subject.number).add(tenant)
+    revoke(sandbox, subject)
+    PhoneNumber.objects.all().delete()
+    Line.objects.all().delete()
+
+    asked = asked_by_rounds(sandbox, 8)
+
+    assert asked[-3:] == [0, 0, 0]
+    if name != "twilio":
+        assert asked[0] > 0 and Account.objects.exists(), "an application of ours is still there"
+
+
+def test_credentials_refused_to_one_account_keep_no_other_waiting(sandbox: Sandbox, tenant: Tenant) -> None:
+    for subject in SUBJECTS.values():
+        Earlier(subject.good, subject.number).add(tenant)
+    revoke(sandbox, SUBJECTS["plivo"])
+    asked_by_rounds(sandbox, 5)
+    outcome = reconcile()
+    others = Account.objects.count() - 1
+    assert (outcome.pulled_accounts, outcome.unanswered_accounts, outcome.refused_accounts) == (others, 0, 1)

@@ -3,11 +3,13 @@
 import logging
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from itertools import chain
 
-from integrations.errors import IntegrationError
+from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
 from phones.errors import LineBusy
 from phones.models import Account, CallEvent, Line, PhoneNumber, lease_is_over, token_digest
@@ -20,6 +22,7 @@ from phones.services.imports import forget_old_imports
 from phones.services.pulling import pull
 from phones.services.restoring import operation_token, release_line, settle_or_leave, take_over
 from users import idempotency, limits
+from users.limits import LimitReached
 from workspace import clock, keys
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen
@@ -36,14 +39,25 @@ State = PhoneNumber.State
 
 @dataclass
 class Outcome:
-    """How many unfinished operations were settled, and how many could not be yet; how many events were merged; how many
-    accounts were asked for their calls, and how many could not be."""
+    """How many unfinished operations were settled, could not be yet, and wait for credentials that the carrier takes;
+    how many events were merged; how many accounts were asked for their calls, could not be, and wait likewise."""
 
     settled: int = 0
     failed: int = 0
+    refused: int = 0
     merged_events: int = 0
     pulled_accounts: int = 0
     unanswered_accounts: int = 0
+    refused_accounts: int = 0
+
+
+class Done(Enum):
+    """What came of an attempt."""
+
+    YES = auto()
+    BY_OTHERS = auto()
+    NOT_YET = auto()
+    REFUSED = auto()
 
 
 def reconcile() -> Outcome:
@@ -67,22 +81,16 @@ def reconcile() -> Outcome:
 
 def settle_operations(outcome: Outcome) -> None:
     for row in PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE):
-        if take_over(row):
-            settle(
-                outcome,
-                f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}",
-                partial(settle_or_leave, row, Deadline(SETTLE_BUDGET_S)),
-            )
+        what = f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}"
+        settle(outcome, what, partial(settle_row, row), row.line and row.line.account)
     for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
         settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
     left = {line.pk: line for line in chain(Line.objects.filter(lease_until__lt=clock.now()), lines_without_number())}
     for line in left.values():
-        operation_id = new_object_id()
-        if leases.take(line, operation_id):
-            settle(outcome, f"line {line}", partial(release_line, line, operation_id))
+        settle(outcome, f"line {line}", partial(settle_line, line), line.account)
     for account in Account.objects.filter(lease_is_over(), lines=None):
         if not is_released(account):
-            settle(outcome, f"account {account}", partial(release, account))
+            settle(outcome, f"account {account}", partial(release, account), account)
 
 
 def lines_without_number() -> Iterator[Line]:
@@ -102,29 +110,72 @@ def pull_accounts(outcome: Outcome) -> None:
     for account in accounts:
         if not deadline.remaining_s():
             break
-        if attempt(f"asking account {account} for its calls", partial(pull, account, deadline)):
-            outcome.pulled_accounts += 1
-        else:
-            outcome.unanswered_accounts += 1
+        match attempt(f"asking account {account} for its calls", partial(pull, account, deadline), account):
+            case Done.YES:
+                outcome.pulled_accounts += 1
+            case Done.REFUSED:
+                outcome.refused_accounts += 1
+            case Done.NOT_YET:
+                outcome.unanswered_accounts += 1
 
 
-def settle(outcome: Outcome, what: str, act: Callable[[], object]) -> None:
-    if attempt(what, act):
-        outcome.settled += 1
-    else:
-        outcome.failed += 1
+def settle(outcome: Outcome, what: str, act: Callable[[], object], account: Account | None = None) -> None:
+    match attempt(what, act, account):
+        case Done.YES:
+            outcome.settled += 1
+        case Done.REFUSED:
+            outcome.refused += 1
+        case Done.NOT_YET:
+            outcome.failed += 1
 
 
-def attempt(what: str, act: Callable[[], object]) -> bool:
-    """Do one thing and say whether it went well: whatever is wrong must not keep the others from their turn."""
+def attempt(what: str, act: Callable[[], object], account: Account | None = None) -> Done:
+    """Do one thing and say what came of it: whatever is wrong must not keep the others from their turn.
+
+    Args:
+        act: returns False if somebody else is doing it.
+        account: whose credentials are used.
+    """
     try:
-        act()
-        return True
+        with backing_off(account):
+            return Done.BY_OTHERS if act() is False else Done.YES
+    except LimitReached:
+        return Done.REFUSED  # logged when the carrier was asked
     except Exception as error:
         foreseen = isinstance(error, IntegrationError | LineBusy | CannotOpen)
         detail = getattr(error, "detail", "")
         log.warning("Not done yet: %s: %s (%s)", what, error, detail, exc_info=None if foreseen else error)
+        return Done.REFUSED if isinstance(error, InvalidCredentials) else Done.NOT_YET
+
+
+@contextmanager
+def backing_off(account: Account | None) -> Iterator[None]:
+    """Around what asks a carrier: credentials that it has refused are not sent each minute for ever, but a few times an
+    hour. New ones are tried at once. Raises LimitReached while they wait."""
+    refusals = [("reconciling", f"{account.pk}:{account.token_digest}")] if account else []
+    if limits.is_used_up(*refusals):
+        raise LimitReached(0)
+    try:
+        yield
+    except InvalidCredentials:
+        with suppress(LimitReached):
+            limits.spend(*refusals)
+        raise
+
+
+def settle_row(row: PhoneNumber) -> bool:
+    if not take_over(row):
         return False
+    settle_or_leave(row, Deadline(SETTLE_BUDGET_S))
+    return True
+
+
+def settle_line(line: Line) -> bool:
+    operation_id = new_object_id()
+    if not leases.take(line, operation_id):
+        return False
+    release_line(line, operation_id)
+    return True
 
 
 def release(account: Account) -> None:

@@ -39,11 +39,13 @@ class Command(BaseCommand):
 
     def run(self) -> Outcome:
         outcome = reconcile()
-        self.stdout.write(f"settled {outcome.settled}, not yet {outcome.failed}")
+        self.stdout.write(f"settled {outcome.settled}, not yet {outcome.failed + outcome.refused}")
         self.stdout.write(
             f"merged {outcome.merged_events} events, asked {outcome.pulled_accounts} accounts for calls, "
             f"no answer for {outcome.unanswered_accounts}"
         )
+        if refused := outcome.refused + outcome.refused_accounts:
+            self.stdout.write(f"credentials refused {refused}: asked less often until there is a new auth token")
         self.stdout.flush()
         return outcome
 
