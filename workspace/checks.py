@@ -39,13 +39,27 @@ def check_secret_key(app_configs: object, **kwargs: object) -> list[CheckMessage
 
 @register(WORKSPACE)
 def check_debug(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if settings.DEBUG and not all(is_on_this_machine(bind) for bind in settings.BIND.split(",")):
-        text = "DEBUG is on and BIND is not this machine alone: a page that fails would show settings to everybody."
-        return [Error(text, hint="Turn DEBUG off, or set BIND=127.0.0.1:8000.", id="workspace.E008")]
+    """DEBUG is for one's own machine: there BIND, PUBLIC_URL and TRUSTED_PROXY_COUNT all say so."""
+    others_come = {
+        "BIND": not all(is_on_this_machine(bind) for bind in settings.BIND.split(",")),
+        "PUBLIC_URL": host_of(settings.PUBLIC_URL) not in LOOPBACK_HOSTS,
+        "TRUSTED_PROXY_COUNT": settings.TRUSTED_PROXY_COUNT > 0,
+    }
+    said = [name for name, is_so in others_come.items() if is_so]
+    if settings.DEBUG and said:
+        text = f"DEBUG is on, and by {' and '.join(said)} others come here: a page that fails would show them settings."
+        return [Error(text, hint="Turn DEBUG off.", id="workspace.E008")]
     return []
 
 
 def is_on_this_machine(bind: str) -> bool:
+def host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
     """Whether an address as gunicorn takes it can be reached from here only."""
     try:
         return bind.startswith("unix:") or urlsplit(f"//{bind.strip()}").hostname in LOOPBACK_HOSTS
@@ -75,7 +89,7 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_production(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    if urlsplit(settings.PUBLIC_URL).hostname in LOOPBACK_HOSTS:
+    if host_of(settings.PUBLIC_URL) in LOOPBACK_HOSTS:
         return [Error("PUBLIC_URL is this machine: carriers cannot call it.", id="workspace.E005")]
     if not settings.STAFF_TOTP:
         return [Error("STAFF_TOTP is off: a password alone opens the admin.", id="workspace.E006")]

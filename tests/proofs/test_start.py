@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,14 +64,14 @@ def test_the_server_does_not_start_either(name: str, value: str) -> None:
 
 
 def test_a_server_in_debug_does_not_start_for_everybody() -> None:
-    env = os.environ | {"DEBUG": "on", "BIND": "0.0.0.0:0"}
+    env = os.environ | {"DEBUG": "on", "BIND": "127.0.0.1:0", "PUBLIC_URL": "https://phones.example.com"}
     result = run_server(env)
     assert result.returncode != 0
     assert "DEBUG" in result.stderr and "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
-    "good", [{"LIMIT_ADDS": "off"}, {"LIMIT_ADDS": " 5/second "}, {"DEBUG": "on"}, {"TRUSTED_PROXY_COUNT": "2"}, {"REDIS_URL": ""},
+    "good", [{"LIMIT_ADDS": "off"}, {"LIMIT_ADDS": " 5/second "}, {"DEBUG": "on", "PUBLIC_URL": "http://localhost:8000"}, {"TRUSTED_PROXY_COUNT": "2"}, {"REDIS_URL": ""},
              {"SECRET_KEY": "0123456789abcdef" * 2}, {"CARRIER_SLOTS": "1"}, {"LIMIT_ADDRESS_REQUESTS": "9/second"},
              {"PUBLIC_URL": "http://localhost:8000"}, {"PUBLIC_URL": "https://phones.example.com/base/"}]
 )  # fmt: skip
@@ -103,3 +104,30 @@ def test_check_phones_run_by_cron(sandbox: Sandbox, tenant: Tenant) -> None:
     for name, scene in scenes.items():
         shown = data_of(send("GET", f"phones/{scene.phone.pk}", tenant))
         assert {field: shown[field] for field in SHOWN} == {field: rows[name][field] for field in SHOWN}
+
+
+@pytest.mark.parametrize(
+    "reached",
+    [{"BIND": "127.0.0.1:0", "TRUSTED_PROXY_COUNT": "1"}, {"BIND": "0.0.0.0:0"}],
+    ids=["through a proxy", "directly"],
+)
+def test_nor_does_one_that_others_reach_in_another_way(reached: dict[str, str]) -> None:
+    result = run_server(os.environ | {"DEBUG": "on", "PUBLIC_URL": "http://localhost:8000"} | reached)
+    assert result.returncode != 0
+    assert "DEBUG" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.sqlite_only(reason="about its files")
+def test_commands_make_files_for_their_user_alone(tmp_path: Path) -> None:
+    """Started from a shell that would let everybody read them."""
+    database, report = tmp_path / "new.sqlite3", tmp_path / "report.csv"
+    env = os.environ | {"DATABASE_URL": f"sqlite:///{database}"}
+    before = os.umask(0o022)
+    try:
+        assert run_manage("migrate", "--verbosity", "0", env=env).returncode == 0
+        run_manage("add_phones", "docs/sample-numbers.csv", "--dry-run", "--report", str(report), env=env)
+    finally:
+        os.umask(before)
+    made = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert {"new.sqlite3", "report.csv"} <= made.keys()
+    assert set(made.values()) == {0o600}
