@@ -20,6 +20,7 @@ GARBAGE_EVERY_S = 1.0
 # For webhooks, lists, pages: whatever asks no carrier.
 OTHER_THREADS = 32
 
+os.umask(0o077)  # as manage.py
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
 try:
     from django.conf import settings

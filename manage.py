@@ -11,6 +11,7 @@ from users.acting import acting
 
 
 def main() -> None:
+    os.umask(0o077)  # databases, reports and sockets hold what is nobody else's
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
     try:
         with acting("command", sys.argv[1] if len(sys.argv) > 1 else "help"):

@@ -1,10 +1,11 @@
 """What can be wrong with the settings at start, each with an id and the variable's name."""
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from workspace.secrets import is_key
 
@@ -52,7 +53,6 @@ def check_debug(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     return []
 
 
-def is_on_this_machine(bind: str) -> bool:
 def host_of(url: str) -> str | None:
     try:
         return urlsplit(url).hostname
@@ -60,6 +60,7 @@ def host_of(url: str) -> str | None:
         return None
 
 
+def is_on_this_machine(bind: str) -> bool:
     """Whether an address as gunicorn takes it can be reached from here only."""
     try:
         return bind.startswith("unix:") or urlsplit(f"//{bind.strip()}").hostname in LOOPBACK_HOSTS
@@ -85,6 +86,18 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
         elif parts.query or parts.fragment or parts.username:
             problems.append(Error(f"{variable} must have no query, fragment or credentials.", id="workspace.E004"))
     return problems
+
+
+@register(WORKSPACE)
+def check_files(app_configs: object, **kwargs: object) -> list[CheckMessage]:
+    """What manage.py and the server make is their user's alone; these files may have been made by other hands."""
+    database = settings.DATABASES["default"]
+    files = [settings.ENV_FILE, *([database["NAME"]] if database["ENGINE"] == "workspace.sqlite" else [])]
+    open_to_others = [one for one in map(Path, files) if one.is_file() and one.stat().st_mode & 0o077]
+    return [
+        Warning(f"{one.name} can be read by other users of this machine.", hint=f"chmod 600 {one}", id="workspace.W001")
+        for one in open_to_others
+    ]
 
 
 @register(Tags.security, deploy=True)

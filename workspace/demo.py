@@ -55,6 +55,7 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("Another demo is running in this directory. End it first.")
+    os.umask(0o077)  # as manage.py
     shutil.rmtree(DEMO_DIR, ignore_errors=True)
     DEMO_DIR.mkdir(mode=0o700)
     with Sandbox() as sandbox:
@@ -126,9 +127,7 @@ def prepare_database() -> dict[str, str]:
     User.objects.create_superuser("admin@example.com", password)
     token = ApiToken.issue(workspace)[1]
     connections.close_all()
-    token_file = DEMO_DIR / "token"
-    token_file.touch(mode=0o600)
-    token_file.write_text(token + "\n")
+    (DEMO_DIR / "token").write_text(token + "\n")
     return {"userId": colleague.pk, "token": token, "password": password}
 
 

@@ -18,7 +18,8 @@ from workspace.rates import Rate, parse_rate
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
+ENV_FILE = env.str("ENV_FILE", default=str(BASE_DIR / ".env"))
+env.read_env(ENV_FILE)
 
 
 def required(name: str, hint: str) -> str:
@@ -120,9 +121,8 @@ LIMITS: dict[str, Rate | None] = {
     "failed_tokens": rate("LIMIT_FAILED_TOKENS", "60/minute"),
     "unknown_users": rate("LIMIT_UNKNOWN_USERS", "60/minute"),
     "codes": rate("LIMIT_CODES", "10/hour"),
+    "events": rate("LIMIT_EVENTS", "20000/minute"),
 }
-
-# -- staff --------------------------------------------------------------------------------------------------------
 # How often `reconcile` asks a carrier with credentials that it refuses: an account may be suspended for a moment only.
 LIMITS["reconciling"] = Rate(3, 60 * 60)
 # Wrong passwords of an e-mail address from one client address, and of a client address whatever it tries: a whole
@@ -130,6 +130,8 @@ LIMITS["reconciling"] = Rate(3, 60 * 60)
 LOGIN_FAILURES = whole_number("LOGIN_FAILURES", 5)
 LIMITS["passwords"] = Rate(LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
 LIMITS["address_passwords"] = Rate(4 * LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
+
+# -- staff --------------------------------------------------------------------------------------------------------
 
 HTTPS = PUBLIC_URL.lower().startswith("https://")
 STAFF_TOTP = switch("STAFF_TOTP", default=HTTPS)
