@@ -1,13 +1,24 @@
 """`/healthz`: the process is up. `/readyz`: it can do its work."""
 
+import logging
+from datetime import timedelta
+
+from django.contrib import admin
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from workspace import keys
+from users.models import LimitCounter
+from workspace import clock, keys
 from workspace.checks import WORKSPACE
+
+PROBE = "readyz"
+# How long a write is good for: anybody may ask, as often as they like.
+PROBE_LASTS = timedelta(seconds=1)
+
+log = logging.getLogger(__name__)
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -15,15 +26,26 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
+    """Whether it can; why it cannot is for the log and for staff."""
     problems = find_problems()
-    return JsonResponse(
-        {"status": "not ready" if problems else "ok", "problems": problems}, status=503 if problems else 200
-    )
+    for problem in problems:
+        log.error("Not ready: %s", problem)
+    reply: dict[str, object] = {"status": "not ready" if problems else "ok"}
+    if is_staff(request):
+        reply["problems"] = problems
+    return JsonResponse(reply, status=503 if problems else 200)
+
+
+def is_staff(request: HttpRequest) -> bool:
+    try:
+        return admin.site.has_permission(request)
+    except DatabaseError:
+        return False
 
 
 def find_problems() -> list[str]:
     """What keeps this installation from working, each with the variable or command that mends it."""
-    problems = [str(message.msg) for message in run_checks(tags=[WORKSPACE])]
+    problems = [str(message.msg) for message in run_checks(tags=[WORKSPACE]) if message.is_serious()]
     try:
         if not is_migrated(connection):
             return [*problems, "The database is not migrated. Run: manage.py migrate"]
@@ -35,6 +57,10 @@ def find_problems() -> list[str]:
             f"CREDENTIAL_KEYS lacks a key under which stored secrets are sealed (check value {', '.join(lost)}). "
             "Put it back at the end of the list. If it is lost for good: manage.py rotate_credential_keys --key-lost"
         )
+    try:
+        write()
+    except DatabaseError:
+        problems.append("The database cannot be written to. See whether its disk is full and whether it has a primary.")
     return problems
 
 
@@ -42,3 +68,11 @@ def is_migrated(database: BaseDatabaseWrapper) -> bool:
     """Whether no migration is left to run. Raises DatabaseError."""
     executor = MigrationExecutor(database)
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+def write() -> None:
+    """Write a row, unless that was done a moment ago. Raises DatabaseError."""
+    now = clock.now()
+    until = {"expires_at": now + PROBE_LASTS}
+    if not LimitCounter.objects.filter(key=PROBE, expires_at__lt=now).update(**until):
+        LimitCounter.objects.get_or_create(key=PROBE, defaults=until)
