@@ -1,5 +1,6 @@
 """The audit trail: what a row says, that it stays, and that the list of them is cheap however long it is."""
 
+import re
 import threading
 from typing import Any
 
@@ -232,9 +233,23 @@ def test_it_is_searched_by_number_actor_and_request(desk: Client) -> None:
     assert found(desk, q="ann") == ["anna@example.com", "ann@example.com"]
     assert found(desk, q="%") == []
     assert found(desk, action="phone.add", outcome="phone_exists") == []
-    Client().get("/healthz", headers={"X-Request-ID": "ours-1"})
     AuditEntry.objects.create(action="x", request_id="ours-1", detail="that request")
     assert found(desk, q="ours-1") == ["that request"]
+
+
+@pytest.mark.parametrize("given", ["0123456789abcdef" * 2, "of-somebody-else", "-"])
+def test_a_client_does_not_choose_the_id_of_its_entries(tenant: Tenant, given: str) -> None:
+    """Whether it signs in, uses a token or is refused."""
+    headers = {"X-Request-ID": given}
+    page = Client().post("/admin/login/", {"username": "a@b.example", "password": "x"}, headers=headers)
+    assert AuditEntry.objects.get(action="login.failed").request_id == page["X-Request-ID"] != given
+    refused = Client().get("/api/call/phones", headers=headers)
+    assert re.fullmatch("[0-9a-f]{32}", refused["X-Request-ID"]) and refused["X-Request-ID"] != given
+
+
+def test_each_request_has_an_id_of_its_own_whoever_repeats_one() -> None:
+    replies = [Client().get("/healthz", headers={"X-Request-ID": "a" * 32})["X-Request-ID"] for _ in range(3)]
+    assert len({*replies, "a" * 32}) == 4
 
 
 @pytest.mark.parametrize(
