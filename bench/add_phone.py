@@ -26,7 +26,7 @@ from bench.network import FarServer, make_certificate
 from bench.report import Line, finish
 from integrations.sandbox import Sandbox, rounds
 from integrations.sandbox import state as seeds
-from workspace.demo import free_address, wait_until_ready
+from workspace.demo import SERVE, free_address, wait_until_ready
 
 ROUND_TRIP_S = 0.05
 ADDS = 15
@@ -98,7 +98,7 @@ def measure(directory: Path, sandbox: Sandbox) -> list[Line]:
     )  # fmt: skip
     tenant = json.loads(made.stdout)
     with (directory / "server.log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(SERVE, env=environment, stdout=log, stderr=log)
     try:
         url = f"http://{environment['BIND']}"
         wait_until_ready(server, url, directory / "server.log")

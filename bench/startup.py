@@ -67,7 +67,7 @@ runpy.run_path("manage.py", run_name="__main__")
 """
 # What only some requests or commands need, and takes long to load.
 HEAVY = {
-    "bson", "cryptography", "drf_spectacular.openapi", "gunicorn", "httpx", "openpyxl", "phonenumbers", "plivo",
+    "bson", "cryptography", "drf_spectacular.openapi", "granian", "httpx", "openpyxl", "phonenumbers", "plivo",
     "pydantic", "pymongo", "pythonjsonlogger", "redis", "telnyx", "twilio",
 }  # fmt: skip
 MOST_MODULES = 220

@@ -22,7 +22,7 @@ from typing import Any
 from bench.report import Line, finish
 from bench.webhook import PUBLIC_URL, Carrier, database_url, make_database, post_all, requests_of_call
 from integrations.sandbox import state as seeds
-from workspace.demo import free_address, wait_until_ready
+from workspace.demo import SERVE, free_address, wait_until_ready
 
 # Of two workers with 100 slots each.
 ADDS, SLOTS = 300, 200
@@ -64,7 +64,7 @@ def main() -> None:
 def measure(directory: Path, carriers: list[Carrier]) -> list[Line]:
     address, tenant = os.environ["BIND"], make_token()
     with (directory / "server.log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], stdout=log, stderr=log)
+        server = subprocess.Popen(SERVE, stdout=log, stderr=log)
     try:
         wait_until_ready(server, f"http://{address}", directory / "server.log")
         post_webhooks(address, carriers)  # both workers open their connections

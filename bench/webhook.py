@@ -2,7 +2,7 @@
 
 Ratio of CPU seconds, the median of rounds taken in turn in one process: our whole application from the WSGI environ to
 the reply, against a callable that knows neither Django nor an SDK, on a copy of the database, with as many commits.
-Then 3,000 events through gunicorn over 32 connections, those of one call in any order and at the same time.
+Then 3,000 events through the server over 32 connections, those of one call in any order and at the same time.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from bench.report import Line, finish
 from integrations.sandbox import state as seeds
 from integrations.sandbox.signing import signed
-from workspace.demo import free_address, wait_until_ready
+from workspace.demo import SERVE, free_address, wait_until_ready
 
 PUBLIC_URL = "https://phones.example.com"
 KEY = base64.urlsafe_b64encode(bytes(32)).decode()
@@ -78,18 +78,16 @@ class Request:
     headers: dict[str, str]
 
     def environ(self) -> dict[str, Any]:
-        """As gunicorn makes it."""
+        """As workspace/asgi.py makes it."""
         own = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in self.headers.items()}
         return {
-            "REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "PATH_INFO": self.path, "RAW_URI": self.path,
-            "QUERY_STRING": "", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "gunicorn",
-            "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "40000",
-            "CONTENT_TYPE": own.pop("HTTP_CONTENT_TYPE"), "CONTENT_LENGTH": str(len(self.body)),
-            "HTTP_HOST": "127.0.0.1:8000", "HTTP_USER_AGENT": "carrier", "HTTP_ACCEPT": "*/*",
-            "HTTP_CONNECTION": "close", **own,
+            "REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "PATH_INFO": self.path, "QUERY_STRING": "",
+            "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000",
+            "REMOTE_ADDR": "127.0.0.1", "CONTENT_TYPE": own.pop("HTTP_CONTENT_TYPE"),
+            "CONTENT_LENGTH": str(len(self.body)), "HTTP_HOST": "127.0.0.1:8000", "HTTP_USER_AGENT": "carrier",
+            "HTTP_ACCEPT": "*/*", "HTTP_CONNECTION": "close", **own,
             "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": BytesIO(self.body),
             "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
-            "wsgi.input_terminated": True,
         }  # fmt: skip
 
 
@@ -634,12 +632,12 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
     ]
     random.Random(1).shuffle(requests)
     with (directory / "server.log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(SERVE, env=environment, stdout=log, stderr=log)
     try:
         wait_until_ready(server, f"http://{environment['BIND']}", directory / "server.log")
         start = time.perf_counter()
         statuses = [status for status, _ in post_all(environment["BIND"], requests, CONNECTIONS)]
-        print(f"through gunicorn: {len(requests) / (time.perf_counter() - start):.0f} events a second")
+        print(f"through the server: {len(requests) / (time.perf_counter() - start):.0f} events a second")
         errors = Counter(re.findall(r"^ *(\S+Error: .*)", (directory / "server.log").read_text(), re.MULTILINE))
         for error, times in errors.most_common(5):
             print(f"in the server's log {times} times: {error}")

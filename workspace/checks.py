@@ -42,7 +42,7 @@ def check_secret_key(app_configs: object, **kwargs: object) -> list[CheckMessage
 def check_debug(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """DEBUG is for one's own machine: there BIND, PUBLIC_URL and TRUSTED_PROXY_COUNT all say so."""
     others_come = {
-        "BIND": not all(is_on_this_machine(bind) for bind in settings.BIND.split(",")),
+        "BIND": not is_on_this_machine(settings.BIND),
         "PUBLIC_URL": host_of(settings.PUBLIC_URL) not in LOOPBACK_HOSTS,
         "TRUSTED_PROXY_COUNT": settings.TRUSTED_PROXY_COUNT > 0,
     }
@@ -61,9 +61,9 @@ def host_of(url: str) -> str | None:
 
 
 def is_on_this_machine(bind: str) -> bool:
-    """Whether an address as gunicorn takes it can be reached from here only."""
+    """Whether an address can be reached from here only."""
     try:
-        return bind.startswith("unix:") or urlsplit(f"//{bind.strip()}").hostname in LOOPBACK_HOSTS
+        return bind.startswith("unix:") or urlsplit(f"//{bind}").hostname in LOOPBACK_HOSTS
     except ValueError:
         return False
 

@@ -30,6 +30,7 @@ from integrations.sandbox import state as seeds
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
+SERVE = [sys.executable, str(BASE_DIR / "manage.py"), "serve"]
 READY_WITHIN_S = 60
 # How add_phones ends when some rows failed, as some of the sample file must.
 SOME_FAILED = 3
@@ -135,7 +136,7 @@ def prepare_database() -> dict[str, str]:
 def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """The real server, from when it is ready until the end of the block."""
     with (DEMO_DIR / "server.log").open("wb") as log:
-        server = subprocess.Popen([sys.executable, "-m", "gunicorn"], cwd=BASE_DIR, stdout=log, stderr=log)
+        server = subprocess.Popen(SERVE, cwd=BASE_DIR, stdout=log, stderr=log)  # noqa: S603
     try:
         wait_until_ready(server, base_url, DEMO_DIR / "server.log")
         yield server

@@ -25,7 +25,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def counters() -> CollectorRegistry:
-    """Those of this process, or of all workers where gunicorn.conf.py has given them a place."""
+    """Those of this process, or of all workers where manage.py has given them a place."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()

@@ -16,6 +16,8 @@ from workspace.logs import request_id
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_WEBHOOK_BYTES = 64 * 1024
+# A file of the largest size that an import takes, and the fields of its form.
+MAX_FORM_BYTES = 11 * 1024 * 1024
 LENGTH = re.compile(r"[0-9]{1,20}")
 RESPONSES = Counter("phones_http_responses", "Replies by the class of their status.", ["status"])
 
@@ -65,6 +67,13 @@ def refuse(request: HttpRequest) -> HttpResponse | None:
     if is_too_large(request, MAX_BODY_BYTES):
         return envelope.failure("body_too_large", f"The body is too large; send at most {MAX_BODY_BYTES} bytes.")
     return None
+
+
+def most_body_bytes(path: str) -> int:
+    """What a body may have; the server need not read more of it."""
+    if path.startswith("/api/webhooks/"):
+        return MAX_WEBHOOK_BYTES
+    return MAX_BODY_BYTES if path.startswith("/api/") else MAX_FORM_BYTES
 
 
 def is_too_large(request: HttpRequest, limit: int) -> bool:

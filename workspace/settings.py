@@ -86,8 +86,9 @@ ALLOWED_HOSTS = [
 ]
 PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carriers reach this server.").rstrip("/")
 BIND = env.str("BIND", default="127.0.0.1:8000")
+WORKERS = whole_number("WORKERS", 2, least=1)
 TRUSTED_PROXY_COUNT = whole_number("TRUSTED_PROXY_COUNT", 0)
-# For a client to send a request; more for a large one (workspace/worker.py).
+# For a client to send a request; more for a large one (workspace/asgi.py).
 REQUEST_READ_TIMEOUT_S = seconds("REQUEST_READ_TIMEOUT_S", 20)
 # Whoever has it may read /metrics. Without it there is no such page.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()

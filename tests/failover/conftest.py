@@ -16,7 +16,7 @@ from pymongo import MongoClient
 
 from integrations.sandbox import Sandbox
 from tests.support import PROJECT
-from tests.support.live import run_manage, wait_until_ready
+from tests.support.live import SERVE, run_manage, wait_until_ready
 from tests.support.replica_set import ReplicaSet, free_ports, mongod
 
 DATABASE = "failover"
@@ -73,11 +73,10 @@ def cluster(tmp_path: Path, sandbox: Sandbox, request: pytest.FixtureRequest) ->
         migrated = run_manage("migrate", "--verbosity", "0", env=env)
         assert migrated.returncode == 0, migrated.stderr
         made = json.loads(run_manage("create_workspace", "Cluster", "--email", "a@cluster.example.com", env=env).stdout)
-        log = stack.enter_context((tmp_path / "gunicorn.log").open("wb"))
+        log = stack.enter_context((tmp_path / "server.log").open("wb"))
         for port in ports:
-            command = [sys.executable, "-m", "gunicorn", "--workers", "1"]
-            bound = env | {"BIND": f"127.0.0.1:{port}"}
-            server = subprocess.Popen(command, cwd=PROJECT, env=bound, stdout=log, stderr=log)
+            bound = env | {"BIND": f"127.0.0.1:{port}", "WORKERS": "1"}
+            server = subprocess.Popen([sys.executable, *SERVE], cwd=PROJECT, env=bound, stdout=log, stderr=log)
             stack.callback(server.wait)
             stack.callback(server.kill)
             wait_until_ready(port, server)

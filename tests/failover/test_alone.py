@@ -30,7 +30,7 @@ def test_a_server_alone_is_refused_at_start_with_the_reason(tmp_path: Path) -> N
                 "DATABASE_URL": f"mongodb://127.0.0.1:{port}/d",
                 "BIND": f"127.0.0.1:{free_ports(1)[0]}",
             }
-            for started in (["manage.py", "migrate"], ["-m", "gunicorn"]):
+            for started in (["manage.py", "migrate"], ["manage.py", "serve"]):
                 ended = subprocess.run(
                     [sys.executable, *started], env=env, capture_output=True, text=True, timeout=60, check=False
                 )

@@ -101,7 +101,7 @@ class Stack:
 
     def start(self, name: str) -> "subprocess.Popen[bytes]":
         first, *rest = self.services[name].get("command") or self.image.command
-        programs = {"python": [sys.executable], "gunicorn": [sys.executable, "-m", "gunicorn"]}
+        programs = {"python": [sys.executable]}
         words = [self.on_this_machine(word) for word in rest]
         path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         with (self.logs / name).open("wb") as log:

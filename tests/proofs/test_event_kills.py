@@ -22,7 +22,7 @@ from tests.support import PROJECT
 from tests.support.carriers import CARRIERS
 from tests.support.database import Apart
 from tests.support.dialects import CALLER, DIALECTS, Body, encoded
-from tests.support.live import free_port, run_manage, wait_until_ready
+from tests.support.live import SERVE, free_port, run_manage, wait_until_ready
 from tests.support.webhooks import Party
 
 pytestmark = pytest.mark.engine
@@ -31,7 +31,7 @@ ROUNDS, CALLS_PER_ROUND, SENDERS = 3, 30, 4
 
 
 class Server:
-    """gunicorn with a master and two workers, in a process group of its own that can be killed at once."""
+    """The server with two workers, in a process group of its own that can be killed at once."""
 
     def __init__(self, folder: Path, sandbox: Sandbox) -> None:
         self.database, self.folder = Apart(folder), folder
@@ -51,15 +51,14 @@ class Server:
         return done.stdout
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", "2"]
-        with (self.folder / "gunicorn.log").open("ab") as log:
+        with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=PROJECT, env=self.env, stdout=log, stderr=log, start_new_session=True
+                [sys.executable, *SERVE], cwd=PROJECT, env=self.env, stdout=log, stderr=log, start_new_session=True
             )
         wait_until_ready(self.port, self.process)
 
     def kill(self) -> None:
-        """Master and workers: the group is led by the process that was started here."""
+        """All of it: the group is led by the process that was started here."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)

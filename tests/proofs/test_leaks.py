@@ -237,7 +237,7 @@ def test_a_server_and_its_commands_give_no_secret_away(sandbox: Sandbox, tmp_pat
         if file.suffix in (".log", ".csv", ".json"):
             allowed = ("token",) if file.name == "numbers.csv" else ()  # it is brought, not made
             search.scan(file.name, file.read_text(), allowed=allowed)
-    assert {"gunicorn.log", "report.csv"} <= search.sinks
+    assert {"server.log", "report.csv"} <= search.sinks
     search.close(tally)
 
 

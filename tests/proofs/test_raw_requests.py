@@ -21,7 +21,7 @@ BY_HAND_OF_THE_CONTRACT = [
 
 @pytest.fixture(scope="module")
 def live(running_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with serve(tmp_path_factory.mktemp("live"), running_sandbox) as server:
+    with serve(tmp_path_factory.mktemp("live"), running_sandbox, REQUEST_READ_TIMEOUT_S="1") as server:
         yield server
 
 
@@ -152,3 +152,10 @@ def test_a_connection_is_kept_in_step_after_a_refusal(live: Live) -> None:
 def test_a_request_id_is_ours_whatever_a_client_sends(live: Live, given: str) -> None:
     _, headers, _ = request(live, b"{}", f"X-Request-ID: {given}")
     assert re.fullmatch("[0-9a-f]{32}", headers["x-request-id"]) and headers["x-request-id"] != given
+
+
+def test_a_header_with_an_underscore_is_left_out(live: Live) -> None:
+    """It would pass for the one with a hyphen."""
+    body = good_body(live)
+    for name, status in (("Content-Type", 415), ("Content_Type", 400)):
+        assert request(live, body[:-1], f"{name}: text/plain")[0] == status

@@ -25,8 +25,8 @@ def test_every_line_of_a_server_is_an_object_with_the_request_it_belongs_to(sand
             b"POST /api/webhooks/twilio/not-a-token-but-as-secret/status HTTP/1.1\r\nHost: localhost\r\n"
             b"X-Request-ID: forged\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
         )
-    lines = [json.loads(line) for line in (tmp_path / "gunicorn.log").read_text().splitlines()]
-    assert any(line["logger"] == "gunicorn.error" and "Listening at" in line["message"] for line in lines)
+    lines = [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines()]
+    assert any(line["logger"] == "_granian" and "Listening at" in line["message"] for line in lines)
     (refused,) = [line for line in lines if "Webhook refused" in line["message"]]
     assert refused["requestId"] not in ("-", "")
     assert "not-a-token-but-as-secret" not in str(lines)

@@ -143,4 +143,4 @@ def test_the_units_of_systemd_are_valid(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     commands = [part for unit in units for part in re.findall(r"manage.py (.*)", unit.read_text())]
-    assert commands == ["purge", "reconcile --every 60"]
+    assert commands == ["purge", "reconcile --every 60", "serve"]

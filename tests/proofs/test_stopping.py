@@ -1,6 +1,7 @@
 """SIGTERM for the real server while adds are under way: each gets its reply, or is settled; nothing is half done."""
 
 import contextlib
+import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -90,14 +91,16 @@ def test_an_add_that_comes_too_late_leaves_nothing(sandbox: Sandbox, tmp_path: P
 
 
 def test_what_is_killed_in_the_middle_is_settled(sandbox: Sandbox, tmp_path: Path) -> None:
-    with serve(tmp_path, sandbox, workers=1, GUNICORN_CMD_ARGS="--graceful-timeout 1") as live:
+    with serve(tmp_path, sandbox, workers=1) as live:
         before, sandbox.delay_s = sandbox.snapshot(), 1.2
         with ThreadPoolExecutor(len(ADDS)) as pool:
             adds = [pool.submit(send_add, live, good, number) for good, number in ADDS]
             wait_for(2 * len(ADDS), sandbox)
             live.server.send_signal(signal.SIGTERM)
+            for worker in live.workers():  # as when the time to stop is over
+                os.kill(worker, signal.SIGKILL)
             assert [one.result() for one in adds] == [None] * len(ADDS)
-        live.server.wait(10)
+        assert live.server.wait(10) == 0
         sandbox.delay_s = 0.0
         assert not active(live)
         age_leases(live)

@@ -1,4 +1,4 @@
-"""A server as in production: gunicorn with the project's own settings file, a database of its own, a free port."""
+"""A server as in production: `manage.py serve`, with a database of its own and a free port."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,8 @@ from integrations.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.database import Apart
 
-READY_WITHIN_S = 30
+READY_WITHIN_S = 60
+SERVE = ["manage.py", "serve"]
 # Says that the template is complete, and whose workspace and token it has.
 MADE = "workspace.json"
 
@@ -38,6 +39,11 @@ class Live:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def workers(self) -> list[int]:
+        """The ids of its processes that serve."""
+        threads = Path(f"/proc/{self.server.pid}/task").glob("*/children")
+        return [int(child) for file in threads for child in file.read_text().split()]
+
     def manage(self, *arguments: str, **variables: str) -> str:
         """Run a command of manage.py beside the server. Returns what it prints."""
         done = run_manage(*arguments, env=self.env | variables)
@@ -48,8 +54,6 @@ class Live:
         """Everything that the server answers to these bytes until it closes; empty when it just closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection:
             connection.sendall(data)
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_WR)
             answer = b""
             with contextlib.suppress(ConnectionError):
                 while part := connection.recv(65536):
@@ -63,9 +67,8 @@ def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
 
 
 def run_server(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """gunicorn, for as long as it runs: with settings that it is to refuse."""
-    command = [sys.executable, "-m", "gunicorn", "workspace.wsgi"]
-    return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    """The server, for as long as it runs: with settings that it is to refuse."""
+    return run_manage("serve", env=env)
 
 
 def free_port() -> int:
@@ -102,7 +105,7 @@ def template() -> Apart:
 def serve(
     folder: Path, sandbox: Sandbox, *, is_public: bool = True, workers: int = 1, **variables: str
 ) -> Iterator[Live]:
-    """Run gunicorn with a migrated database of its own that has a workspace in it.
+    """Run the server with a migrated database of its own that has a workspace in it.
 
     Args:
         is_public: has the PUBLIC_URL of the tests; if not, its own address, so that carriers and a browser reach it.
@@ -115,15 +118,15 @@ def serve(
     env = os.environ | {
         "DATABASE_URL": database.url,
         "BIND": f"127.0.0.1:{port}",
+        "WORKERS": str(workers),
         "TWILIO_API_URL": sandbox.twilio_url,
         "PLIVO_API_URL": sandbox.plivo_url,
         "TELNYX_API_URL": sandbox.telnyx_url,
         **({} if is_public else {"PUBLIC_URL": f"http://127.0.0.1:{port}"}),
         **variables,
     }
-    with (folder / "gunicorn.log").open("wb") as log:
-        command = [sys.executable, "-m", "gunicorn", "workspace.wsgi", "--workers", str(workers)]
-        server = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen([sys.executable, *SERVE], cwd=PROJECT, env=env, stdout=log, stderr=log)
         try:
             wait_until_ready(port, server)
             yield Live(port, database, made["userId"], made["token"], env, server)

@@ -1,0 +1,150 @@
+"""What the server calls for each request: Django's WSGI application, in a thread of a pool.
+
+A client may take its time with its request and with the reply. It has a thread only in between, when all of the request
+has come; nobody keeps others waiting by being slow.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, closing, suppress
+from errno import ECONNRESET
+from io import BytesIO
+from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from django.conf import settings
+from django.http import StreamingHttpResponse
+
+from workspace.middleware import most_body_bytes
+from workspace.wsgi import application as django
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+# For webhooks, lists, pages: whatever asks no carrier.
+OTHER_THREADS = 32
+# What has come gives more time: a large file over a slow line is in order, a byte a second is not.
+LEAST_BYTES_PER_S = 4096
+# Larger bodies are files that staff bring. So many of them are in memory at a time; the next ones wait.
+SMALL_BODY_BYTES, LARGE_BODIES = 64 * 1024, 8
+# A part of a reply that is streamed, and how long a client that takes none of it is put up with.
+PART_BYTES, REPLY_TIMEOUT_S = 64 * 1024, 30
+
+threads = ThreadPoolExecutor(settings.CARRIER_SLOTS + OTHER_THREADS, "request")
+large_bodies = asyncio.Semaphore(LARGE_BODIES)
+
+
+class Missing(BytesIO):
+    """The body of a request that did not come, or not all of it. Whoever reads it is told that the client has gone."""
+
+    def read(self, *args: object) -> NoReturn:
+        raise ConnectionResetError(ECONNRESET, "the request did not come")
+
+    readline = read
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    environ = environ_of(scope)
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as held:
+        await read_body(environ, receive, held)
+        start, reply = await loop.run_in_executor(threads, answer, environ)
+    await send(start)
+    if isinstance(reply, bytes):
+        await send({"type": "http.response.body", "body": reply})
+        return
+    gone = asyncio.ensure_future(receive())
+    parts = iter(reply)
+    try:
+        while not gone.done() and (part := await loop.run_in_executor(threads, next_part, parts)):
+            message = {"type": "http.response.body", "body": part, "more_body": True}
+            await asyncio.wait_for(send(message), REPLY_TIMEOUT_S)
+        await send({"type": "http.response.body", "body": b""})
+    except TimeoutError:
+        pass  # it ends short of its Content-Length, which tells the client
+    finally:
+        gone.cancel()
+        await loop.run_in_executor(threads, reply.close)
+
+
+def environ_of(scope: Message) -> dict[str, Any]:
+    """The request as PEP 3333 has it, without its body."""
+    headers: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        # With an underscore it would pass for the one with a hyphen, which a proxy may have set.
+        if b"_" not in raw:
+            name = raw.decode("latin-1").upper().replace("-", "_")
+            joint = "; " if name == "COOKIE" else ","
+            text = value.decode("latin-1")
+            headers[name] = f"{headers[name]}{joint}{text}" if name in headers else text
+    own: dict[str, Any] = {name: headers.pop(name) for name in ("CONTENT_TYPE", "CONTENT_LENGTH") if name in headers}
+    return {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(scope["raw_path"]).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": scope["server"][0],
+        "SERVER_PORT": str(scope["server"][1] or ""),
+        "REMOTE_ADDR": scope["client"][0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        **own,
+        **{f"HTTP_{name}": text for name, text in headers.items()},
+    }
+
+
+async def read_body(environ: dict[str, Any], receive: Receive, held: AsyncExitStack) -> None:
+    """Put all of the body into the environ; `Missing` if it is too large, comes too slowly or is cut off.
+
+    Args:
+        held: what is to be released when the body is no longer needed.
+    """
+    declared, most = int(environ.get("CONTENT_LENGTH") or 0), most_body_bytes(environ["PATH_INFO"])
+    body, is_whole, is_large = bytearray(), False, False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(settings.REQUEST_READ_TIMEOUT_S) as limit:
+            while max(declared, len(body)) <= most and not is_whole:
+                if max(declared, len(body)) > SMALL_BODY_BYTES and not is_large:
+                    is_large = True
+                    await held.enter_async_context(large_bodies)
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    break
+                part = message.get("body", b"")
+                body += part
+                limit.reschedule((limit.when() or 0) + len(part) / LEAST_BYTES_PER_S)
+                is_whole = not message.get("more_body")
+    # Django reads as many bytes as CONTENT_LENGTH says, and a body in chunks has none.
+    environ["CONTENT_LENGTH"] = str(len(body) if is_whole else max(declared, len(body), 1))
+    environ["wsgi.input"] = BytesIO(body) if is_whole else Missing()
+
+
+def answer(environ: dict[str, Any]) -> tuple[Message, bytes | StreamingHttpResponse]:
+    """In a thread: how Django's reply starts, and the rest of it."""
+    start: Message = {"type": "http.response.start"}
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> None:
+        start["status"] = int(status.partition(" ")[0])
+        start["headers"] = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+    reply = django(environ, start_response)  # type: ignore[arg-type]  # Django uses no more of PEP 3333
+    if isinstance(reply, StreamingHttpResponse):
+        return start, reply
+    with closing(reply):
+        return start, b"".join(reply)
+
+
+def next_part(pieces: Iterator[bytes]) -> bytes:
+    """In a thread: some pieces of a reply that is streamed, or nothing at its end."""
+    part = bytearray()
+    while len(part) < PART_BYTES and (piece := next(pieces, b"")):
+        part += piece
+    return bytes(part)
