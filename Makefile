@@ -68,6 +68,7 @@ bench: dev ## Check the speed goals, as ratios measured in one run.
 	$(PYTHON) -m bench.add_phone --check
 	$(PYTHON) -m bench.webhook --check
 	$(PYTHON) -m bench.starving --check
+	$(PYTHON) -m bench.strangers --check
 	$(PYTHON) -m bench.list --check
 	$(PYTHON) -m bench.desk --check
 	$(PYTHON) -m bench.bulk --check
