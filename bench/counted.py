@@ -30,8 +30,8 @@ CALLS_OF_LOG = 2000
 # Requests that could be sent together must overlap.
 DELAY_S = 0.25
 BULK_ROWS, CROWD = 100, 60
-# Statements on SQLite and commands on MongoDB, the most of any carrier or page. The answer is to the first webhook of an
-# account, of which one more takes note; each of them is the account's first in a minute, whose counter is made.
+# Statements on SQLite and commands on MongoDB, the most of any carrier or page. The answer is to an account's first
+# webhook, of which one more takes note; each webhook is the account's first in a minute, whose counter is made.
 MOST = {
     "sqlite": {"add": 17, "answer": 22, "status": 16, "recording": 15, "log of calls": 13, "page": 15},
     "mongodb": {"add": 12, "answer": 12, "status": 8, "recording": 7, "log of calls": 13, "page": 15},

@@ -377,7 +377,7 @@ def test_passwords_are_hashed_a_few_at_a_time_in_threads_that_come_last(
     settings.PASSWORD_HASHERS = ["users.hashing.Hasher"]
     monkeypatch.setattr(hashing.Hasher, "iterations", 20_000)
     ran: list[tuple[str, int]] = []
-    pbkdf2 = hashers.pbkdf2
+    pbkdf2 = hashers.pbkdf2  # type: ignore[attr-defined]
 
     def noted(*args: Any, **kwargs: Any) -> bytes:
         ran.append((threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))

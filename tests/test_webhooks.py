@@ -344,10 +344,10 @@ def test_of_a_long_body_only_what_is_read_is_kept(
     event, call = CallEvent.objects.get(), Call.objects.get()
     assert len(event.payload) < 3 * KEPT_VALUE
     assert "Unknown" not in event.payload and "NNNN" not in event.payload
-    before = Call.objects.values().get()
+    before: dict[str, Any] = dict(Call.objects.values().get())
     Call.objects.all().delete()
     assert merge_or_leave(event)
-    again = Call.objects.values().get()
+    again: dict[str, Any] = dict(Call.objects.values().get())
     unlike = {name for name in before if before[name] != again[name]} - {"id", "created_at", "version"}
     assert not unlike and call.status == "completed", "merged again from what was kept"
 

@@ -82,7 +82,7 @@ def reconcile() -> Outcome:
 def settle_operations(outcome: Outcome) -> None:
     for row in PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE):
         what = f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}"
-        settle(outcome, what, partial(settle_row, row), row.line and row.line.account)
+        settle(outcome, what, partial(settle_row, row), row.line.account if row.line else None)
     for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
         settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
     left = {line.pk: line for line in chain(Line.objects.filter(lease_until__lt=clock.now()), lines_without_number())}
