@@ -51,6 +51,13 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as held:
         await read_body(environ, receive, held)
+        path, length = environ["PATH_INFO"], int(environ["CONTENT_LENGTH"])
+        if isinstance(environ["wsgi.input"], Missing) and not path.startswith("/api/"):
+            # The API has words for it; to make a page for each of hundreds that are cut off would keep others waiting.
+            status = 413 if length > most_body_bytes(path) else 408
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
         start, reply = await loop.run_in_executor(threads, answer, environ)
     await send(start)
     if isinstance(reply, bytes):
