@@ -109,8 +109,10 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
                 return response
             response.close()
             url = urljoin(url, response.headers["Location"])
-        except (requests.RequestException, RequestFailed, ValueError) as error:
+        except (requests.RequestException, RequestFailed) as error:
             raise provider.unavailable(f"media: {type(error).__name__}") from None
+        except ValueError:
+            raise provider.media_elsewhere() from None
     raise provider.unavailable("media: too many redirects")
 
 
