@@ -3,14 +3,12 @@
 import contextlib
 import json
 import os
-import threading
 import time
 from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth import hashers
 from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.models import Session
 from django.core.checks import run_checks
@@ -22,7 +20,7 @@ from tests.support.database import seen, whole_database
 from tests.support.live import run_manage
 from tests.support.people import Tenant, code_of, new_staff, shown_key, sign_in
 from tests.support.races import together
-from users import hashing, limits, login
+from users import limits, login
 from users.models import AuditEntry, LimitCounter, StaffDevice, User
 from users.totp import PASSWORD_LASTS
 from workspace.rates import parse_rate
@@ -355,14 +353,14 @@ def test_what_comes_at_once_is_counted_before_it_is_hashed(ann: User, monkeypatc
     def slow_check(user: User, password: str) -> bool:
         nonlocal hashed, at_once
         hashed += 1
-        at_once = max(at_once, hashing.AT_ONCE - login.places._value)
+        at_once = max(at_once, login.HASHED_AT_ONCE - login.places._value)
         time.sleep(0.02)
         return check(user, password)
 
     monkeypatch.setattr(User, "check_password", slow_check)
     pages = together(*[lambda: give_password(Client(), ann.email, CANARY)] * 40)
     assert {page.status_code for page in pages} == {200, 429}
-    assert 1 <= hashed <= 5 and at_once <= hashing.AT_ONCE
+    assert 1 <= hashed <= 5 and at_once <= login.HASHED_AT_ONCE
     assert AuditEntry.objects.filter(action="login.failed").count() == hashed
     assert all(int(page["Retry-After"]) > 0 for page in pages if page.status_code == 429)
     guess(ann.email, 5)
@@ -370,32 +368,11 @@ def test_what_comes_at_once_is_counted_before_it_is_hashed(ann: User, monkeypatc
     assert not LimitCounter.objects.filter(held__gt=0).exists()
 
 
-def test_passwords_are_hashed_a_few_at_a_time_in_threads_that_come_last(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever hashes: a sign-in, a change of one's password."""
-    settings.PASSWORD_HASHERS = ["users.hashing.Hasher"]
-    monkeypatch.setattr(hashing.Hasher, "iterations", 20_000)
-    ran: list[tuple[str, int]] = []
-    pbkdf2 = hashers.pbkdf2  # type: ignore[attr-defined]
-
-    def noted(*args: Any, **kwargs: Any) -> bytes:
-        ran.append((threading.current_thread().name, os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
-        return pbkdf2(*args, **kwargs)
-
-    monkeypatch.setattr(hashers, "pbkdf2", noted)
-    made = together(*[lambda: hashers.make_password(PASSWORD)] * 8)
-    assert hashers.check_password(PASSWORD, made[0]) and not hashers.check_password(CANARY, made[0])
-    assert made[0].startswith("pbkdf2_sha256$20000$") and len(ran) == 10
-    assert len({name for name, _ in ran}) <= hashing.AT_ONCE
-    assert {priority for _, priority in ran} == {min(19, os.nice(0) + hashing.NICENESS)}
-
-
 @pytest.mark.parametrize("password", [PASSWORD, CANARY])
 def test_who_finds_no_place_is_told_to_try_again_and_nothing_counts(ann: User, password: str) -> None:
     """Right passwords need a place, too: whoever knows one cannot keep the machine busy with it."""
     with contextlib.ExitStack() as stack:
-        for _ in range(hashing.AT_ONCE):
+        for _ in range(login.HASHED_AT_ONCE):
             stack.enter_context(login.places)
         page = give_password(Client(), ann.email, password)
         assert (page.status_code, page["Retry-After"]) == (429, str(login.RETRY_AFTER_S))
@@ -407,7 +384,7 @@ def test_who_finds_no_place_is_told_to_try_again_and_nothing_counts(ann: User, p
 def test_a_place_is_free_again_whatever_happens(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(limits.DatabaseStore, "take", lambda *_: 1 / 0)
-        for _ in range(hashing.AT_ONCE + 1):
+        for _ in range(login.HASHED_AT_ONCE + 1):
             with pytest.raises(ZeroDivisionError):
                 give_password(Client(), ann.email, PASSWORD)
     past_password(ann)

@@ -677,9 +677,8 @@ def test_reconcile_stops_asking_with_credentials_that_stay_refused(
     assert (outcome.failed, outcome.refused, outcome.refused_accounts) == (0, 1, 1)
 
     hour_later = timezone.now() + timedelta(hours=1)
-    with monkeypatch.context() as patch:
-        patch.setattr("workspace.clock.now", lambda: hour_later)
-        assert asked_by_rounds(sandbox, 1)[0] > 0
+    monkeypatch.setattr("workspace.clock.now", lambda: hour_later)
+    assert asked_by_rounds(sandbox, 1)[0] > 0
 
     other = id_of(tenant, subject.another)
     assert send("PATCH", f"phones/{other}", tenant, {"authToken": NEW_TOKEN}).status_code == 200

@@ -11,13 +11,15 @@ from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from users import hashing, limits
+from users import limits
 from users.addresses import counted_address
 
-RETRY_AFTER_S = 2
+# To hash a password takes a core for half a second. There is a process for each core: with more than one at a time the
+# passwords would take most of what the webhooks need.
+HASHED_AT_ONCE = 1
+RETRY_AFTER_S = 1
 
-# More would only queue for the threads that hash, and keep their own meanwhile.
-places = BoundedSemaphore(hashing.AT_ONCE)
+places = BoundedSemaphore(HASHED_AT_ONCE)
 
 
 class LoginForm(AdminAuthenticationForm):

@@ -137,7 +137,6 @@ LIMITS["address_passwords"] = Rate(4 * LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURE
 HTTPS = PUBLIC_URL.lower().startswith("https://")
 STAFF_TOTP = switch("STAFF_TOTP", default=HTTPS)
 AUTHENTICATION_BACKENDS = ["users.login.StaffBackend"]
-PASSWORD_HASHERS = ["users.hashing.Hasher"]
 
 # -- Django -------------------------------------------------------------------------------------------------------
 

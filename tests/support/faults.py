@@ -45,10 +45,11 @@ PLIVO_READ = Step("number", "GET", PLIVO_NUMBER, READ, on_404="number_not_owned"
 PLIVO_LINK = [Step("link", "POST", PLIVO_NUMBER, WRITE), Step("read back", "GET", PLIVO_NUMBER, READ_BACK, nth=1)]
 TELNYX_LIST = Step("list", "GET", r"^/phone_numbers$", READ)
 TELNYX_ASSIGN = Step("assign", "PATCH", TELNYX_NUMBER, WRITE)
+TELNYX_KEY = Step("key", "GET", r"^/public_key$", OPTIONAL)
 TELNYX_FIND = [
     Step("find", "GET", TELNYX_APPLICATIONS, READ),
     Step("profiles", "GET", TELNYX_PROFILES, READ),
-    Step("key", "GET", r"^/public_key$", OPTIONAL),
+    TELNYX_KEY,
 ]
 TELNYX_CREATE = Step("create", "POST", TELNYX_APPLICATIONS, CREATE)
 # The first add of an account; an add on an account whose application exists.
@@ -73,7 +74,7 @@ KNOWN = {
     "twilio": TWILIO_STEPS,
     # An application that its id does not find is looked for by name.
     "plivo": [PLIVO_READ, Step("application", "GET", PLIVO_APPLICATION, READ, on_404=""), *PLIVO_LINK],
-    "telnyx": [TELNYX_LIST, Step("application", "GET", TELNYX_APPLICATION, READ, on_404=""), TELNYX_ASSIGN],
+    "telnyx": [TELNYX_LIST, Step("application", "GET", TELNYX_APPLICATION, READ, on_404=""), TELNYX_KEY, TELNYX_ASSIGN],
 }
 REFUSALS = {f"status {status}": ("status", status) for status in (401, 403, 404)}
 SILENCES: dict[str, tuple[str, int | None]] = {
