@@ -6,6 +6,7 @@ import os
 import time
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,14 @@ from workspace.rates import parse_rate
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
 CANARY = "Tr0ub4dor&3-canary"
+
+
+@pytest.fixture(autouse=True)
+def half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In which the whole test takes place: codes are of half minutes."""
+    now = time.time()
+    monkeypatch.setattr("django_otp.oath.time", lambda: now)
+    monkeypatch.setattr("users.models.time", SimpleNamespace(time=lambda: now))
 
 
 @pytest.fixture(autouse=True)

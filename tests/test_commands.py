@@ -135,7 +135,7 @@ def test_the_models_are_as_the_migrations_have_made_them(db: None) -> None:
      (":8000", False), ("[::]:8000", False), ("[::", False), ("10.0.0.1:8000", False), ("127.0.0.1:1,0.0.0.0:1", False), ("fd://3", False)],
 )  # fmt: skip
 def test_debug_is_for_this_machine_alone(bind: str, starts: bool) -> None:
-    with override_settings(DEBUG=True, BIND=bind):
+    with override_settings(DEBUG=True, BIND=bind, PUBLIC_URL="http://localhost:8000"):
         assert [error.id for error in check_debug(None)] == ([] if starts else ["workspace.E008"])
     with override_settings(DEBUG=False, BIND=bind):
         assert check_debug(None) == []

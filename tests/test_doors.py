@@ -74,6 +74,7 @@ SUSPENDED = {
 }  # fmt: skip
 NO_KEY = {"authToken": seeds.TELNYX_NOPROFILE_KEY, "phoneNumber": "13125557777"}
 A_PUBLIC_KEY = "A" * 43 + "="
+ITS_PUBLIC_KEY = seeds.Account("telnyx", seeds.TELNYX_ACCOUNT, "").public_key()
 REFUSE = {"onConflict": "refuse"}
 WRONG = {"authToken": "wrong-token"}
 AGAIN_AT_ONCE = {"Retry-After": "0"}
@@ -102,7 +103,8 @@ CASES = {
     "routed nowhere, nothing to take over": Case(PLIVO, changes=REFUSE),
     "an owner in capitals": Case(TWILIO, owner=in_capitals),
     "telnyx, on an application of the customer's": Case(TELNYX, changes={"accSId": seeds.TELNYX_CUSTOMER_APP}),
-    "telnyx, with its public key": Case(TELNYX, changes={"publicKey": A_PUBLIC_KEY}),
+    "telnyx, with its public key": Case(TELNYX, changes={"publicKey": ITS_PUBLIC_KEY}),
+    "telnyx, with another's public key": Case(TELNYX, "invalid_field", "publicKey", {"publicKey": A_PUBLIC_KEY}),
     "telnyx, neither key nor voice profile": Case(TELNYX, changes=NO_KEY),
     "telnyx, a key that cannot be fetched": Case(TELNYX, changes={**NO_KEY, "publicKey": A_PUBLIC_KEY}),
     "twilio, a public key that is not needed": Case(TWILIO, changes={"publicKey": A_PUBLIC_KEY}),

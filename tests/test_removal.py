@@ -676,8 +676,7 @@ def test_reconcile_stops_asking_with_credentials_that_stay_refused(
     outcome = reconcile()
     assert (outcome.failed, outcome.refused, outcome.refused_accounts) == (0, 1, 1)
 
-    hour_later = timezone.now() + timedelta(hours=1)
-    monkeypatch.setattr("workspace.clock.now", lambda: hour_later)
+    monkeypatch.setattr("workspace.clock.now", lambda: timezone.now() + timedelta(hours=1))
     assert asked_by_rounds(sandbox, 1)[0] > 0
 
     other = id_of(tenant, subject.another)

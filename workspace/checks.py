@@ -63,7 +63,8 @@ def host_of(url: str) -> str | None:
 def is_on_this_machine(bind: str) -> bool:
     """Whether an address can be reached from here only."""
     try:
-        return bind.startswith("unix:") or urlsplit(f"//{bind}").hostname in LOOPBACK_HOSTS
+        address = urlsplit(f"//{bind}")
+        return bind.startswith("unix:") or (address.hostname in LOOPBACK_HOSTS and address.port is not None)
     except ValueError:
         return False
 

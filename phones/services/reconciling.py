@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from itertools import chain
 
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
@@ -85,9 +84,11 @@ def settle_operations(outcome: Outcome) -> None:
         settle(outcome, what, partial(settle_row, row), row.line.account if row.line else None)
     for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
         settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
-    left = {line.pk: line for line in chain(Line.objects.filter(lease_until__lt=clock.now()), lines_without_number())}
-    for line in left.values():
+    for line in lines_without_number():
         settle(outcome, f"line {line}", partial(settle_line, line), line.account)
+    for line in Line.objects.filter(lease_until__lt=clock.now()):
+        if line.phone_numbers.exists():  # so that no carrier is asked
+            settle(outcome, f"line {line}", partial(settle_line, line))
     for account in Account.objects.filter(lease_is_over(), lines=None):
         if not is_released(account):
             settle(outcome, f"account {account}", partial(release, account), account)
