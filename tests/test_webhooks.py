@@ -20,6 +20,7 @@ from integrations.sandbox.state import Account as CarrierAccount
 from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import urls_for
+from phones.services.reconciling import reconcile
 from tests.support.api import DAY_S, add, data_of, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import INSERT, failing
@@ -27,6 +28,7 @@ from tests.support.people import Tenant
 from tests.support.races import together
 from tests.support.webhooks import at_carrier, deliver, form_of
 from users.models import LimitCounter
+from workspace.fields import new_object_id
 from workspace.rates import Rate
 from workspace.secrets import Secret
 
@@ -175,6 +177,23 @@ def test_two_numbers_of_one_account_that_call_each_other_are_told_apart_in_any_o
 
 
 # -- rotation ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.engine
+def test_a_new_token_whose_add_died_before_its_account_took_it_over_is_taken_over_by_reconcile(
+    sandbox: Sandbox, account: Account, tenant: Tenant, carrier: Good
+) -> None:
+    operation = Secret.seal(json.dumps({"auth_token": "a-new-token"}))
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    PhoneNumber.objects.update(operation=operation, operation_id=new_object_id(), lease_until=an_hour_ago)
+
+    assert reconcile().settled == 1
+
+    account.refresh_from_db()
+    assert account.auth_token.open() == "a-new-token" and account.previous_auth_token
+    assert account.previous_auth_token.open() == carrier.auth_token
+    phone = PhoneNumber.objects.get()
+    assert phone.state == "active" and phone.lease_until is None and phone.operation is None
 
 
 @pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
