@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from integrations.sandbox import Sandbox
-from tests.proofs.test_exposed import send_add, send_webhook
 from tests.support.carriers import TWILIO
+from tests.support.knocking import send_add, send_webhook
 from tests.support.live import Live, serve
 from tests.support.proxies import PROXIES, behind
 from tests.support.strangers import ATTACKS, Walls, steadily
