@@ -24,6 +24,7 @@ from phones.services.reconciling import reconcile
 from tests.support.api import DAY_S, add, data_of, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import INSERT, failing
+from tests.support.live import free_port
 from tests.support.people import Tenant
 from tests.support.races import together
 from tests.support.webhooks import at_carrier, deliver, form_of
@@ -174,6 +175,14 @@ def test_two_numbers_of_one_account_that_call_each_other_are_told_apart_in_any_o
         call = Call.objects.get(carrier_id=f"call{len(told)}")
         told.append((call.direction, call.line.number if call.line else None))
     assert told == [("outbound", TELNYX.number)] * 2
+
+
+def test_webhooks_and_reconcile_need_no_redis(sandbox: Sandbox, account: Account, carrier: Good, settings: Any) -> None:
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).answer, form_of(carrier))
+
+    assert deliver(urls_for(account).answer, body, headers).status_code == 200
+    assert reconcile().pulled_accounts == 1
 
 
 # -- rotation ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """How often something may happen. Counted in the database, or in Redis if REDIS_URL is set, so that processes agree.
+Webhooks and `reconcile` need no Redis: what they count is in the database, whatever is set.
 
 A limit is `count` in each window of the clock (settings.LIMITS). What is counted in advance and may turn out not to
 count, such as credentials that may yet prove right, is held first and then settled.
@@ -25,6 +26,7 @@ from workspace.rates import Rate
 HOLD_LASTS_S = 60
 HOLD_WAIT_S = 5.0
 HOLD_POLL_S = 0.05
+IN_DATABASE = ("events", "reconciling")
 
 
 class LimitReached(Refusal):
@@ -45,6 +47,7 @@ class Window:
     """The present window of one limit for one subject."""
 
     def __init__(self, name: str, rate: Rate, subject: str) -> None:
+        self.name = name
         now = clock.now().timestamp()
         start = int(now // rate.window_s) * rate.window_s
         self.limit = rate.count
@@ -156,9 +159,12 @@ class RedisStore:
         return f"workspace-phones-{installation}:{window.key}"
 
 
-@cache
-def store() -> Store:
-    return RedisStore(settings.REDIS_URL) if settings.REDIS_URL else DatabaseStore()
+redis_store = cache(RedisStore)
+
+
+def store_of(window: Window) -> Store:
+    in_redis = settings.REDIS_URL and window.name not in IN_DATABASE
+    return redis_store(settings.REDIS_URL) if in_redis else DatabaseStore()
 
 
 def windows(*subjects: tuple[str, str]) -> list[Window]:
@@ -168,8 +174,9 @@ def windows(*subjects: tuple[str, str]) -> list[Window]:
 
 def spend(*subjects: tuple[str, str]) -> None:
     """Count one of each (limit name, subject). Raises LimitReached when a window is full."""
-    with store().together():
-        full = next((window for window in windows(*subjects) if not store().take(window, "used")), None)
+    counted = windows(*subjects)
+    with store_of(counted[0]).together() if counted else nullcontext():
+        full = next((window for window in counted if not store_of(window).take(window, "used")), None)
     if full:
         raise LimitReached(full.retry_after_s)
 
@@ -199,13 +206,13 @@ def hold(*subjects: tuple[str, str], wait_s: float | None = None) -> Iterator[Ho
         yield result
     finally:
         for window in held:
-            store().settle(window, result.spent)
+            store_of(window).settle(window, result.spent)
 
 
 def take_or_wait(window: Window, wait_s: float) -> None:
     give_up_at = time.monotonic() + wait_s
-    while not store().take(window, "held"):
-        if store().is_used_up(window):
+    while not store_of(window).take(window, "held"):
+        if store_of(window).is_used_up(window):
             raise LimitReached(window.retry_after_s)
         if time.monotonic() >= give_up_at:
             raise LimitHeld(1)
@@ -214,7 +221,7 @@ def take_or_wait(window: Window, wait_s: float) -> None:
 
 def is_used_up(*subjects: tuple[str, str]) -> bool:
     """Whether one of these limits is reached for the rest of its window."""
-    return any(store().is_used_up(window) for window in windows(*subjects))
+    return any(store_of(window).is_used_up(window) for window in windows(*subjects))
 
 
 def forget_past_windows() -> None:
