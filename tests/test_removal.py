@@ -686,6 +686,28 @@ def test_reconcile_stops_asking_with_credentials_that_stay_refused(
 
 
 @each_carrier
+def test_an_add_that_brought_a_newer_token_and_died_is_undone_with_it_although_the_old_one_stays_refused(
+    sandbox: Sandbox, tenant: Tenant, name: str
+) -> None:
+    subject = SUBJECTS[name]
+    prepare_account(sandbox, tenant, subject)
+    before = sandbox.snapshot()
+    id = Earlier(subject.good, subject.number).add(tenant)
+    revoke(sandbox, subject)
+    assert asked_by_rounds(sandbox, 5)[-1] == 0
+
+    PhoneNumber.objects.filter(pk=id).update(
+        state="applying",
+        operation=Secret.seal(json.dumps({"auth_token": NEW_TOKEN})),
+        lease_until=timezone.now() - timedelta(minutes=1),
+    )
+    assert reconcile().settled == 1
+
+    assert not PhoneNumber.objects.filter(pk=id).exists()
+    assert changes(before, sandbox.snapshot()) == []
+
+
+@each_carrier
 def test_an_account_that_cannot_be_released_is_left_in_peace_too(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
     subject = SUBJECTS[name]
     Earlier(subject.good, subject.number).add(tenant)

@@ -81,17 +81,17 @@ def reconcile() -> Outcome:
 def settle_operations(outcome: Outcome) -> None:
     for row in PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE):
         what = f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}"
-        settle(outcome, what, partial(settle_row, row), row.line.account if row.line else None)
+        settle(outcome, what, partial(settle_row, row), credentials_of(row, row.line.account if row.line else None))
     for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
         settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
     for line in lines_without_number():
-        settle(outcome, f"line {line}", partial(settle_line, line), line.account)
+        settle(outcome, f"line {line}", partial(settle_line, line), credentials_of(line, line.account))
     for line in Line.objects.filter(lease_until__lt=clock.now()):
         if line.phone_numbers.exists():  # so that no carrier is asked
             settle(outcome, f"line {line}", partial(settle_line, line))
     for account in Account.objects.filter(lease_is_over(), lines=None):
         if not is_released(account):
-            settle(outcome, f"account {account}", partial(release, account), account)
+            settle(outcome, f"account {account}", partial(release, account), credentials_of(account, account))
 
 
 def lines_without_number() -> Iterator[Line]:
@@ -111,7 +111,11 @@ def pull_accounts(outcome: Outcome) -> None:
     for account in accounts:
         if not deadline.remaining_s():
             break
-        match attempt(f"asking account {account} for its calls", partial(pull, account, deadline), account):
+        match attempt(
+            f"asking account {account} for its calls",
+            partial(pull, account, deadline),
+            credentials_of(account, account),
+        ):
             case Done.YES:
                 outcome.pulled_accounts += 1
             case Done.REFUSED:
@@ -120,8 +124,8 @@ def pull_accounts(outcome: Outcome) -> None:
                 outcome.unanswered_accounts += 1
 
 
-def settle(outcome: Outcome, what: str, act: Callable[[], object], account: Account | None = None) -> None:
-    match attempt(what, act, account):
+def settle(outcome: Outcome, what: str, act: Callable[[], object], credentials: str = "") -> None:
+    match attempt(what, act, credentials):
         case Done.YES:
             outcome.settled += 1
         case Done.REFUSED:
@@ -130,15 +134,15 @@ def settle(outcome: Outcome, what: str, act: Callable[[], object], account: Acco
             outcome.failed += 1
 
 
-def attempt(what: str, act: Callable[[], object], account: Account | None = None) -> Done:
+def attempt(what: str, act: Callable[[], object], credentials: str = "") -> Done:
     """Do one thing and say what came of it: whatever is wrong must not keep the others from their turn.
 
     Args:
         act: returns False if somebody else is doing it.
-        account: whose credentials are used.
+        credentials: by what their refusals are counted (`credentials_of`); empty: they are not.
     """
     try:
-        with backing_off(account):
+        with backing_off(credentials):
             return Done.BY_OTHERS if act() is False else Done.YES
     except LimitReached:
         return Done.REFUSED  # logged when the carrier was asked
@@ -149,11 +153,16 @@ def attempt(what: str, act: Callable[[], object], account: Account | None = None
         return Done.REFUSED if isinstance(error, InvalidCredentials) else Done.NOT_YET
 
 
+def credentials_of(row: PhoneNumber | Line | Account, account: Account | None) -> str:
+    """What refusals are counted by: the row, which may know other credentials, and the account's present ones."""
+    return f"{row.pk}:{account.token_digest}" if account else ""
+
+
 @contextmanager
-def backing_off(account: Account | None) -> Iterator[None]:
+def backing_off(credentials: str) -> Iterator[None]:
     """Around what asks a carrier: credentials that it has refused are not sent each minute for ever, but a few times an
     hour. New ones are tried at once. Raises LimitReached while they wait."""
-    refusals = [("reconciling", f"{account.pk}:{account.token_digest}")] if account else []
+    refusals = [("reconciling", credentials)] if credentials else []
     if limits.is_used_up(*refusals):
         raise LimitReached(0)
     try:
