@@ -498,3 +498,13 @@ def test_credentials_that_are_tried_are_in_the_trail(
         ("token", tenant.token[:11], tenant.workspace.pk)
     }
     assert "wrong-token" not in str(entries.values_list("detail", flat=True))
+
+
+def test_a_token_that_was_typed_into_the_wrong_field_is_not_in_the_trail(sandbox: Sandbox, tenant: Tenant) -> None:
+    fields = body(TELNYX, accSId=TELNYX.auth_token)
+    for entered in (fields, fields | {"integration": "twilio"}, fields | {"authToken": "wrong-token"}):
+        send("POST", PATH, tenant, entered)
+
+    entries = AuditEntry.objects.filter(action="phone.pick")
+    assert entries.count() == 3
+    assert TELNYX.auth_token not in str(list(entries.values()))
