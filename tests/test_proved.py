@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
+from integrations.twilio import Twilio
 from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.services.figures import count_figures, newest_figures
 from tests.support.api import add, check, data_of, reasons
@@ -249,6 +250,42 @@ def test_back_to_the_token_that_signs_and_to_the_other_again(sandbox: Sandbox, t
     for token in (SECONDARY, TWILIO.auth_token, SECONDARY, TWILIO.auth_token, SECONDARY):
         assert patch(tenant, authToken=token).status_code == 200
         assert knock(party, f"CA-{token}") == 200
+
+
+@pytest.mark.parametrize("heard", ["before each change", "at first alone"])
+def test_the_token_that_signs_survives_any_number_of_those_that_sign_nothing(
+    sandbox: Sandbox, tenant: Tenant, heard: str
+) -> None:
+    party = join(sandbox, tenant, TWILIO)
+    assert knock(party, "CA-0") == 200
+    for number, token in enumerate([SECONDARY, TWILIO.auth_token, "another-secondary-token", "and-one-more"]):
+        party.carrier.secondary = "" if token == TWILIO.auth_token else token
+        assert patch(tenant, authToken=token).status_code == 200
+        if heard == "before each change":
+            assert knock(party, f"CA-1{number}") == 200
+    assert knock(party, "CA-2") == 200
+
+
+def test_a_webhook_that_comes_while_a_token_is_entered_is_not_forgotten(
+    sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By it the present token has shown that it signs: it is the one to keep, and not the one before it."""
+    party = join(sandbox, tenant, TWILIO)
+    knock(party)
+    party.carrier.secret = "promoted"
+    assert patch(tenant, authToken="promoted").status_code == 200
+    lend_secondary(party)
+    prove = Twilio.prove
+
+    def hear_first(self: Twilio, *args: Any, **options: Any) -> Any:
+        found = prove(self, *args, **options)
+        assert knock(party, "CA-2") == 200
+        return found
+
+    monkeypatch.setattr(Twilio, "prove", hear_first)
+    assert patch(tenant, authToken=SECONDARY).status_code == 200
+
+    assert knock(party, "CA-3") == 200
 
 
 # -- a token that was stolen ------------------------------------------------------------------------------------------

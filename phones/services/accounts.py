@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -16,8 +16,8 @@ from integrations.transport import Deadline
 from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for
-from phones.services.refused import heal_lines
-from workspace.secrets import CannotOpen, Secret
+from phones.services.refused import align_lines
+from workspace.secrets import Secret
 
 
 @dataclass
@@ -190,23 +190,27 @@ def adopt_credentials(account: Account, credentials: Credentials, found_public_k
     """After a successful add: the token just proved is the current one, and so is the public key that the carrier told;
     the token before stays for its webhooks."""
     signs_with_key = provider_class(account.integration).signs_with_public_key
-    changes: dict[str, object] = {}
-    if account.token_digest != credentials.digest:
-        changes |= {
-            "previous_auth_token": token_before(account, credentials),
-            "auth_token": Secret.seal(credentials.auth_token),
-            "token_digest": credentials.digest,
-            "rotated_at": timezone.now(),
-            "refused_count": 0,
-        } | ({} if signs_with_key else {"signed_at": None})
-    elif not account.auth_token.is_readable():  # its key is lost, and here it is again
-        changes["auth_token"] = Secret.seal(credentials.auth_token)
-    if changes:
-        Account.objects.filter(pk=account.pk, token_digest=account.token_digest).update(**changes)
+    while True:
+        account.refresh_from_db(fields=["auth_token", "previous_auth_token", "token_digest", "signed_at", "public_key"])
+        changes: dict[str, object] = {}
+        if account.token_digest != credentials.digest:
+            changes |= {
+                "previous_auth_token": token_before(account, credentials),
+                "auth_token": Secret.seal(credentials.auth_token),
+                "token_digest": credentials.digest,
+                "rotated_at": timezone.now(),
+                "refused_count": 0,
+            } | ({} if signs_with_key else {"signed_at": signed_before(account, credentials)})
+        elif not account.auth_token.is_readable():  # its key is lost, and here it is again
+            changes["auth_token"] = Secret.seal(credentials.auth_token)
+        # Unless a webhook or another add has changed meanwhile which token signs.
+        as_seen = Account.objects.filter(pk=account.pk, token_digest=account.token_digest, signed_at=account.signed_at)
+        if not changes or as_seen.update(**changes):
+            break
     if signs_with_key:
         keep_public_key(account, told=found_public_key, given=credentials.public_key)
     if changes:
-        heal_lines(account)
+        align_lines(account)
 
 
 def token_before(account: Account, credentials: Credentials) -> Secret:
@@ -216,12 +220,20 @@ def token_before(account: Account, credentials: Credentials) -> Secret:
     nothing does not take the place of the one before it.
     """
     before = account.previous_auth_token
-    if account.signed_at or before is None:
+    if account.signed_at or before is None or not before.is_readable() or is_kept(account, credentials):
         return account.auth_token
-    try:
-        return account.auth_token if token_digest(before.open()) == credentials.digest else before
-    except CannotOpen:
-        return account.auth_token
+    return before
+
+
+def signed_before(account: Account, credentials: Credentials) -> datetime | None:
+    """Whoever goes back to a token that was kept because the one after it signed nothing has the one that signs."""
+    return timezone.now() if account.signed_at is None and is_kept(account, credentials) else None
+
+
+def is_kept(account: Account, credentials: Credentials) -> bool:
+    """Whether these are the credentials before the present ones."""
+    before = account.previous_auth_token
+    return bool(before and before.is_readable() and token_digest(before.open()) == credentials.digest)
 
 
 def may_still_sign(account: Account) -> bool:
@@ -243,7 +255,7 @@ def keep_public_key(account: Account, *, told: str, given: str = "") -> None:
     if not told:
         rows = rows.filter(signed_at=None)
     if rows.update(public_key=key, signed_at=None, refused_count=0):
-        heal_lines(account)
+        align_lines(account)
 
 
 def end_rotation(phone: PhoneNumber) -> None:

@@ -46,8 +46,7 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
     """Make this the auth token of the number's account, for all its numbers, once the carrier has proved it.
 
     The token before stays good for webhooks for the rotation window, unless `end_old_token` says that it was stolen.
-    Raises IntegrationError and LimitReached; then
-    nothing has changed. Takes at most 20 s.
+    Raises IntegrationError and LimitReached; then nothing has changed. Takes at most 20 s.
     """
     assert phone.line is not None  # noqa: S101  as every active number has one
     account = phone.line.account
@@ -59,5 +58,11 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
             raise provider.invalid_credentials("the application is not there: another account's key")
     adopt_credentials(account, credentials, found.public_key)
     if end_old_token:
-        Account.objects.filter(pk=account.pk, token_digest=credentials.digest).update(previous_auth_token=None)
+        ours = Account.objects.filter(pk=account.pk, token_digest=credentials.digest)
+        if not ours.update(previous_auth_token=None):
+            raise Refusal(
+                "authToken: another one was entered in the same moment. Send this one again to end the old one.",
+                code="invalid_field",
+                field="authToken",
+            )
     note("phone.rotate", phone, detail="the old token is refused from now on" if end_old_token else "")
