@@ -119,7 +119,7 @@ async def read_body(environ: dict[str, Any], receive: Receive, held: AsyncExitSt
     with suppress(TimeoutError):
         async with asyncio.timeout(settings.REQUEST_READ_TIMEOUT_S) as limit:
             while max(declared, len(body)) <= most and not is_whole:
-                if max(declared, len(body)) > SMALL_BODY_BYTES and not is_large:
+                if len(body) > SMALL_BODY_BYTES and not is_large:  # a promise alone takes no place
                     is_large = True
                     await held.enter_async_context(large_bodies)
                 message = await receive()

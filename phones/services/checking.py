@@ -22,7 +22,7 @@ from phones.services import at_once, leases
 from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.forwarding import find_loop
-from phones.services.refused import REFUSED, refusal_reasons
+from phones.services.refused import REFUSED, align_lines, refusal_reasons
 from users import audit
 from workspace.fields import new_object_id
 from workspace.secrets import CannotOpen, Secret
@@ -90,6 +90,7 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
     else:
         check = with_refusals(check, line)
     Line.objects.filter(pk=line.pk).update(**check.as_fields(line))
+    align_lines(line.account)
     return check
 
 

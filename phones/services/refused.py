@@ -48,10 +48,7 @@ def count_refused(account: Account) -> None:
         return
     same = Account.objects.filter(pk=account.pk)
     same.filter(refused_count__lt=MANY).update(refused_count=F("refused_count") + 1)
-    if same.filter(refused_count__gte=MANY).exists():
-        Line.objects.filter(account_id=account.pk, health=Line.Health.OK).update(
-            health=Line.Health.DRIFT, unwell_since=timezone.now()
-        )
+    align_lines(account)
 
 
 def note_accepted(account: Account, *, by_present: bool) -> None:
@@ -65,14 +62,19 @@ def note_accepted(account: Account, *, by_present: bool) -> None:
         same = Account.objects.filter(token_digest=account.token_digest, public_key=account.public_key)
         same.filter(pk=account.pk).update(**changes)
     if account.refused_count:
-        heal_lines(account)
+        align_lines(account)
 
 
-def heal_lines(account: Account) -> None:
-    """The account's lines that are in drift only because its webhooks were refused are well again."""
-    Line.objects.filter(account_id=account.pk, health=Line.Health.DRIFT, reasons=None).update(
-        health=Line.Health.OK, unwell_since=None
-    )
+def align_lines(account: Account) -> None:
+    """Bring the health of the account's lines into line with its count, after either was written.
+
+    Whoever writes last reads the count last, so that the two agree in the end.
+    """
+    lines = Line.objects.filter(account_id=account.pk)
+    if Account.objects.filter(pk=account.pk, refused_count__gte=MANY).exists():
+        lines.filter(health=Line.Health.OK).update(health=Line.Health.DRIFT, unwell_since=timezone.now())
+    else:
+        lines.filter(health=Line.Health.DRIFT, reasons=None).update(health=Line.Health.OK, unwell_since=None)
 
 
 def refusal_reasons(account: Account) -> list[Difference]:

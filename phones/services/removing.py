@@ -62,7 +62,10 @@ def remove_phones(phones: QuerySet[PhoneNumber]) -> Iterator[tuple[PhoneNumber, 
             return None
         except Exception as error:
             log.error("%s could not be removed", phone, exc_info=error)
-            return None
+            if not PhoneNumber.objects.filter(pk=phone.pk, state=State.REMOVING).exists():
+                return None
+            note("phone.remove", phone, outcome="unfinished")
+            return Restoration.LATER
 
     found = phones.select_related("line__account", "user")
     yield from at_once.each(found, remove, account_of=lambda phone: phone.line.account_id if phone.line else "")
