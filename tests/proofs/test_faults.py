@@ -13,6 +13,7 @@ from tests.support.faults import (
     FIRST,
     HANG_READ_TIMEOUT_S,
     KNOWN,
+    OPTIONAL,
     READ,
     READ_BACK,
     REFUSALS,
@@ -39,7 +40,7 @@ def test_a_first_add_is_all_or_nothing(
     check_outcome(sandbox, settings, tenant, name, step, fault, for_ever=for_ever)
 
 
-@each(KNOWN, chosen=lambda name, step: step.kind != READ)
+@each(KNOWN, chosen=lambda name, step: step.kind not in (READ, OPTIONAL))
 def test_a_later_add_whose_write_fails_is_all_or_nothing(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str, for_ever: bool
 ) -> None:

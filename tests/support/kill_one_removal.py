@@ -15,8 +15,8 @@ def remove(job: dict[str, Any]) -> tuple[int, int]:
 
     phone = PhoneNumber.objects.get(pk=job["phone"])
     cut = put_wanted(job)
-    restoration = remove_phone(phone)
-    return SUCCEEDED if restoration is Restoration.DONE else REFUSED, cut.calls
+    is_done = remove_phone(phone) is not Restoration.LATER
+    return SUCCEEDED if is_done else REFUSED, cut.calls
 
 
 if __name__ == "__main__":
