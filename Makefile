@@ -28,14 +28,15 @@ NAMED := $(filter tests/% "tests/% 'tests/%,$(ARGS))
 # Several processes take longer to start than most files take to run. On MongoDB, mongod computes beside them.
 PYTEST = $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n $(1) --dist worksteal)
 
-# The floor of the coverage is a point below what the quick tests reach on SQLite; what only MongoDB runs counts as missed.
+# Coverage is measured on MongoDB, whose tests were chosen for all that they reach: with those of SQLite, which are seven
+# times as many and reach 88 %, it would take minutes longer. The floor is a point below what is there.
 # Run pytest with the first argument and ARGS on SQLite, then on MongoDB those that the second one selects. If ARGS names
 # files, only they run. pytest exits with 5 if it finds no test: one engine may, both may not.
 define on_each_engine
 	@sqlite=0 mongodb=0; \
-	$(call PYTEST,4) $(if $(COVERAGE),--cov --cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=88)) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
+	$(call PYTEST,4) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
 	case $$sqlite in 0 | 5) ;; *) exit $$sqlite ;; esac; \
-	TEST_DATABASE=mongodb $(call PYTEST,3) $(2) $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
+	TEST_DATABASE=mongodb $(call PYTEST,3) $(if $(COVERAGE),--cov --cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=81)) $(2) $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
 	case $$mongodb in 0 | 5) ;; *) exit $$mongodb ;; esac; \
 	if [ $$sqlite$$mongodb = 55 ]; then echo "No such test on either database."; exit 1; fi
 endef

@@ -16,7 +16,7 @@ from tests.support.killing import Killer
 
 HERE = Path(__file__).parent
 # One in so many of the cases that are not needed to reach each value runs as well.
-REST = 20 if ENGINE == "sqlite" else 100
+REST = 100
 COUNTS = pytest.StashKey[tuple[int, int]]()
 
 
