@@ -189,28 +189,33 @@ def name_account(account: Account, application: Application) -> None:
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:
     """After a successful add: the token just proved is the current one, and so is the public key that the carrier told;
     the token before stays for its webhooks."""
-    signs_with_key = provider_class(account.integration).signs_with_public_key
-    while True:
-        account.refresh_from_db(fields=["auth_token", "previous_auth_token", "token_digest", "signed_at", "public_key"])
-        changes: dict[str, object] = {}
-        if account.token_digest != credentials.digest:
-            changes |= {
-                "previous_auth_token": token_before(account, credentials),
-                "auth_token": Secret.seal(credentials.auth_token),
-                "token_digest": credentials.digest,
-                "rotated_at": timezone.now(),
-                "refused_count": 0,
-            } | ({} if signs_with_key else {"signed_at": signed_before(account, credentials)})
-        elif not account.auth_token.is_readable():  # its key is lost, and here it is again
-            changes["auth_token"] = Secret.seal(credentials.auth_token)
-        # Unless a webhook or another add has changed meanwhile which token signs.
-        as_seen = Account.objects.filter(pk=account.pk, token_digest=account.token_digest, signed_at=account.signed_at)
-        if not changes or as_seen.update(**changes):
-            break
-    if signs_with_key:
+    is_new = account.token_digest != credentials.digest or not account.auth_token.is_readable()
+    while is_new and not adopt_token(account, credentials):
+        pass  # a webhook or another add has changed meanwhile which token signs
+    if provider_class(account.integration).signs_with_public_key:
         keep_public_key(account, told=found_public_key, given=credentials.public_key)
-    if changes:
+    if is_new:
         align_lines(account)
+
+
+def adopt_token(account: Account, credentials: Credentials) -> bool:
+    """Make the token the account's, unless what this depends on changes meanwhile. Says whether it is now."""
+    account.refresh_from_db(fields=["auth_token", "previous_auth_token", "token_digest", "signed_at", "public_key"])
+    changes: dict[str, object] = {}
+    if account.token_digest != credentials.digest:
+        changes |= {
+            "previous_auth_token": token_before(account, credentials),
+            "auth_token": Secret.seal(credentials.auth_token),
+            "token_digest": credentials.digest,
+            "rotated_at": timezone.now(),
+            "refused_count": 0,
+        }
+        if not provider_class(account.integration).signs_with_public_key:
+            changes["signed_at"] = signed_before(account, credentials)
+    elif not account.auth_token.is_readable():  # its key is lost, and here it is again
+        changes["auth_token"] = Secret.seal(credentials.auth_token)
+    as_seen = Account.objects.filter(pk=account.pk, token_digest=account.token_digest, signed_at=account.signed_at)
+    return not changes or bool(as_seen.update(**changes))
 
 
 def token_before(account: Account, credentials: Credentials) -> Secret:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 
+from django.db.models import F
+
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
 from phones.errors import LineBusy
@@ -79,19 +81,23 @@ def reconcile() -> Outcome:
 
 
 def settle_operations(outcome: Outcome) -> None:
-    for row in PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE):
+    left = PhoneNumber.objects.filter(lease_is_over()).exclude(state=State.ACTIVE)
+    # With each its account's digest, as another process may settle the row, and delete what it belongs to, meanwhile.
+    for row in left.annotate(token_digest=F("line__account__token_digest")):
         what = f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}"
-        settle(outcome, what, partial(settle_row, row), credentials_of(row, row.line.account if row.line else None))
-    for row in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
-        settle(outcome, f"the rotation by {row}", partial(finish_rotation, row))
+        settle(outcome, what, partial(settle_row, row), credentials_of(row, row.token_digest))
+    for phone in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
+        settle(outcome, f"the rotation by {phone}", partial(finish_rotation, phone))
     for line in lines_without_number():
-        settle(outcome, f"line {line}", partial(settle_line, line), credentials_of(line, line.account))
+        settle(outcome, f"line {line}", partial(settle_line, line), credentials_of(line, line.account.token_digest))
     for line in Line.objects.filter(lease_until__lt=clock.now()):
         if line.phone_numbers.exists():  # so that no carrier is asked
             settle(outcome, f"line {line}", partial(settle_line, line))
     for account in Account.objects.filter(lease_is_over(), lines=None):
         if not is_released(account):
-            settle(outcome, f"account {account}", partial(release, account), credentials_of(account, account))
+            settle(
+                outcome, f"account {account}", partial(release, account), credentials_of(account, account.token_digest)
+            )
 
 
 def lines_without_number() -> Iterator[Line]:
@@ -99,7 +105,7 @@ def lines_without_number() -> Iterator[Line]:
     last = "0" * 24
     while chunk := list(Line.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:LINES_A_LOOK]):
         used = set(PhoneNumber.objects.filter(line__in=chunk).values_list("line_id", flat=True))
-        yield from Line.objects.filter(pk__in=[pk for pk in chunk if pk not in used])
+        yield from Line.objects.filter(pk__in=[pk for pk in chunk if pk not in used]).select_related("account")
         last = chunk[-1]
 
 
@@ -114,7 +120,7 @@ def pull_accounts(outcome: Outcome) -> None:
         match attempt(
             f"asking account {account} for its calls",
             partial(pull, account, deadline),
-            credentials_of(account, account),
+            credentials_of(account, account.token_digest),
         ):
             case Done.YES:
                 outcome.pulled_accounts += 1
@@ -153,9 +159,9 @@ def attempt(what: str, act: Callable[[], object], credentials: str = "") -> Done
         return Done.REFUSED if isinstance(error, InvalidCredentials) else Done.NOT_YET
 
 
-def credentials_of(row: PhoneNumber | Line | Account, account: Account | None) -> str:
+def credentials_of(row: PhoneNumber | Line | Account, token_digest: str | None) -> str:
     """What refusals are counted by: the row, which may know other credentials, and the account's present ones."""
-    return f"{row.pk}:{account.token_digest}" if account else ""
+    return f"{row.pk}:{token_digest}" if token_digest else ""
 
 
 @contextmanager
