@@ -159,18 +159,18 @@ def cut(value: Any) -> Any:
     return value if isinstance(value, int | float | None) else bool(value)
 
 
-def to_keep(body: str, parse: Callable[[Payload], CallEvent]) -> str:
-    """What is kept of a webhook's body: of one that is longer than usual only the fields that `parse` reads.
+def read_event(body: str, parse: Callable[[Payload], CallEvent]) -> tuple[CallEvent, str]:
+    """What a webhook's body says, and what is kept of it: of one that is longer than usual only what is read.
 
-    `parse` reads the same from it as from the body, if no value is absurdly long. Raises ValueError for a body that
+    `parse` reads the same from that as from the body, if no value is absurdly long. Raises ValueError for a body that
     cannot be read.
     """
+    payload = read_payload(body)
     if len(body) <= KEPT_LENGTH:
-        return body
-    payload = Traced(read_payload(body))
-    parse(payload)
-    read = payload.what_was_read()
-    return json.dumps(read, ensure_ascii=False) if body.startswith("{") else urlencode(read)
+        return parse(payload), body
+    traced = Traced(payload)
+    said, read = parse(traced), traced.what_was_read()
+    return said, json.dumps(read, ensure_ascii=False) if body.startswith("{") else urlencode(read)
 
 
 def translate(table: Mapping[str, Status], theirs: object, unknown: Status) -> Status:

@@ -21,8 +21,8 @@ from integrations.events import (
     Direction,
     RecordingReport,
     RecordingStatus,
+    read_event,
     read_payload,
-    to_keep,
 )
 from phones.models import Account, Call, CallEvent, Line, Recording
 from users import limits
@@ -43,8 +43,7 @@ def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> Sai
     Returns what it says. Raises ValueError for a body that cannot be read, LimitReached when the account has had too
     many, django.db.Error when it cannot be kept. One that is kept and cannot be merged is left to `reconcile`.
     """
-    parse_event = provider_class(account.integration).parse_event
-    said, payload = parse_event(read_payload(body)), to_keep(body, parse_event)
+    said, payload = read_event(body, provider_class(account.integration).parse_event)
     event = CallEvent(account=account, kind=kind, payload=payload, dedupe_key=dedupe_key)
     with transaction.atomic():  # one disk flush for the count, the event and what it changes
         limits.spend(("events", account.pk))
