@@ -13,6 +13,7 @@ from phones.reasons import in_words, shown_setting
 from phones.services.call_log import newest_calls
 from phones.services.carriers import urls_for
 from phones.services.checking import open_reasons
+from phones.services.restoring import is_needed
 from users.models import AuditEntry
 from workspace.secrets import CannotOpen
 
@@ -93,8 +94,7 @@ def what_comes_back(phone: PhoneNumber, *, going: Collection[str] = ()) -> list[
     line = phone.line
     if line is None:
         return []
-    others = line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exclude(pk__in=[phone.pk, *going])
-    if others.exists():
+    if is_needed(line, without=[phone.pk, *going]):
         return ["Nothing changes at the carrier: another user here has this number too."]
     try:
         snapshot = json.loads(line.snapshot.open())

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
 
@@ -131,9 +131,9 @@ def with_any_token(account: Account, tokens: list[str], deadline: Deadline, act:
                 raise
 
 
-def is_needed(line: Line) -> bool:
-    """Whether an active number has the line, so that its calls must go on coming here."""
-    return line.phone_numbers.filter(state=State.ACTIVE).exists()
+def is_needed(line: Line, *, without: Iterable[str] = ()) -> bool:
+    """Whether an active number, but for those with these ids, has the line: then its calls must go on coming here."""
+    return line.phone_numbers.filter(state=State.ACTIVE).exclude(pk__in=without).exists()
 
 
 def give_line_back(line: Line, tokens: list[str], deadline: Deadline) -> Restoration:
