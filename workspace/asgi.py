@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 from django.http import StreamingHttpResponse
 
-from workspace.middleware import most_body_bytes
+from workspace.middleware import is_api, most_body_bytes
 from workspace.wsgi import application as django
 
 Message = MutableMapping[str, Any]
@@ -52,7 +52,7 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
     async with AsyncExitStack() as held:
         await read_body(environ, receive, held)
         path, length = environ["PATH_INFO"], int(environ["CONTENT_LENGTH"])
-        if isinstance(environ["wsgi.input"], Missing) and not path.startswith("/api/"):
+        if isinstance(environ["wsgi.input"], Missing) and not is_api(path):
             # The API has words for it; to make a page for each of hundreds that are cut off would keep others waiting.
             status = 413 if length > most_body_bytes(path) else 408
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})

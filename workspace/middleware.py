@@ -30,9 +30,9 @@ class ApiMiddleware:
         # Ours, whatever a client sends: by it the audit trail and the log tell requests apart.
         mark = request_id.set(uuid.uuid4().hex)
         try:
-            if request.path.startswith("/api/webhooks/"):
+            if is_webhook(request.path):
                 response = self.answer_carrier(request)
-            elif request.path == "/api" or request.path.startswith("/api/"):
+            elif is_api(request.path):
                 response = self.answer(request)
             else:
                 response = self.get_response(request)
@@ -50,7 +50,7 @@ class ApiMiddleware:
         return response
 
     def answer_carrier(self, request: HttpRequest) -> HttpResponse:
-        if is_too_large(request, MAX_WEBHOOK_BYTES):
+        if is_too_large(request):
             return HttpResponse(status=413, headers={"Content-Length": "0"})
         response = self.get_response(request)
         if response.status_code >= 400:
@@ -64,18 +64,26 @@ def refuse(request: HttpRequest) -> HttpResponse | None:
         request.get_host()
     except DisallowedHost:
         return envelope.failure("bad_host", "The Host header names a host that this server does not serve.")
-    if is_too_large(request, MAX_BODY_BYTES):
+    if is_too_large(request):
         return envelope.failure("body_too_large", f"The body is too large; send at most {MAX_BODY_BYTES} bytes.")
     return None
 
 
+def is_webhook(path: str) -> bool:
+    return path.startswith("/api/webhooks/")
+
+
+def is_api(path: str) -> bool:
+    return path == "/api" or path.startswith("/api/")
+
+
 def most_body_bytes(path: str) -> int:
     """What a body may have; the server need not read more of it."""
-    if path.startswith("/api/webhooks/"):
+    if is_webhook(path):
         return MAX_WEBHOOK_BYTES
-    return MAX_BODY_BYTES if path.startswith("/api/") else MAX_FORM_BYTES
+    return MAX_BODY_BYTES if is_api(path) else MAX_FORM_BYTES
 
 
-def is_too_large(request: HttpRequest, limit: int) -> bool:
+def is_too_large(request: HttpRequest) -> bool:
     length = request.META.get("CONTENT_LENGTH") or "0"
-    return not LENGTH.fullmatch(length) or int(length) > limit
+    return not LENGTH.fullmatch(length) or int(length) > most_body_bytes(request.path)
