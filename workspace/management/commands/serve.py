@@ -84,7 +84,8 @@ def address(bind: str) -> dict[str, Any]:
 
     Each worker has a socket of its own (SO_REUSEPORT), so the kernel would let two servers share a port.
     """
-    if path := bind.removeprefix("unix:") if bind.startswith("unix:") else "":
+    scheme, _, path = bind.partition(":")
+    if scheme == "unix" and path:
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(path) == 0:
                 raise CommandError(f"BIND: something listens at {bind} already. End it, or set another BIND.")
