@@ -89,10 +89,10 @@ def settle_operations(outcome: Outcome) -> None:
     for phone in PhoneNumber.objects.filter(state=State.ACTIVE, lease_until__lt=clock.now()):
         settle(outcome, f"the rotation by {phone}", partial(finish_rotation, phone))
     for line in lines_without_number():
-        settle(outcome, f"line {line}", partial(settle_line, line), credentials_of(line, line.account.token_digest))
+        settle(outcome, f"line {line}", partial(end_line, line), credentials_of(line, line.account.token_digest))
     for line in Line.objects.filter(lease_until__lt=clock.now()):
         if line.phone_numbers.exists():  # so that no carrier is asked
-            settle(outcome, f"line {line}", partial(settle_line, line))
+            settle(outcome, f"line {line}", partial(end_line, line))
     for account in Account.objects.filter(lease_is_over(), lines=None):
         if not is_released(account):
             settle(
@@ -186,7 +186,7 @@ def settle_row(row: PhoneNumber) -> bool:
     return True
 
 
-def settle_line(line: Line) -> bool:
+def end_line(line: Line) -> bool:
     operation_id = new_object_id()
     if not leases.take(line, operation_id):
         return False
