@@ -13,7 +13,7 @@ from django.core.management.color import no_style
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
 from integrations import base, load, telnyx
@@ -25,7 +25,7 @@ from tests.support.database import Apart
 from tests.support.dialects import DIALECTS, Dialect
 from tests.support.environment import ON_MONGODB
 from tests.support.live import free_port, template
-from tests.support.people import Tenant, new_staff, new_tenant
+from tests.support.people import Tenant, new_staff, new_tenant, sign_in
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
 from tests.support.webhooks import NOW, OTHERS, Party, join
 from users.models import User
@@ -153,6 +153,12 @@ def staff(db: None) -> User:
 @pytest.fixture
 def supervisor(db: None) -> User:
     return new_staff("supervisor@example.com", "supervisor")
+
+
+@pytest.fixture
+def desk(supervisor: User) -> Client:
+    """A browser in which a supervisor has signed in."""
+    return sign_in(supervisor)
 
 
 @pytest.fixture(params=sorted(CARRIERS))

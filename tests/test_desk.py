@@ -26,16 +26,12 @@ from phones.services.searching import find_phones
 from tests.support.carriers import CARRIERS, PLIVO, TWILIO, Good
 from tests.support.database import whole_database
 from tests.support.desk import LIST, page_of
+from tests.support.numbers import added
 from tests.support.people import Tenant, new_staff, sign_in
 from users.models import AuditEntry, User
 
 ADD = "/admin/phones/phonenumber/add/"
 WRONG = "a-token-that-is-wrong-0123456789"
-
-
-@pytest.fixture
-def desk(supervisor: User) -> Client:
-    return sign_in(supervisor)
 
 
 def form(tenant: Tenant, good: Good, **changes: str) -> dict[str, str]:
@@ -44,13 +40,6 @@ def form(tenant: Tenant, good: Good, **changes: str) -> dict[str, str]:
         "user": tenant.user.pk, "integration": good.integration, "account_id": good.acc_sid,
         "auth_token": good.auth_token, "number": good.number, "on_conflict": "replace", "action": "voicemail", **changes,
     }  # fmt: skip
-
-
-def added(tenant: Tenant, good: Good, number: str = "") -> PhoneNumber:
-    return add_phone(
-        user=tenant.user, number=number or good.number, integration=good.integration, account_id=good.acc_sid,
-        auth_token=good.auth_token,
-    )  # fmt: skip
 
 
 def errors_of(response: Any) -> dict[str, list[str]]:

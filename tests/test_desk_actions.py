@@ -14,10 +14,10 @@ from integrations.sandbox import Sandbox
 from integrations.sandbox import state as seeds
 from phones import number_admin, slots
 from phones.models import LEASE, Account, Import, Line, PhoneNumber
-from phones.services import add_phone
 from phones.services.reconciling import reconcile
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.desk import LIST
+from tests.support.numbers import added
 from tests.support.people import Tenant, new_staff, sign_in
 from tests.support.removal import assert_as_before, assert_nothing_is_left
 from users.models import ApiToken, AuditEntry, StaffDevice, User, Workspace
@@ -26,13 +26,6 @@ from workspace import clock
 pytestmark = pytest.mark.django_db(transaction=True)
 
 REMOVE = f"{LIST}remove/"
-
-
-def added(tenant: Tenant, good: Good, number: str = "") -> PhoneNumber:
-    return add_phone(
-        user=tenant.user, number=number or good.number, integration=good.integration, account_id=good.acc_sid,
-        auth_token=good.auth_token,
-    )  # fmt: skip
 
 
 def told(reply: Any) -> str:
@@ -167,11 +160,6 @@ def test_deleting_what_is_chosen_without_an_action_for_it_does_nothing(
 
 
 # -- removing several -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def desk(supervisor: User) -> Client:
-    return sign_in(supervisor)
 
 
 def choose(desk: Client, phones: list[PhoneNumber]) -> Any:

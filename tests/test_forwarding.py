@@ -14,6 +14,7 @@ from phones.services import add_phone, rehearse_add
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.desk import LIST, page_of
+from tests.support.numbers import added
 from tests.support.people import Tenant, sign_in
 from users.models import AuditEntry, User
 
@@ -21,13 +22,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 OUTSIDE = "442079460018"
 REFUSED = {"error": "invalid_field", "field": "inbound"}
-
-
-def added(tenant: Tenant, good: Good, number: str = "", **settings: Any) -> PhoneNumber:
-    return add_phone(
-        user=tenant.user, number=number or good.number, integration=good.integration, account_id=good.acc_sid,
-        auth_token=good.auth_token, settings=settings,
-    )  # fmt: skip
 
 
 def change(tenant: Tenant, phone: PhoneNumber, **inbound: Any) -> Any:

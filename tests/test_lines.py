@@ -7,24 +7,18 @@ import pytest
 
 from integrations.sandbox import Sandbox
 from phones.models import LEASE, Account, Call, Line, PhoneNumber
-from phones.services import add_phone, leases
+from phones.services import leases
 from phones.services.reconciling import reconcile
 from phones.services.restoring import delete_line
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import DELETE, Statement, around_statements
+from tests.support.numbers import added
 from tests.support.people import Tenant
 from tests.support.removal import assert_as_before, assert_nothing_is_left, each_carrier, remove
 from workspace import clock
 from workspace.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def added(tenant: Tenant, good: Good, number: str = "") -> PhoneNumber:
-    return add_phone(
-        user=tenant.user, number=number or good.number, integration=good.integration, account_id=good.acc_sid,
-        auth_token=good.auth_token,
-    )  # fmt: skip
 
 
 @pytest.mark.engine

@@ -12,9 +12,9 @@ from phones import slots
 from phones.models import PhoneNumber, Recording
 from tests.support.api import add, get, send
 from tests.support.carriers import PLIVO, TWILIO
-from tests.support.people import Tenant, sign_in
+from tests.support.people import Tenant
 from tests.support.state import rows
-from users.models import IdempotentReply, User
+from users.models import IdempotentReply
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -121,11 +121,6 @@ def typed(tenant: Tenant) -> dict[str, str]:
         "user": tenant.user.pk, "integration": "plivo", "account_id": PLIVO.acc_sid, "auth_token": PLIVO.auth_token,
         "number": PLIVO.number, "on_conflict": "replace", "action": "voicemail",
     }  # fmt: skip
-
-
-@pytest.fixture
-def desk(supervisor: User) -> Client:
-    return sign_in(supervisor)
 
 
 @pytest.mark.parametrize("what", ["add", "pick", "new token"])

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.django_db
 ISSUE = "/admin/users/apitoken/add/"
 
 
-@pytest.fixture
-def desk(supervisor: User) -> Client:
-    return sign_in(supervisor)
-
-
 def issue(desk: Client, tenant: Tenant, **fields: str) -> Any:
     return desk.post(ISSUE, {"workspace": tenant.workspace.pk, **fields})
 

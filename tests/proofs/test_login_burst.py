@@ -15,15 +15,14 @@ import requests
 
 from integrations.sandbox import Sandbox
 from tests.support.carriers import TWILIO
-from tests.support.knocking import send_add, send_webhook
+from tests.support.knocking import PATIENCE_S, send_add, send_webhook
 from tests.support.live import Live, serve
+from tests.support.strangers import Walls
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 AT_ONCE = 150
 LEAST_WEBHOOKS = 60
-# So long carriers wait for an answer. Other tests take their part of the machine meanwhile.
-PATIENCE_S = 15
 
 
 def login_post(live: Live, email: str, password: str) -> bytes:
@@ -62,19 +61,15 @@ def send_at_once(live: Live, posts: list[bytes]) -> Counter[int]:
     return statuses
 
 
-def webhook_times(live: Live, sandbox: Sandbox, enough: int, until: Future[Counter[int]]) -> list[float]:
+def webhooks(live: Live, sandbox: Sandbox, enough: int, until: Future[Counter[int]]) -> Walls:
     """How long webhooks take, one after the other: so many, and on until this is done."""
-    times: list[float] = []
-    while len(times) < enough or not until.done():
-        status, took_s = send_webhook(live, sandbox, f"CA-{len(times)}")
+    walls = Walls()
+    while len(walls) < enough or not until.done():
+        status, took_s = send_webhook(live, sandbox, f"CA-{len(walls)}")
         assert status == 200
-        times.append(took_s)
+        walls.append(took_s)
         time.sleep(0.01)
-    return times
-
-
-def p99(times: list[float]) -> float:
-    return sorted(times)[int(len(times) * 0.99)]
+    return walls
 
 
 @pytest.mark.parametrize("password", ["wrong", "right"])
@@ -85,14 +80,14 @@ def test_log_ins_all_at_once_do_not_keep_webhooks_waiting(sandbox: Sandbox, tmp_
         post = login_post(live, "ann@example.com", made["password"] if password == "right" else "guess")
         with ThreadPoolExecutor(1) as pool:
             burst = pool.submit(send_at_once, live, [post] * AT_ONCE)
-            busy = webhook_times(live, sandbox, LEAST_WEBHOOKS, until=burst)
+            walls = webhooks(live, sandbox, LEAST_WEBHOOKS, until=burst)
         statuses = burst.result()
 
         told = Counter(action for (action,) in live.database.rows("users_auditentry", "action"))
     assert statuses.total() == AT_ONCE, "each has its reply"
     assert set(statuses) <= {200, 302, 429}
     assert told["login.failed"] <= 5
-    assert p99(busy) / PATIENCE_S < 1 / 3
+    assert walls.p99 / PATIENCE_S < 1 / 3
 
 
 def test_whoever_goes_on_is_locked_out_and_costs_little(sandbox: Sandbox, tmp_path: Path) -> None:

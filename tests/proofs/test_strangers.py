@@ -14,12 +14,10 @@ import pytest
 
 from integrations.sandbox import Sandbox
 from tests.support.carriers import TWILIO
-from tests.support.knocking import send_add, send_webhook
+from tests.support.knocking import PATIENCE_S, send_add, send_webhook
 from tests.support.live import Live, serve
 from tests.support.proxies import PROXIES, behind
 from tests.support.strangers import ATTACKS, Walls, steadily
-
-PATIENCE_S = 15
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,9 @@ from tests.support.carriers import TWILIO
 from tests.support.live import Live
 from users.models import User
 
+# So long carriers wait for an answer.
+PATIENCE_S = 15
+
 
 def send_add(live: Live, number: str, *, token: str = "", key: str = "", **fields: str) -> requests.Response:
     body = TWILIO.body(User(pk=live.user), phoneNumber=number)
