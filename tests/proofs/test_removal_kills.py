@@ -169,7 +169,8 @@ def after_another_add(sandbox: Sandbox, place: Place, before: Before, user: Tena
     assert reconcile().failed == 0
     assert_whole(sandbox, place, phone)
     assert not PhoneNumber.objects.filter(pk=before.phone.pk).exists()
-    assert remove_phone(PhoneNumber.objects.get(pk=phone.pk)) is Restoration.DONE
+    expected = Restoration.STILL_NEEDED if place.way == "shared" else Restoration.DONE
+    assert remove_phone(PhoneNumber.objects.get(pk=phone.pk)) is expected
     assert_gone(sandbox, before)
 
 
