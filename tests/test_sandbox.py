@@ -183,6 +183,25 @@ def test_plivo_number_is_linked_and_unlinked(sandbox: Sandbox) -> None:
     assert [problem for exchange in sandbox.ledger for problem in violations(exchange)] == []
 
 
+def test_half_a_request_changes_nothing(sandbox: Sandbox) -> None:
+    """As a process leaves it that is killed between the head and the body."""
+    before = sandbox.snapshot()
+    login = base64.b64encode(f"{seeds.PLIVO_ID}:{seeds.PLIVO_TOKEN}".encode()).decode()
+    head = (
+        f"POST /plivo/v1/Account/{seeds.PLIVO_ID}/Number/14155551234/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: Basic {login}\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n"
+    )
+    address = ("127.0.0.1", int(sandbox.url.rpartition(":")[2]))
+    with socket.create_connection(address, 5) as connection:
+        connection.sendall(head.encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1000) == b"", "there is nobody to answer"
+    assert sandbox.snapshot() == before
+    with socket.create_connection(address, 5) as connection:
+        connection.sendall(head.encode() + b'{"app_id": null}')
+        assert connection.recv(1000).startswith(b"HTTP/1.1 202")
+
+
 def test_plivo_number_without_app_id_gets_the_default_application(sandbox: Sandbox) -> None:
     client = plivo_client(sandbox)
     client.numbers.update("14155551234", alias="front door")

@@ -43,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
             self._send(Reply(411, {"error": "The sandbox needs a Content-Length."}))
             return
         raw = self.rfile.read(int(length))
+        if len(raw) < int(length):  # the caller is gone, and half a request is none
+            self.close_connection = True
+            return
         url = urlsplit(self.path)
         body = _parsed(raw, self.headers.get("Content-Type", ""))
         carriers = self.server.sandbox.carriers
