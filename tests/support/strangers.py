@@ -1,12 +1,18 @@
 """What anybody who reaches the server may do to it without an account, each as long as its block lasts."""
 
 import contextlib
+import re
+import selectors
 import socket
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
+
+import requests
 
 Address = tuple[str, int]
 Attack = Callable[[Address], contextlib.AbstractContextManager[None]]
@@ -72,12 +78,70 @@ def deaf(address: Address, number: int) -> contextlib.AbstractContextManager[Non
     return holding(address, number, head.encode(), receive_buffer=4096, apart_s=0.03)
 
 
+def login_post(address: Address, email: str, password: str) -> bytes:
+    """A log-in at the support desk as a browser sends it."""
+    page = requests.get(f"http://{address[0]}:{address[1]}/admin/login/", timeout=20)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert token
+    body = urlencode({"csrfmiddlewaretoken": token[1], "username": email, "password": password, "next": "/admin/"})
+    return (
+        f"POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={page.cookies['csrftoken']}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+    ).encode()
+
+
+def send_at_once(address: Address, posts: list[bytes]) -> Counter[int]:
+    """Send them on a connection each. Returns how often each status came. One thread, so that it takes little time."""
+    statuses: Counter[int] = Counter()
+    answers: dict[socket.socket, bytes] = {}
+    with selectors.DefaultSelector() as open_ones:
+        for _ in posts:
+            connection = socket.create_connection(address, 30)
+            open_ones.register(connection, selectors.EVENT_READ)
+            answers[connection] = b""
+        for connection, post in zip(answers, posts, strict=True):
+            connection.sendall(post)
+        give_up_at = time.monotonic() + 60
+        while open_ones.get_map() and time.monotonic() < give_up_at:
+            for key, _ in open_ones.select(1):
+                connection = key.fileobj  # type: ignore[assignment]
+                part = connection.recv(65536)
+                answers[connection] += part
+                if not part:
+                    open_ones.unregister(connection)
+                    connection.close()
+                    statuses[int(answers[connection].split(b" ", 2)[1])] += 1
+    return statuses
+
+
+@contextlib.contextmanager
+def log_ins(address: Address, number: int, every_s: float) -> Iterator[None]:
+    """So many log-ins with a wrong password at once, again and again."""
+    post = login_post(address, "ann@example.com", "guess")
+    over = threading.Event()
+
+    def guess() -> None:
+        while True:
+            send_at_once(address, [post] * number)
+            if over.wait(every_s):
+                return
+
+    thread = threading.Thread(target=guess)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 ATTACKS: dict[str, Attack] = {
     "4 lingering connections a second": lambda address: lingering(address, 4),
     "20 lingering connections a second": lambda address: lingering(address, 20),
     "120 half heads at once": lambda address: half_heads(address, 120),
     "400 half bodies at once": lambda address: half_bodies(address, 400),
     "150 that take no reply": lambda address: deaf(address, 150),
+    "150 log-ins at once, every 2 s": lambda address: log_ins(address, 150, 2),
 }
 
 
