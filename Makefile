@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test proofs every-case e2e test-mongodb lint lock bench bench-counted djongo-evidence
+.PHONY: help install dev demo test proofs every-case e2e test-mongodb lint lock bench bench-counted
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -77,10 +77,6 @@ bench: dev ## Check the speed goals, as ratios measured in one run.
 
 bench-counted: dev ## Check the goals of speed that are counts: requests, statements, plans, modules. Same on any machine.
 	@$(IN_MEMORY) $(PYTHON) -m bench.counted --check
-
-# ARGS="--dump tests/djongo/dump.json" makes the fixture of the tests anew.
-djongo-evidence: dev ## Show with the real djongo why it is not used. Needs an environment of Python 3.11.
-	@PYTHONPATH=. $(PYTHON) docs/djongo-evidence/reproduce.py $(ARGS)
 
 UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --generate-hashes --upgrade
 lock: ## Resolve requirements*.in again, for every Python from 3.11 on. Needs uv.
