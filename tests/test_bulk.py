@@ -216,6 +216,13 @@ def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandb
     assert len(sandbox.ledger) == 4
 
 
+def test_the_list_is_not_believed_of_a_number_that_is_routed_anywhere(sandbox: Sandbox, carrier: Good) -> None:
+    listed = inventory.Inventory(Credentials(carrier.integration, carrier.acc_sid, carrier.auth_token))
+    listed.read_on([carrier.number, carrier.routed_elsewhere])
+    assert listed.listed() == {carrier.number}
+    assert listed.take(carrier.routed_elsewhere) is None
+
+
 def test_a_page_that_was_not_used_up_in_time_is_read_again_before_the_next(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,8 +68,6 @@ class Addition:
     refuse_conflict: bool
     deadline: Deadline
     knowledge: Knowledge = field(default_factory=Knowledge)
-    # What was found, if that came from the account's list and not from a look at the number itself.
-    listed: CarrierNumber | None = None
 
     @property
     def id(self) -> str:
@@ -225,20 +223,23 @@ def prove_within_limits(addition: Addition) -> tuple[Account | None, Provider, C
     """Prove, while counting credentials that the carrier refuses."""
     known = known_account(addition.credentials)
     if addition.knowledge.is_proved:
-        return prove(addition, known)
+        return prove(addition, known, addition.knowledge.found)
     with counted(addition.credentials, addition.reservation.user.workspace_id, known):
-        return prove(addition, known)
+        return prove(addition, known, addition.knowledge.found)
 
 
-def prove(addition: Addition, account: Account | None) -> tuple[Account | None, Provider, CarrierNumber]:
-    """Ask the carrier: credentials, account, ownership, voice, present route. Reads only; nothing is written."""
+def prove(
+    addition: Addition, account: Account | None, found: CarrierNumber | None = None
+) -> tuple[Account | None, Provider, CarrierNumber]:
+    """Ask the carrier: credentials, account, ownership, voice, present route. Reads only; nothing is written.
+
+    What its list has just shown of the number is not asked for again, unless the account's application is another now.
+    """
     credentials = addition.credentials
     application_id = (account.application_id if account else "") or (
         credentials.account_id if credentials.names_application else ""
     )
     provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, addition.deadline)
-    found, addition.knowledge.found = addition.knowledge.found, None  # a second look is at the carrier
-    addition.listed = found
     if found is None or (found.application.id if found.application else "") != application_id:
         found = provider.prove(addition.reservation.number, application_id=application_id)
     check_named_application(credentials, found, provider)
@@ -254,15 +255,13 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
         account, is_new = keep_account(addition.credentials, found, provider, known)
         if not is_new:  # it may be known only now, by its application
             check_public_key(addition.credentials, found, account, provider)
-        was_ours, may_have_moved = is_ours(account, found), is_hearsay(addition, found)
-        is_clear = not was_ours and not may_have_moved
-        line, line_is_new, has_begun = hold_line(addition, account, found, begin_new=is_clear)
+        was_ours = is_ours(account, found)
+        line, line_is_new, has_begun = hold_line(addition, account, found, begin_new=not was_ours)
         if line and line_is_new and was_ours:
             remember(line, provider, found)
-        is_as_found = line and not (line_is_new and may_have_moved and provider.read(found.id) != found.settings)
-        if line and is_as_found and (has_begun or begin(addition, account, line)):
+        if line and (has_begun or begin(addition, account, line)):
             return Prepared(account, is_new, line, found, provider)
-        # The account was released just now, and perhaps its application with it, or the list was not true any more.
+        # The account was released just now, and perhaps its application with it.
         if line and not delete_line(line, addition.id):
             leases.give_back(line, addition.id)
         leases.pause(addition.deadline)
@@ -398,14 +397,6 @@ def is_ours(account: Account, found: CarrierNumber) -> bool:
         return True  # linked by the customer or by us
     made = MadeApplication.objects.filter(integration=account.integration, application_id=linked)
     return found.route is Route.OURS or (found.route is Route.ELSEWHERE and bool(linked) and made.exists())
-
-
-def is_hearsay(addition: Addition, found: CarrierNumber) -> bool:
-    """Whether a route elsewhere was shown by the list a moment ago, and by nothing since nobody else has the line.
-
-    It may be what an add of ours that was settled since then had left: never the customer's.
-    """
-    return found is addition.listed and found.route is Route.ELSEWHERE
 
 
 def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:

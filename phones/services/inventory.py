@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from integrations.applications import ApplicationProvider
-from integrations.base import Application, CarrierNumber, ListedNumber, Provider
+from integrations.base import Application, CarrierNumber, ListedNumber, Provider, Route
 from integrations.transport import Deadline
 from phones.services.accounts import Credentials, known_account
 from phones.services.carriers import ADD_BUDGET_S, SETTLE_BUDGET_S, connect
@@ -33,8 +33,9 @@ class Entry:
 class Inventory:
     """The numbers of one account. Thread safe.
 
-    It only ever says yes. Of a number that is not in it, cannot take calls or was read too long ago it says nothing,
-    and the carrier is asked for that number itself.
+    It only ever says yes. Of a number that is not in it, cannot take calls, is routed anywhere or was read too long ago
+    it says nothing, and the carrier is asked for that number itself: what is remembered as the customer's route is never
+    hearsay.
     """
 
     def __init__(self, credentials: Credentials) -> None:
@@ -94,10 +95,8 @@ class Inventory:
         self._cursor = self._following = ""  # where to begin if this fails
         page, self._following = provider.list_numbers(cursor)
         self._cursor, self._read_at = cursor, asked_at
-        found = [one for one in page if one.number in self._missing]
-        for one in found:
-            self._keep(one, provider, application, public_key, asked_at)
-        self._in_vain = max(0, self._in_vain + 1 - len(found))
+        kept = [self._keep(one, provider, application, public_key, asked_at) for one in page]
+        self._in_vain = max(0, self._in_vain + 1 - sum(kept))
 
     def _keep(
         self,
@@ -106,18 +105,19 @@ class Inventory:
         application: Application | None,
         public_key: str,
         asked_at: float,
-    ) -> None:
+    ) -> bool:
         route = one.route
         if isinstance(provider, ApplicationProvider):
             route = provider.route_of(one.settings, application)
         with self._lock:
             if one.number not in self._missing:
-                return
+                return False
             self._missing.discard(one.number)
-            if not (one.voice and one.active):
-                return
+            if not (one.voice and one.active and route is Route.NONE):
+                return False
             number = CarrierNumber(one.id, one.settings, route, application, public_key=public_key)
             self._entries[one.number] = Entry(number, asked_at)
+            return True
 
 
 def our_application(provider: Provider, credentials: Credentials) -> Application | None:
