@@ -4,7 +4,6 @@ import base64
 import json
 import logging
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,15 +11,16 @@ import pytest
 from workspace import redaction
 from workspace.json_logs import JsonLines
 from workspace.logs import RequestIdFilter, TextLines, request_id
-from workspace.redaction import MOST_REMEMBERED, redact, redact_all
-from workspace.secrets import Secret
+from workspace.redaction import redact, redact_all
 
 TOKEN = 'kJ8/x+token"of=an&account'
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_recent", {})
+def token_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of the settings is."""
+    monkeypatch.setattr(redaction, "_kept", set(redaction._kept))
+    redaction.keep(TOKEN)
 
 
 def line_of(
@@ -44,9 +44,7 @@ def raised(text: str) -> Exception:
 # -- redaction --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("learnt", [Secret.seal, lambda text: Secret(Secret.seal(text).sealed).open()])
-def test_a_secret_that_was_sealed_or_opened_is_not_shown_in_any_spelling(learnt: Callable[[str], Any]) -> None:
-    learnt(TOKEN)
+def test_a_secret_that_is_known_is_not_shown_in_any_spelling() -> None:
     for spelling in redaction.spellings(TOKEN):
         assert redact(f"before {spelling} after") == "before *** after"
 
@@ -88,19 +86,8 @@ def test_other_words_stay(text: str) -> None:
 
 
 def test_depth_does_not_help() -> None:
-    Secret.seal(TOKEN)
     hidden = redact_all({"a": [{"b": ({TOKEN: 1}, f"x{TOKEN}", {TOKEN})}], "password": "p", "n": 5, "none": None})
     assert hidden == {"a": [{"b": [{"***": 1}, "x***", ["***"]]}], "password": "***", "n": 5, "none": None}
-
-
-def test_no_more_is_remembered_than_there_is_room_for() -> None:
-    for number in range(MOST_REMEMBERED + 5):
-        redaction.remember(f"secret number {number}")
-    assert len(redaction._recent) == MOST_REMEMBERED
-    assert redact(f"secret number {MOST_REMEMBERED + 4}.") == "***."
-    redaction.remember("short")
-    redaction.remember("x" * 1000)
-    assert len(redaction._recent) == MOST_REMEMBERED
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------
@@ -108,7 +95,6 @@ def test_no_more_is_remembered_than_there_is_room_for() -> None:
 
 @pytest.mark.parametrize("formatter", [TextLines(), JsonLines()], ids=["text", "json"])
 def test_no_line_shows_a_secret(formatter: logging.Formatter) -> None:
-    Secret.seal(TOKEN)
     basic = base64.b64encode(f"AC1:{TOKEN}".encode()).decode()
     error = raised(f"GET https://AC1:{TOKEN}@api.example.com failed: {TOKEN}")
     line = line_of(
@@ -149,7 +135,6 @@ def test_a_line_of_json_is_one_object_with_all_there_is_to_know() -> None:
 
 
 def test_a_traceback_that_another_handler_wrote_is_not_taken_over() -> None:
-    Secret.seal(TOKEN)
     try:
         raise ValueError(TOKEN)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What no log line may show: the secrets that this process knows, and whatever looks like one.
+"""What no log line may show: the secrets of the settings, and whatever looks like a secret.
 
 Loaded by the settings: imports nothing of Django.
 """
@@ -10,9 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "***"
-# Shorter texts are words, longer ones are documents.
-LENGTHS = range(8, 257)
-MOST_REMEMBERED = 1000
 PATTERNS = [
     (re.compile(r"\b(Basic|Bearer) +[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (re.compile(r"\bwp_[\w-]{20,}"), HIDDEN),
@@ -28,9 +25,8 @@ PATTERNS = [
     ),
 ]
 
-# Of each secret its spellings: of settings, for good; and of those used last, in the order of their first use.
-_settings: list[set[str]] = []
-_recent: dict[str, set[str]] = {}
+# The secrets of the settings, in all their spellings.
+_kept: set[str] = set()
 
 
 def spellings(secret: str) -> set[str]:
@@ -40,22 +36,13 @@ def spellings(secret: str) -> set[str]:
 
 def keep(*secrets: str) -> None:
     """These are never shown from now on."""
-    _settings.extend(spellings(secret) for secret in secrets if secret)
-
-
-def remember(secret: str) -> None:
-    """This is not shown while it is one of the thousand that were used last."""
-    if secret in _recent or len(secret) not in LENGTHS:
-        return
-    _recent[secret] = spellings(secret)
-    if len(_recent) > MOST_REMEMBERED:
-        _recent.pop(next(iter(list(_recent))), None)
+    for secret in filter(None, secrets):
+        _kept.update(spellings(secret))
 
 
 def redact(text: str) -> str:
-    known = {one for secret in (*_settings, *list(_recent.values())) for one in secret if one in text}
-    for one in sorted(known, key=len, reverse=True):  # a short one may be the beginning of a long one
-        text = text.replace(one, HIDDEN)
+    for secret in sorted(_kept, key=len, reverse=True):  # a short one may be the beginning of a long one
+        text = text.replace(secret, HIDDEN)
     for pattern, shown in PATTERNS:
         text = pattern.sub(shown, text)
     return text

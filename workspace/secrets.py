@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workspace import redaction
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -47,14 +46,11 @@ class Secret:
 
     @classmethod
     def seal(cls, text: str) -> "Secret":
-        redaction.remember(text)
         return cls(_box(tuple(settings.CREDENTIAL_KEYS)).encrypt(text.encode()).decode())
 
     def open(self) -> str:
         """The text. Raises CannotOpen when no key fits or the stored bytes were changed."""
-        text = self._opened(settings.CREDENTIAL_KEYS)
-        redaction.remember(text)
-        return text
+        return self._opened(settings.CREDENTIAL_KEYS)
 
     def is_readable(self, *, keys: int | None = None) -> bool:
         """Whether it can be opened, with the newest `keys` of CREDENTIAL_KEYS or with any."""
