@@ -112,7 +112,7 @@ def show(found: set[str]) -> None:
 def on_sqlite(rows: Path, most: dict[str, int]) -> list[Line]:
     from django.db import connection
 
-    from workspace import keys
+    from core import keys
 
     keys.admit_newest()  # the rows are not written by models, which would do it
     few = pages_among((0, 0), FEW)

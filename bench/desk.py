@@ -165,7 +165,7 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
     from phones.models import PhoneNumber
     from phones.services.searching import terms_of
     from users.models import User
-    from workspace.secrets import Secret
+    from core.secrets import Secret
 
     connection = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
     insert = connection.executemany

@@ -130,7 +130,7 @@ def make_database() -> list[Carrier]:
     django.setup()
     from phones.models import Account, Line, PhoneNumber
     from users.models import User, Workspace
-    from workspace.secrets import Secret
+    from core.secrets import Secret
 
     call_command("migrate", verbosity=0)
     user = User.objects.create_user("bench@example.com", workspace=Workspace.objects.create(name="Bench"))

@@ -8,7 +8,7 @@ from rest_framework.views import APIView
 from phones.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
 from phones.openapi import ID
 from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE
-from workspace.openapi import described, failures, replies
+from core.openapi import described, failures, replies
 
 TAGS = ["Calls"]
 AUDIO = {(code, "audio/wav"): OpenApiTypes.BINARY for code in (200, 206)}

@@ -10,7 +10,7 @@ from phones.call_serializers import CallQuerySerializer, shown_call
 from phones.models import PhoneNumber
 from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
 from users.authentication import token_of
-from workspace import envelope
+from core import envelope
 from workspace.api import ApiView, found, wire_page
 
 

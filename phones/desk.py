@@ -15,7 +15,7 @@ from phones.services.carriers import urls_for
 from phones.services.checking import open_reasons
 from phones.services.restoring import is_needed
 from users.models import AuditEntry
-from workspace.secrets import CannotOpen
+from core.secrets import CannotOpen
 
 CALLS, EVENTS, ENTRIES = 10, 20, 20
 # Of webhooks.Urls, those that a carrier is given.

@@ -1,7 +1,7 @@
 """What our own rows refuse."""
 
-from workspace.envelope import NOT_FOUND
-from workspace.errors import Refusal
+from core.envelope import NOT_FOUND
+from core.errors import Refusal
 
 
 class PhoneExists(Refusal):

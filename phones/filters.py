@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from integrations import PROVIDERS
 from phones.models import Line, PhoneNumber
 from users.models import User, Workspace
-from workspace.fields import OBJECT_ID
-from workspace.widgets import ObjectIdSelect
+from core.fields import OBJECT_ID
+from core.widgets import ObjectIdSelect
 
 Health = Line.Health
 # Up to so many numbers are looked up one by one. When more have the same health, a page of them is found soon anyway.

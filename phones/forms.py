@@ -22,9 +22,9 @@ from phones.services.imports import bring
 from phones.services.picking import write_cursor
 from phones.slots import carrier_slot
 from users.models import MAY_OWN_NUMBERS, User, Workspace
-from workspace.errors import Refusal
-from workspace.secrets import CannotOpen, Secret
-from workspace.widgets import ObjectIdSelect
+from core.errors import Refusal
+from core.secrets import CannotOpen, Secret
+from core.widgets import ObjectIdSelect
 
 # field of the API: field of our forms
 FIELDS = {

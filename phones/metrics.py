@@ -12,7 +12,7 @@ from integrations import PROVIDERS
 from integrations.errors import IntegrationError
 from phones.models import CallEvent, PhoneNumber
 from phones.services.figures import counted_at, newest_figures
-from workspace.errors import Refusal
+from core.errors import Refusal
 
 ADDS = Counter("phones_adds", "Adds by carrier; the outcome is added or the code of the error.", ["carrier", "outcome"])
 WEBHOOKS = Counter(

@@ -12,8 +12,8 @@ from django.utils.crypto import salted_hmac
 
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
-from workspace import clock
-from workspace.fields import MillisecondField, ObjectIdField, SecretField
+from core import clock
+from core.fields import MillisecondField, ObjectIdField, SecretField
 
 INTEGRATIONS = sorted(PROVIDERS.items())
 # Longer than anything that is done under it takes.

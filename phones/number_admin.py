@@ -35,8 +35,8 @@ from phones.services.searching import find_phones
 from phones.slots import carrier_slot
 from users.limits import LimitReached
 from users.models import User
-from workspace.fields import OBJECT_ID
-from workspace.secrets import CannotOpen
+from core.fields import OBJECT_ID
+from core.secrets import CannotOpen
 
 # How many numbers are removed with one confirmation, and before the page tells how far it is.
 MOST_REMOVED, REMOVED_AT_ONCE = 200, 8

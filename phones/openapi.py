@@ -22,8 +22,8 @@ from phones.serializers import (
     PhoneSerializer,
     RemovedPhoneSerializer,
 )
-from workspace.fields import OBJECT_ID
-from workspace.openapi import described, replies
+from core.fields import OBJECT_ID
+from core.openapi import described, replies
 
 TAGS = ["Phone numbers"]
 ID = OpenApiParameter("id", str, OpenApiParameter.PATH, description="`_id`, 24 hexadecimal digits.")

@@ -9,8 +9,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from phones.filters import WorkspaceForm
-from workspace.fields import OBJECT_ID
-from workspace.paginator import BoundedPaginator
+from core.fields import OBJECT_ID
+from core.paginator import BoundedPaginator
 
 SCRIPT = Script("workspace/admin.js", defer=True)
 

@@ -26,7 +26,7 @@ from phones.wire_fields import (
     UserIdField,
 )
 from workspace.api import wire_time
-from workspace.fields import OBJECT_ID
+from core.fields import OBJECT_ID
 
 
 class CredentialsSerializer(serializers.Serializer):

@@ -34,7 +34,7 @@ from phones.slots import carrier_slot
 from users import idempotency, limits
 from users.authentication import token_of
 from users.models import User
-from workspace import envelope
+from core import envelope
 from workspace.api import ApiView, found, wire_page, wire_time
 
 

@@ -17,7 +17,7 @@ from phones.services.calls import record_event
 from phones.services.carriers import urls_for
 from phones.services.refused import count_refused, note_accepted, note_refused
 from users.limits import LimitReached
-from workspace.secrets import CannotOpen
+from core.secrets import CannotOpen
 
 # Of an account, to take a webhook for it.
 NEEDED = (

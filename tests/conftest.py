@@ -29,7 +29,7 @@ from tests.support.people import Tenant, new_staff, new_tenant, sign_in
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
 from tests.support.webhooks import NOW, OTHERS, Party, join
 from users.models import User
-from workspace import keys
+from core import keys
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)

@@ -24,7 +24,7 @@ from tests.support.races import together
 from users import limits, login
 from users.models import AuditEntry, LimitCounter, StaffDevice, User
 from users.totp import PASSWORD_LASTS
-from workspace.rates import parse_rate
+from core.rates import parse_rate
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
@@ -310,7 +310,7 @@ def test_the_lock_ends_by_itself(ann: User, monkeypatch: pytest.MonkeyPatch) -> 
     guess(ann.email, 5)
     locked = give_password(Client(), ann.email, PASSWORD)
     later = timezone.now() + timedelta(seconds=int(locked["Retry-After"]))
-    monkeypatch.setattr("workspace.clock.now", lambda: later)
+    monkeypatch.setattr("core.clock.now", lambda: later)
     past_password(ann)
 
 

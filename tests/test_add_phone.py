@@ -16,7 +16,7 @@ from tests.support.api import add
 from tests.support.carrier_contract import violations
 from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good
 from tests.support.people import Tenant
-from workspace.fields import new_object_id
+from core.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,8 +18,8 @@ from tests.support.api import add, post
 from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant
 from users.models import ApiToken
-from workspace.envelope import ERRORS
-from workspace.rates import Rate
+from core.envelope import ERRORS
+from core.rates import Rate
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from tests.support.people import Tenant, new_staff, sign_in
 from users.acting import present_actor
 from users.audit import acting, record
 from users.models import ApiToken, AppendOnly, AuditEntry, Workspace
-from workspace.paginator import COUNTED
+from core.paginator import COUNTED
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db]
 

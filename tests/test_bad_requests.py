@@ -36,8 +36,8 @@ from tests.support.api import ENVELOPE, add
 from tests.support.carriers import PLIVO, TELNYX, TWILIO
 from tests.support.people import Tenant, new_tenant
 from users.models import ApiToken, User
-from workspace.fields import new_object_id
-from workspace.rates import Rate
+from core.fields import new_object_id
+from core.rates import Rate
 
 pytestmark = pytest.mark.django_db
 

@@ -34,7 +34,7 @@ from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import READ, failing, table_away
 from tests.support.people import Tenant
 from users.models import AuditEntry, LimitCounter, User
-from workspace.fields import new_object_id
+from core.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,8 +10,8 @@ from phones.models import Account, Call, Line, PhoneNumber, Recording
 from tests.support.api import get
 from tests.support.database import plan_of, seen, walks
 from tests.support.people import Tenant
-from workspace.lookups import read_related
-from workspace.secrets import Secret
+from core.lookups import read_related
+from core.secrets import Secret
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db]
 

@@ -21,7 +21,7 @@ from tests.support.numbers import added
 from tests.support.people import Tenant, new_staff, sign_in
 from tests.support.removal import assert_as_before, assert_nothing_is_left
 from users.models import ApiToken, AuditEntry, StaffDevice, User, Workspace
-from workspace import clock
+from core import clock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.doors import DOORS, Case, Door, Doors, by_api
 from tests.support.people import Tenant, sign_in
 from users.models import User
-from workspace.rates import Rate
+from core.rates import Rate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from phones.models import Account
 from tests.support.database import stored
 from users.models import Workspace
-from workspace.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
-from workspace.secrets import CannotOpen, Secret, is_key
+from core.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
+from core.secrets import CannotOpen, Secret, is_key
 
 pytestmark = pytest.mark.engine
 
@@ -149,7 +149,7 @@ def test_mongodb_reads_the_second_from_a_new_id() -> None:
 def test_a_forked_process_makes_other_ids() -> None:
     program = """
 import os
-from workspace.fields import new_object_id
+from core.fields import new_object_id
 new_object_id()
 if os.fork():
     os.wait()

@@ -18,7 +18,7 @@ from phones.models import Account
 from tests.support.database import INSERT, UPDATE, failing, seen, unreachable
 from tests.support.people import Tenant, sign_in
 from users.models import LimitCounter, User
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 
 def ready() -> tuple[int, list[str]]:

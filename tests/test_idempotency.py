@@ -18,7 +18,7 @@ from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant
 from users import idempotency
 from users.models import ApiToken, IdempotentReply
-from workspace.rates import Rate
+from core.rates import Rate
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 

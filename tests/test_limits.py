@@ -22,7 +22,7 @@ from tests.support.state import asked_of_carrier
 from users import limits
 from users.addresses import client_address, counted_address
 from users.models import ApiToken, LimitCounter
-from workspace.rates import Rate, parse_rate
+from core.rates import Rate, parse_rate
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
@@ -201,7 +201,7 @@ def test_the_next_window_starts_from_nothing(tenant: Tenant, limit: Any, monkeyp
     reply = add(tenant, {})
     assert_throttled(reply)
     later = timezone.now() + timedelta(seconds=int(reply.headers["Retry-After"]))
-    monkeypatch.setattr("workspace.clock.now", lambda: later)
+    monkeypatch.setattr("core.clock.now", lambda: later)
     assert add(tenant, {}).status_code == 400
 
 

@@ -15,8 +15,8 @@ from tests.support.database import DELETE, Statement, around_statements
 from tests.support.numbers import added
 from tests.support.people import Tenant
 from tests.support.removal import assert_as_before, assert_nothing_is_left, each_carrier, remove
-from workspace import clock
-from workspace.fields import new_object_id
+from core import clock
+from core.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

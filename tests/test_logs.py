@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from workspace import redaction
-from workspace.json_logs import JsonLines
-from workspace.logs import RequestIdFilter, TextLines, request_id
-from workspace.redaction import redact, redact_all
+from core import redaction
+from core.json_logs import JsonLines
+from core.logs import RequestIdFilter, TextLines, request_id
+from core.redaction import redact, redact_all
 
 TOKEN = 'kJ8/x+token"of=an&account'
 

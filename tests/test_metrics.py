@@ -22,7 +22,7 @@ from tests.support.live import run_manage
 from tests.support.metrics import samples
 from tests.support.people import Tenant
 from tests.support.webhooks import at_carrier, deliver, form_of
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 TOKEN = "a-token-for-metrics-0123456789-abcdef"
 

@@ -28,10 +28,11 @@ from phones.services import leases
 from tests.support.environment import ON_MONGODB
 from tests.support.people import sign_in
 from users.models import User, Workspace
-from workspace import clock, databases
-from workspace.mongodb.clock import ServerClock
-from workspace.mongodb.compiler import names_one
-from workspace.secrets import Secret
+from core import clock
+from core import databases
+from core.databases.mongodb.clock import ServerClock
+from core.databases.mongodb.compiler import names_one
+from core.secrets import Secret
 
 pytestmark = pytest.mark.engine
 
@@ -44,7 +45,7 @@ only_mongodb = pytest.mark.skipif(not ON_MONGODB, reason="about the engine for M
 def test_an_address_is_passed_to_the_driver_with_what_the_promises_need() -> None:
     url = "mongodb://ann:p%40ss@h1:27017,h2/phones?replicaSet=rs&tls=true&authSource=admin&maxPoolSize=50"
     config = databases.from_url("DATABASE_URL", url)
-    assert (config["ENGINE"], config["NAME"], config["HOST"]) == ("workspace.mongodb", "phones", url)
+    assert (config["ENGINE"], config["NAME"], config["HOST"]) == ("core.databases.mongodb", "phones", url)
     assert config["OPTIONS"] == {
         "w": "majority", "journal": True, "retrywrites": True, "readpreference": "primary",
         "serverselectiontimeoutms": 15_000, "connecttimeoutms": 5_000, "appname": "workspace-phones",
@@ -88,7 +89,7 @@ def test_djongo_is_a_spelling_with_one_warning(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         config = databases.from_url("DATABASE_URL", "djongo://ann:hunter2@host/d?replicaSet=rs")
     assert config["HOST"] == "mongodb://ann:hunter2@host/d?replicaSet=rs"
-    assert config["ENGINE"] == "workspace.mongodb"
+    assert config["ENGINE"] == "core.databases.mongodb"
     (warning,) = caplog.records
     assert "mongodb://" in warning.getMessage()
     assert "hunter2" not in caplog.text
@@ -278,7 +279,7 @@ def test_a_server_that_does_not_answer_leaves_what_was_measured(monkeypatch: pyt
     there = ServerClock(hello)
     first = there.ahead()
     assert first > timedelta(days=300)
-    monkeypatch.setattr("workspace.mongodb.clock.MEASURE_EVERY_S", 0.0)
+    monkeypatch.setattr("core.databases.mongodb.clock.MEASURE_EVERY_S", 0.0)
     there._measure_at = 0.0
     assert there.ahead() == first
     assert not answers
@@ -296,7 +297,7 @@ def test_a_machine_whose_clock_is_wrong_does_not_take_a_lease_that_lives(monkeyp
     now = timezone.now
     real = time.time
     monkeypatch.setattr("django.utils.timezone.now", lambda: now() + wrong)
-    monkeypatch.setattr("workspace.mongodb.clock.time.time", lambda: real() + wrong.total_seconds())
+    monkeypatch.setattr("core.databases.mongodb.clock.time.time", lambda: real() + wrong.total_seconds())
     monkeypatch.setattr(connection, "_clocks", {})
     assert abs(clock.now() - now()) < timedelta(seconds=2)
     assert not leases.take(line, "b" * 24)

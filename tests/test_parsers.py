@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workspace.errors import Refusal
-from workspace.parsers import MAX_DEPTH, InvalidJson, parse_object
+from core.errors import Refusal
+from core.parsers import MAX_DEPTH, InvalidJson, parse_object
 
 values = st.recursive(
     st.none()

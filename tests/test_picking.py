@@ -18,7 +18,7 @@ from tests.support.database import last_write, written
 from tests.support.people import Tenant
 from tests.support.state import rows
 from users.models import AuditEntry, LimitCounter
-from workspace.rates import Rate
+from core.rates import Rate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 

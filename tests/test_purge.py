@@ -14,8 +14,8 @@ from phones.models import Account, Call, CallEvent, Import, ImportRow, Recording
 from tests.support.database import INSERT, READ, failing, seen, walks
 from users.audit import acting, record
 from users.models import AppendOnly, AuditEntry, IdempotentReply, LimitCounter
-from workspace import retention
-from workspace.secrets import Secret
+from core import retention
+from core.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -188,7 +188,7 @@ def test_it_goes_on_where_it_was_interrupted(account: Account, monkeypatch: pyte
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("workspace.retention.time.sleep", kill)
+        patch.setattr("core.retention.time.sleep", kill)
         with pytest.raises(KeyboardInterrupt):
             purge()
     # The oldest went first.

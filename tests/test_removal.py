@@ -51,7 +51,7 @@ from tests.support.state import (
     rows,
 )
 from users.models import Workspace
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient", "unlimited")]
 
@@ -676,7 +676,7 @@ def test_reconcile_stops_asking_with_credentials_that_stay_refused(
     outcome = reconcile()
     assert (outcome.failed, outcome.refused, outcome.refused_accounts) == (0, 1, 1)
 
-    monkeypatch.setattr("workspace.clock.now", lambda: timezone.now() + timedelta(hours=1))
+    monkeypatch.setattr("core.clock.now", lambda: timezone.now() + timedelta(hours=1))
     assert asked_by_rounds(sandbox, 1)[0] > 0
 
     other = id_of(tenant, subject.another)

@@ -81,7 +81,7 @@ def test_files_that_others_can_read_are_told_and_stop_nothing(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
     files = {name: tmp_path / name for name in ("phones.env", "db.sqlite3")}
-    database = settings.DATABASES["default"] | {"ENGINE": "workspace.sqlite", "NAME": str(files["db.sqlite3"])}
+    database = settings.DATABASES["default"] | {"ENGINE": "core.databases.sqlite", "NAME": str(files["db.sqlite3"])}
     monkeypatch.setitem(settings.DATABASES, "default", database)
     settings.ENV_FILE = str(files["phones.env"])
 

@@ -21,7 +21,7 @@ from tests.support.canaries import CANARY, canary_account, found
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import last_write, written
 from tests.support.people import Tenant
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

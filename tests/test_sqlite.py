@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
 from users.models import Workspace
-from workspace.sqlite.base import TURN
+from core.databases.sqlite.base import TURN
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

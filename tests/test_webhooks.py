@@ -29,9 +29,9 @@ from tests.support.people import Tenant
 from tests.support.races import together
 from tests.support.webhooks import at_carrier, deliver, form_of
 from users.models import LimitCounter
-from workspace.fields import new_object_id
-from workspace.rates import Rate
-from workspace.secrets import Secret
+from core.fields import new_object_id
+from core.rates import Rate
+from core.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -295,7 +295,7 @@ def test_events_beyond_the_limit_of_an_account_get_a_503_and_no_row(
     assert all(reply.content == b"" and int(reply["Retry-After"]) > 0 for reply in replies[3:])
     assert (CallEvent.objects.count(), Call.objects.count()) == (3, 3)
     later = timezone.now() + timedelta(days=1)
-    monkeypatch.setattr("workspace.clock.now", lambda: later)
+    monkeypatch.setattr("core.clock.now", lambda: later)
     assert tell(sandbox, account, carrier, "status", call_id="tomorrow").status_code == 200
 
 

@@ -19,10 +19,10 @@ from users.audit import ACTIONS, record
 from users.models import MAY_OWN_NUMBERS, ApiToken, AuditEntry, StaffDevice, User, Workspace
 from users.tokens import issue_token, revoke_token
 from users.totp import reset_device
-from workspace.envelope import ERRORS
-from workspace.lookups import begins_with
-from workspace.paginator import BoundedPaginator
-from workspace.widgets import ObjectIdSelect
+from core.envelope import ERRORS
+from core.lookups import begins_with
+from core.paginator import BoundedPaginator
+from core.widgets import ObjectIdSelect
 
 MOST_FOUND = 100
 # So many fit into one, however long their names.

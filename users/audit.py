@@ -10,8 +10,8 @@ from django.db.models import CharField, QuerySet
 
 from users.acting import acting, present_actor
 from users.models import AuditEntry
-from workspace.logs import request_id
-from workspace.retention import delete_in_batches
+from core.logs import request_id
+from core.retention import delete_in_batches
 
 __all__ = ["ACTIONS", "acting", "forget", "record"]
 

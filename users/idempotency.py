@@ -17,9 +17,9 @@ from rest_framework.request import Request
 
 from users.authentication import token_of
 from users.models import IdempotentReply
-from workspace import clock
-from workspace.errors import Refusal
-from workspace.fields import new_object_id
+from core import clock
+from core.errors import Refusal
+from core.fields import new_object_id
 
 log = logging.getLogger(__name__)
 

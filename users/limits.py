@@ -18,9 +18,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from users.models import LimitCounter
-from workspace import clock
-from workspace.errors import Refusal
-from workspace.rates import Rate
+from core import clock
+from core.errors import Refusal
+from core.rates import Rate
 
 # Longer than a carrier may be asked; what is held longer belongs to a process that died.
 HOLD_LASTS_S = 60

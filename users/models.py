@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_otp.models import Device
 from django_otp.oath import TOTP
 
-from workspace.fields import MillisecondField, ObjectIdField, SecretField
+from core.fields import MillisecondField, ObjectIdField, SecretField
 
 TOKEN_PREFIX = "wp_"
 SHOWN_CHARACTERS = 11

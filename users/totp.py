@@ -20,7 +20,7 @@ from django_otp.middleware import OTPMiddleware
 
 from users import audit, limits
 from users.models import StaffDevice, User
-from workspace.secrets import CannotOpen, Secret
+from core.secrets import CannotOpen, Secret
 
 WRONG_CODE = "This code is not right, or it was used before. Wait for the next one and try again."
 UNREADABLE = (

@@ -11,10 +11,10 @@ from rest_framework.views import APIView
 from users import limits
 from users.addresses import counted_address
 from users.authentication import token_of
-from workspace.envelope import NOT_FOUND
-from workspace.errors import Refusal
-from workspace.fields import OBJECT_ID
-from workspace.parsers import read_json
+from core.envelope import NOT_FOUND
+from core.errors import Refusal
+from core.fields import OBJECT_ID
+from core.parsers import read_json
 
 Row = TypeVar("Row", bound=Model)
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from workspace.secrets import is_key
+from core.secrets import is_key
 
 WORKSPACE = "workspace"
 BLANK = re.compile(r"\s")
@@ -93,7 +93,7 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 def check_files(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     """What manage.py and the server make is their user's alone; these files may have been made by other hands."""
     database = settings.DATABASES["default"]
-    files = [settings.ENV_FILE, *([database["NAME"]] if database["ENGINE"] == "workspace.sqlite" else [])]
+    files = [settings.ENV_FILE, *([database["NAME"]] if database["ENGINE"] == "core.databases.sqlite" else [])]
     open_to_others = [one for one in map(Path, files) if one.is_file() and one.stat().st_mode & 0o077]
     return [
         Warning(f"{one.name} can be read by other users of this machine.", hint=f"chmod 600 {one}", id="workspace.W001")

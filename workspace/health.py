@@ -11,7 +11,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from users.models import LimitCounter
-from workspace import clock, keys
+from core import clock
+from core import keys
 from workspace.checks import WORKSPACE
 
 PROBE = "readyz"

@@ -11,8 +11,8 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import Counter
 
-from workspace import envelope
-from workspace.logs import request_id
+from core import envelope
+from core.logs import request_id
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_WEBHOOK_BYTES = 64 * 1024

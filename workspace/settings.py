@@ -11,9 +11,10 @@ from urllib.parse import quote, unquote
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from workspace import databases, redaction
-from workspace.logs import RequestIdFilter, is_unexplained
-from workspace.rates import Rate, parse_rate
+from core import databases
+from core import redaction
+from core.logs import RequestIdFilter, is_unexplained
+from core.rates import Rate, parse_rate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -141,6 +142,7 @@ AUTHENTICATION_BACKENDS = ["users.login.StaffBackend"]
 # -- Django -------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
+    "core",
     "workspace",
     "users",
     "phones",
@@ -249,9 +251,9 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["users.authentication.HasToken"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "workspace.negotiation.FirstRenderer",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.negotiation.FirstRenderer",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "workspace.envelope.handle_exception",
+    "EXCEPTION_HANDLER": "core.envelope.handle_exception",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
 }
@@ -259,7 +261,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Workspace Phones",
     "DESCRIPTION": "Bring the phone numbers that you own at Twilio, Plivo or Telnyx into your workspace.",
     "VERSION": "1",
-    "DEFAULT_GENERATOR_CLASS": "workspace.openapi.Generator",
+    "DEFAULT_GENERATOR_CLASS": "core.openapi.Generator",
     # `.ci/run` validates the documentation; this check would build it with another generator.
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
     "SERVE_INCLUDE_SCHEMA": False,
@@ -271,7 +273,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
-LOG_FORMATS = {"text": "workspace.logs.TextLines", "json": "workspace.json_logs.JsonLines"}
+LOG_FORMATS = {"text": "core.logs.TextLines", "json": "core.json_logs.JsonLines"}
 LOG_FORMAT = env.str("LOG_FORMAT", default="text").strip().lower()
 if LOG_FORMAT not in LOG_FORMATS:
     raise ImproperlyConfigured("LOG_FORMAT must be text or json.")

@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.utils.timezone
 import phones.models
-import workspace.fields
+import core.fields
 from django.conf import settings
 from django.db import migrations, models
 
@@ -21,22 +21,22 @@ class Migration(migrations.Migration):
             name='Account',
             fields=[
                 ('lease_id', models.CharField(blank=True, editable=False, max_length=24)),
-                ('lease_until', workspace.fields.MillisecondField(db_index=True, editable=False, null=True)),
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('lease_until', core.fields.MillisecondField(db_index=True, editable=False, null=True)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('integration', models.CharField(choices=[('plivo', 'Plivo'), ('telnyx', 'Telnyx'), ('twilio', 'Twilio')], max_length=16)),
                 ('account_id', models.CharField(max_length=64)),
-                ('auth_token', workspace.fields.SecretField(editable=False)),
-                ('previous_auth_token', workspace.fields.SecretField(editable=False, null=True)),
-                ('rotated_at', workspace.fields.MillisecondField(editable=False, null=True)),
+                ('auth_token', core.fields.SecretField(editable=False)),
+                ('previous_auth_token', core.fields.SecretField(editable=False, null=True)),
+                ('rotated_at', core.fields.MillisecondField(editable=False, null=True)),
                 ('token_digest', models.CharField(db_index=True, editable=False, max_length=64)),
                 ('public_key', models.CharField(blank=True, editable=False, max_length=64)),
                 ('application_id', models.CharField(blank=True, editable=False, max_length=64)),
-                ('application_snapshot', workspace.fields.SecretField(editable=False, null=True)),
+                ('application_snapshot', core.fields.SecretField(editable=False, null=True)),
                 ('application_is_customers', models.BooleanField(default=False, editable=False)),
                 ('application_is_made', models.BooleanField(default=False, editable=False)),
                 ('webhook_token', models.CharField(default=phones.models.new_webhook_token, editable=False, max_length=64, unique=True)),
                 ('used_by', models.CharField(blank=True, editable=False, max_length=24)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('integration', 'account_id'), name='account_once')],
@@ -45,12 +45,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='CallEvent',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('dedupe_key', models.CharField(max_length=64, unique=True)),
                 ('kind', models.CharField(max_length=32)),
                 ('payload', models.JSONField()),
-                ('received_at', workspace.fields.MillisecondField(default=django.utils.timezone.now)),
-                ('merged_at', workspace.fields.MillisecondField(db_index=True, null=True)),
+                ('received_at', core.fields.MillisecondField(default=django.utils.timezone.now)),
+                ('merged_at', core.fields.MillisecondField(db_index=True, null=True)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='phones.account')),
             ],
         ),
@@ -58,30 +58,30 @@ class Migration(migrations.Migration):
             name='Line',
             fields=[
                 ('lease_id', models.CharField(blank=True, editable=False, max_length=24)),
-                ('lease_until', workspace.fields.MillisecondField(db_index=True, editable=False, null=True)),
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('lease_until', core.fields.MillisecondField(db_index=True, editable=False, null=True)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('number', models.CharField(max_length=15)),
                 ('carrier_id', models.CharField(max_length=64)),
-                ('snapshot', workspace.fields.SecretField(editable=False)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('snapshot', core.fields.SecretField(editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='lines', to='phones.account')),
             ],
         ),
         migrations.CreateModel(
             name='Call',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('carrier_id', models.CharField(max_length=128)),
                 ('direction', models.CharField(blank=True, choices=[('inbound', 'Inbound'), ('outbound', 'Outbound')], max_length=8)),
                 ('caller', models.CharField(blank=True, max_length=128)),
                 ('callee', models.CharField(blank=True, max_length=128)),
                 ('status', models.CharField(choices=[('queued', 'Queued'), ('ringing', 'Ringing'), ('in-progress', 'In Progress'), ('completed', 'Completed'), ('busy', 'Busy'), ('no-answer', 'No Answer'), ('failed', 'Failed'), ('canceled', 'Canceled'), ('unknown', 'Unknown')], default='unknown', max_length=16)),
-                ('started_at', workspace.fields.MillisecondField(null=True)),
-                ('answered_at', workspace.fields.MillisecondField(null=True)),
-                ('ended_at', workspace.fields.MillisecondField(null=True)),
+                ('started_at', core.fields.MillisecondField(null=True)),
+                ('answered_at', core.fields.MillisecondField(null=True)),
+                ('ended_at', core.fields.MillisecondField(null=True)),
                 ('duration_s', models.PositiveIntegerField(null=True)),
                 ('hangup_cause', models.CharField(blank=True, max_length=64)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='calls', to='phones.account')),
                 ('line', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='calls', to='phones.line')),
             ],
@@ -89,10 +89,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='MadeApplication',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('integration', models.CharField(choices=[('plivo', 'Plivo'), ('telnyx', 'Telnyx'), ('twilio', 'Twilio')], max_length=16)),
                 ('application_id', models.CharField(max_length=64)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('integration', 'application_id'), name='made_application_once')],
@@ -101,7 +101,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='PhoneNumber',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('integration', models.CharField(choices=[('plivo', 'Plivo'), ('telnyx', 'Telnyx'), ('twilio', 'Twilio')], max_length=16)),
                 ('number', models.CharField(db_index=True, max_length=15)),
                 ('state', models.CharField(choices=[('reserved', 'Reserved'), ('applying', 'Applying'), ('active', 'Active'), ('removing', 'Removing')], default='reserved', editable=False, max_length=16)),
@@ -111,9 +111,9 @@ class Migration(migrations.Migration):
                 ('forward_to', models.CharField(blank=True, max_length=15)),
                 ('record', models.BooleanField(default=False)),
                 ('operation_id', models.CharField(blank=True, editable=False, max_length=24)),
-                ('lease_until', workspace.fields.MillisecondField(editable=False, null=True)),
-                ('operation', workspace.fields.SecretField(editable=False, null=True)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('lease_until', core.fields.MillisecondField(editable=False, null=True)),
+                ('operation', core.fields.SecretField(editable=False, null=True)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
                 ('line', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='phone_numbers', to='phones.line')),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='phone_numbers', to=settings.AUTH_USER_MODEL)),
             ],
@@ -121,13 +121,13 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Recording',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('carrier_id', models.CharField(max_length=128)),
                 ('status', models.CharField(blank=True, max_length=16)),
                 ('duration_s', models.PositiveIntegerField(null=True)),
                 ('channels', models.PositiveSmallIntegerField(null=True)),
                 ('url', models.CharField(blank=True, max_length=2000)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='recordings', to='phones.account')),
                 ('call', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='recordings', to='phones.call')),
             ],

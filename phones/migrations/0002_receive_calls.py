@@ -1,7 +1,7 @@
 # The tables of calls were empty until now: nothing wrote them.
 
 import django.db.models.deletion
-import workspace.fields
+import core.fields
 from django.db import migrations, models
 
 
@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='account',
             name='pulled_at',
-            field=workspace.fields.MillisecondField(editable=False, null=True),
+            field=core.fields.MillisecondField(editable=False, null=True),
         ),
         migrations.AddField(
             model_name='call',
@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='recording',
             name='started_at',
-            field=workspace.fields.MillisecondField(null=True),
+            field=core.fields.MillisecondField(null=True),
         ),
         migrations.AddField(
             model_name='recording',
@@ -55,7 +55,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='call',
             name='started_at',
-            field=workspace.fields.MillisecondField(),
+            field=core.fields.MillisecondField(),
         ),
         migrations.AlterField(
             model_name='call',

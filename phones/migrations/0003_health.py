@@ -1,4 +1,4 @@
-import workspace.fields
+import core.fields
 from django.conf import settings
 from django.db import migrations, models
 
@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='line',
             name='checked_at',
-            field=workspace.fields.MillisecondField(editable=False, null=True),
+            field=core.fields.MillisecondField(editable=False, null=True),
         ),
         migrations.AddField(
             model_name='line',
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='line',
             name='reasons',
-            field=workspace.fields.SecretField(editable=False, null=True),
+            field=core.fields.SecretField(editable=False, null=True),
         ),
         migrations.AddIndex(
             model_name='phonenumber',

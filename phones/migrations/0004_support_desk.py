@@ -2,7 +2,7 @@ from typing import Any
 
 import django.db.models.deletion
 import django.utils.timezone
-import workspace.fields
+import core.fields
 from django.conf import settings
 from django.db import migrations, models
 
@@ -26,18 +26,18 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Figure',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('day', models.DateField()),
                 ('name', models.CharField(max_length=16)),
                 ('key', models.CharField(blank=True, max_length=64)),
                 ('count', models.PositiveIntegerField()),
-                ('counted_at', workspace.fields.MillisecondField(default=django.utils.timezone.now)),
+                ('counted_at', core.fields.MillisecondField(default=django.utils.timezone.now)),
             ],
         ),
         migrations.CreateModel(
             name='SearchTerm',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('term', models.CharField(db_index=True, max_length=254)),
             ],
         ),
@@ -48,7 +48,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='account',
             name='refused_at',
-            field=workspace.fields.MillisecondField(editable=False, null=True),
+            field=core.fields.MillisecondField(editable=False, null=True),
         ),
         migrations.AddField(
             model_name='account',
@@ -63,12 +63,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='line',
             name='unwell_since',
-            field=workspace.fields.MillisecondField(editable=False, null=True),
+            field=core.fields.MillisecondField(editable=False, null=True),
         ),
         migrations.AlterField(
             model_name='call',
             name='created_at',
-            field=workspace.fields.MillisecondField(db_index=True, default=django.utils.timezone.now, editable=False),
+            field=core.fields.MillisecondField(db_index=True, default=django.utils.timezone.now, editable=False),
         ),
         migrations.AddIndex(
             model_name='line',

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import workspace.fields
+import core.fields
 from django.db import migrations, models
 
 
@@ -18,12 +18,12 @@ class Migration(migrations.Migration):
             name='Import',
             fields=[
                 ('lease_id', models.CharField(blank=True, editable=False, max_length=24)),
-                ('lease_until', workspace.fields.MillisecondField(db_index=True, editable=False, null=True)),
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('lease_until', core.fields.MillisecondField(db_index=True, editable=False, null=True)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=200, verbose_name='file')),
                 ('staff', models.EmailField(max_length=254, verbose_name='brought by')),
                 ('state', models.CharField(choices=[('previewing', 'Previewing'), ('ready', 'Ready'), ('adding', 'Adding'), ('done', 'Done')], default='previewing', max_length=16)),
-                ('created_at', workspace.fields.MillisecondField(db_index=True, default=django.utils.timezone.now, verbose_name='brought')),
+                ('created_at', core.fields.MillisecondField(db_index=True, default=django.utils.timezone.now, verbose_name='brought')),
                 ('workspace', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='users.workspace')),
             ],
             options={
@@ -33,9 +33,9 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ImportRow',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('line', models.PositiveIntegerField()),
-                ('fields', workspace.fields.SecretField(null=True)),
+                ('fields', core.fields.SecretField(null=True)),
                 ('user_id', models.CharField(blank=True, max_length=24)),
                 ('number', models.CharField(blank=True, max_length=40)),
                 ('outcome', models.CharField(blank=True, max_length=16)),

@@ -6,7 +6,7 @@ from django.db import migrations, models
 from django.db.models import F
 from django.utils import timezone
 
-import workspace.fields
+import core.fields
 
 
 def take_rotations_for_done(apps: Any, schema_editor: Any) -> None:
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="account",
             name="signed_at",
-            field=workspace.fields.MillisecondField(editable=False, null=True),
+            field=core.fields.MillisecondField(editable=False, null=True),
         ),
         migrations.RunPython(take_rotations_for_done, migrations.RunPython.noop),
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from phones.services.bulk_rows import BulkRow
 from phones.services.gates import AccountGate
 from phones.services.inventory import Inventory
-from workspace.errors import Refusal
+from core.errors import Refusal
 
 # Requests of one account at a time, until its carrier says that they are too many.
 PER_ACCOUNT = 8

@@ -17,7 +17,7 @@ from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for
 from phones.services.refused import align_lines
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 
 @dataclass

@@ -38,9 +38,9 @@ from phones.services.refused import refusal_reasons
 from phones.services.restoring import delete_line, settle_line, settle_or_leave, take_over
 from phones.services.searching import index_phone
 from users.models import User
-from workspace import clock
-from workspace.fields import new_object_id
-from workspace.secrets import Secret
+from core import clock
+from core.fields import new_object_id
+from core.secrets import Secret
 
 log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ from phones.services.inventory import Inventory
 from users.limits import LimitHeld
 from users.models import MAY_OWN_NUMBERS, User
 from workspace.api import understood
-from workspace.errors import Refusal
+from core.errors import Refusal
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 
 from phones.numbers import TYPED
 from phones.services.sheet_bounds import OutOfBounds, check_bounds
-from workspace.errors import Refusal
-from workspace.fields import OBJECT_ID
-from workspace.parsers import object_without_duplicates, parse_object, refuse_constant
+from core.errors import Refusal
+from core.fields import OBJECT_ID
+from core.parsers import object_without_duplicates, parse_object, refuse_constant
 
 NEEDED = ("userId", "phoneNumber", "integration", "authToken")
 COLUMNS = (

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from phones.models import Call, PhoneNumber, Recording
 from phones.services.paging import Position, cut, newest_first
-from workspace.lookups import read_related
+from core.lookups import read_related
 
 # Calls of several lines come from the index line by line and are then sorted: looking back an hour, eight, ... bounds
 # how many.

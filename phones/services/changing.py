@@ -11,7 +11,7 @@ from phones.services.forwarding import check_target
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
 from phones.services.searching import reindex_phone
-from workspace.errors import Refusal
+from core.errors import Refusal
 
 
 def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:

@@ -24,8 +24,8 @@ from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_
 from phones.services.forwarding import find_loop
 from phones.services.refused import REFUSED, align_lines, refusal_reasons
 from users import audit
-from workspace.fields import new_object_id
-from workspace.secrets import CannotOpen, Secret
+from core.fields import new_object_id
+from core.secrets import CannotOpen, Secret
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from integrations.errors import IntegrationError
 from phones.models import PhoneNumber
 from users import audit
-from workspace.errors import Refusal
+from core.errors import Refusal
 
 
 def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = "") -> None:

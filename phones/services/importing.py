@@ -16,7 +16,7 @@ from phones.services import leases
 from phones.services.bulk import add_rows
 from phones.services.bulk_rows import NOT_TRIED, RowOutcome
 from phones.services.imports import forget, pending_rows
-from workspace.fields import new_object_id
+from core.fields import new_object_id
 
 # A server has other things to do as well.
 WORKERS = 16

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from phones.models import Import, ImportRow
 from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 MOST_ROWS = 20_000
 CHUNK = 500

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
 from phones.models import LEASE, Account, Leased, lease_is_over
-from workspace import clock
+from core import clock
 
 POLL_S = (0.03, 0.08)
 

@@ -13,7 +13,7 @@ from phones.services.call_log import active_numbers
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.guesses import counted
 from users import audit
-from workspace.errors import Refusal
+from core.errors import Refusal
 
 CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
 

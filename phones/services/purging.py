@@ -13,8 +13,8 @@ from django.utils import timezone
 from phones.models import Call, CallEvent, Import, ImportRow
 from users import audit
 from users.models import AuditEntry, IdempotentReply, LimitCounter
-from workspace import clock
-from workspace.retention import delete_in_batches
+from core import clock
+from core.retention import delete_in_batches
 
 
 @dataclass(frozen=True)

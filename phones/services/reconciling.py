@@ -24,9 +24,10 @@ from phones.services.pulling import pull
 from phones.services.restoring import operation_token, release_line, settle_or_leave, take_over
 from users import idempotency, limits
 from users.limits import LimitReached
-from workspace import clock, keys
-from workspace.fields import new_object_id
-from workspace.secrets import CannotOpen
+from core import clock
+from core import keys
+from core.fields import new_object_id
+from core.secrets import CannotOpen
 
 # A run from cron ends before the next one begins.
 PULL_BUDGET_S = 40.0

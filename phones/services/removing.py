@@ -13,9 +13,9 @@ from phones.services import at_once, leases
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.history import note
 from phones.services.restoring import Restoration, settle_or_leave
-from workspace import clock
-from workspace.fields import new_object_id
-from workspace.secrets import CannotOpen
+from core import clock
+from core.fields import new_object_id
+from core.secrets import CannotOpen
 
 log = logging.getLogger(__name__)
 

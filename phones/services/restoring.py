@@ -14,9 +14,10 @@ from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import release_account
 from phones.services.carriers import SETTLE_BUDGET_S, connect, urls_for
-from workspace import clock, keys
-from workspace.fields import new_object_id
-from workspace.secrets import CannotOpen
+from core import clock
+from core import keys
+from core.fields import new_object_id
+from core.secrets import CannotOpen
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from phones.models import PhoneNumber, SearchTerm
 from users.models import User
-from workspace.lookups import begins_with
+from core.lookups import begins_with
 
 # Shorter ones are on half of all numbers.
 SHORTEST = 3

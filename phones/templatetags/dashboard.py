@@ -13,7 +13,7 @@ from phones.numbers import readable
 from phones.reasons import in_words
 from phones.services.checking import open_reasons
 from phones.services.figures import counted_at, figures_of, newest_figures
-from workspace.envelope import ERRORS
+from core.envelope import ERRORS
 
 register = template.Library()
 

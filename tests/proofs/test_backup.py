@@ -17,7 +17,7 @@ from tests.support import PROJECT
 from tests.support.carriers import TWILIO
 from tests.support.live import run_manage, serve
 from users.models import User
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -20,9 +20,9 @@ from tests.support.carriers import TELNYX
 from tests.support.environment import ON_MONGODB
 from tests.support.people import Tenant
 from users.models import AuditEntry, User, Workspace
-from workspace import copying
-from workspace.copying import SOURCE, TARGET
-from workspace.secrets import Secret
+from core.databases import copying
+from core.databases.copying import SOURCE, TARGET
+from core.secrets import Secret
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 

@@ -25,10 +25,10 @@ from tests.support.database import seen, shared_url, stored
 from tests.support.live import run_manage, run_server, serve
 from tests.support.people import Tenant
 from users.models import StaffDevice
-from workspace import keys
-from workspace.models import SealingKey
-from workspace.resealing import reseal_all
-from workspace.secrets import Secret
+from core import keys
+from core.models import SealingKey
+from core.resealing import reseal_all
+from core.secrets import Secret
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("new_process")]
 

@@ -33,8 +33,8 @@ from tests.support.live import Live, run_manage, serve
 from tests.support.people import Tenant, sign_in
 from tests.support.tally import Tally
 from users.models import User
-from workspace.json_logs import JsonLines
-from workspace.logs import RequestIdFilter, TextLines
+from core.json_logs import JsonLines
+from core.logs import RequestIdFilter, TextLines
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 

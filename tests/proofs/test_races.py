@@ -33,7 +33,7 @@ from tests.support.state import (
     our_applications,
     rows,
 )
-from workspace.rates import Rate
+from core.rates import Rate
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
 

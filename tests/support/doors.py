@@ -20,7 +20,7 @@ from tests.support.api import post
 from tests.support.carriers import Good
 from tests.support.people import Tenant
 from users.models import AuditEntry, LimitCounter
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 
 @dataclass

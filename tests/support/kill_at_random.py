@@ -26,8 +26,8 @@ def work(job: dict[str, Any]) -> None:
 
     from integrations.errors import IntegrationError
     from users.models import User
-    from workspace import keys
-    from workspace.errors import Refusal
+    from core import keys
+    from core.errors import Refusal
 
     connection.ensure_connection()
     keys.admit_newest()

@@ -94,8 +94,8 @@ def add(job: dict[str, Any]) -> tuple[int, int]:
     from integrations.errors import IntegrationError
     from phones.services import add_phone
     from users.models import User
-    from workspace import keys
-    from workspace.errors import Refusal
+    from core import keys
+    from core.errors import Refusal
 
     user = User.objects.get(pk=job["user"])
     keys.admit_newest()  # as a server does before it serves

@@ -4,7 +4,7 @@ from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import carriers
 from tests.support.people import Tenant
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 
 def many_lines(sandbox: Sandbox, tenant: Tenant, owner: str, count: int, first: int = 0) -> None:

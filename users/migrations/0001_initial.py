@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import workspace.fields
+import core.fields
 from django.db import migrations, models
 
 
@@ -18,45 +18,45 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='IdempotentReply',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('key', models.CharField(max_length=64, unique=True)),
                 ('request_digest', models.CharField(max_length=64)),
-                ('owner', workspace.fields.ObjectIdField()),
+                ('owner', core.fields.ObjectIdField()),
                 ('status', models.PositiveSmallIntegerField(null=True)),
                 ('body', models.TextField(blank=True)),
-                ('expires_at', workspace.fields.MillisecondField(db_index=True)),
+                ('expires_at', core.fields.MillisecondField(db_index=True)),
             ],
         ),
         migrations.CreateModel(
             name='LimitCounter',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('key', models.CharField(max_length=200, unique=True)),
                 ('used', models.PositiveIntegerField(default=0)),
                 ('held', models.PositiveIntegerField(default=0)),
-                ('held_until', workspace.fields.MillisecondField(null=True)),
-                ('expires_at', workspace.fields.MillisecondField(db_index=True)),
+                ('held_until', core.fields.MillisecondField(null=True)),
+                ('expires_at', core.fields.MillisecondField(db_index=True)),
             ],
         ),
         migrations.CreateModel(
             name='Workspace',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=200)),
                 ('is_active', models.BooleanField(default=True)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
             ],
         ),
         migrations.CreateModel(
             name='ApiToken',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('digest', models.CharField(editable=False, max_length=64, unique=True)),
                 ('prefix', models.CharField(db_index=True, editable=False, max_length=11)),
-                ('expires_at', workspace.fields.MillisecondField(blank=True, null=True)),
-                ('revoked_at', workspace.fields.MillisecondField(blank=True, editable=False, null=True)),
-                ('last_used_at', workspace.fields.MillisecondField(blank=True, editable=False, null=True)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('expires_at', core.fields.MillisecondField(blank=True, null=True)),
+                ('revoked_at', core.fields.MillisecondField(blank=True, editable=False, null=True)),
+                ('last_used_at', core.fields.MillisecondField(blank=True, editable=False, null=True)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
                 ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tokens', to='users.workspace')),
             ],
         ),
@@ -66,11 +66,11 @@ class Migration(migrations.Migration):
                 ('password', models.CharField(max_length=128, verbose_name='password')),
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
                 ('email', models.EmailField(max_length=254, unique=True)),
                 ('is_active', models.BooleanField(default=True)),
                 ('is_staff', models.BooleanField(default=False, help_text='May sign in to this admin.', verbose_name='staff')),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
                 ('workspace', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='users', to='users.workspace')),

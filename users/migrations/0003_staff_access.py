@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import workspace.fields
+import core.fields
 from django.conf import settings
 from django.db import migrations, models
 
@@ -29,10 +29,10 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='StaffDevice',
             fields=[
-                ('id', workspace.fields.ObjectIdField(db_column='_id', default=workspace.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
-                ('secret', workspace.fields.SecretField(editable=False)),
+                ('id', core.fields.ObjectIdField(db_column='_id', default=core.fields.new_object_id, editable=False, primary_key=True, serialize=False)),
+                ('secret', core.fields.SecretField(editable=False)),
                 ('last_step', models.BigIntegerField(default=-1, editable=False)),
-                ('created_at', workspace.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
+                ('created_at', core.fields.MillisecondField(default=django.utils.timezone.now, editable=False)),
                 ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='staff_device', to=settings.AUTH_USER_MODEL)),
             ],
             options={

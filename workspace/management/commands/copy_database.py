@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from users.models import Workspace
-from workspace import copying, databases
-from workspace.copying import SOURCE, TARGET
+from core.databases import copying
+from core import databases
+from core.databases.copying import SOURCE, TARGET
 from workspace.health import is_migrated
 
 USAGE, DIFFERENT = 2, 3

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from django.apps import apps
 from django.db.models import Model
 
-from workspace import keys
-from workspace.fields import SecretField
-from workspace.secrets import CannotOpen
+from core import keys
+from core.fields import SecretField
+from core.secrets import CannotOpen
 
 BATCH = 500
 

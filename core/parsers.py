@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from django.http import HttpRequest
 
-from workspace.errors import Refusal
+from core.errors import Refusal
 
 MAX_DEPTH = 16
 # The closing quote is optional, so that a text full of opening ones is read once and not once for each of them.

@@ -16,8 +16,8 @@ from django.apps import apps
 from django.db import connections
 from django.db.models import Model
 
-from workspace.fields import whole_milliseconds
-from workspace.secrets import Secret
+from core.fields import whole_milliseconds
+from core.secrets import Secret
 
 SOURCE, TARGET = "copy_source", "copy_target"
 BATCH = 500

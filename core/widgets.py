@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib.admin.widgets import AutocompleteSelect
 
-from workspace.fields import OBJECT_ID
+from core.fields import OBJECT_ID
 
 
 class ObjectIdSelect(AutocompleteSelect):

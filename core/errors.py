@@ -4,7 +4,7 @@
 class Refusal(Exception):
     """A request that we turn down. `str(error)` is safe to show and says what to do next.
 
-    `code` is the machine code of the reply (workspace/envelope.py has its HTTP status); `field` is the wire name of the
+    `code` is the machine code of the reply (core/envelope.py has its HTTP status); `field` is the wire name of the
     field to blame, if it is one; `headers` go with the reply.
     """
 

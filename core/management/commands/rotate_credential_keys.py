@@ -2,8 +2,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from workspace import keys
-from workspace.resealing import Outcome, reseal_all
+from core import keys
+from core.resealing import Outcome, reseal_all
 
 MOST_SHOWN = 50
 SOME_UNREADABLE = 3

@@ -5,7 +5,7 @@ import re
 from contextvars import ContextVar
 from typing import Any
 
-from workspace.redaction import redact
+from core.redaction import redact
 
 # What ends a line or changes how the following is shown: whoever could write it could forge lines.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from environ import Env
 
-from workspace.mongodb import url as mongodb
+from core.databases.mongodb import url as mongodb
 
 
 def from_url(variable: str, url: str) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
 
     Args:
         variable: its name, for messages, in which nothing of the address is told.
-        url: sqlite:///path/to/file.sqlite3, or what `workspace.mongodb.url` takes.
+        url: sqlite:///path/to/file.sqlite3, or what `core.databases.mongodb.url` takes.
 
     Raises ImproperlyConfigured.
     """
@@ -29,7 +29,7 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(f"{variable} names a file in a folder that does not exist.")
     return {
         **config,
-        "ENGINE": "workspace.sqlite",
+        "ENGINE": "core.databases.sqlite",
         "CONN_MAX_AGE": 600,
         "OPTIONS": {
             # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
-from workspace.models import SealingKey
-from workspace.secrets import Secret
+from core.models import SealingKey
+from core.secrets import Secret
 
 # Newest keys that this process has seen admitted.
 _admitted: set[str] = set()

@@ -3,7 +3,7 @@
 from django.db import models
 from django.utils import timezone
 
-from workspace.fields import MillisecondField, ObjectIdField
+from core.fields import MillisecondField, ObjectIdField
 
 
 class SealingKey(models.Model):
@@ -12,6 +12,9 @@ class SealingKey(models.Model):
     id = ObjectIdField(primary_key=True)
     check_value = models.CharField(max_length=16, unique=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "workspace_sealingkey"  # it began in the app `workspace`
 
     def __str__(self) -> str:
         return self.check_value

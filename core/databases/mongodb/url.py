@@ -47,7 +47,7 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
         if str(options.get(name, value)).lower() != str(value).lower():
             raise ImproperlyConfigured(f"{variable}: the option {name} must be {str(value).lower()}, or be left out.")
     return {
-        "ENGINE": "workspace.mongodb",
+        "ENGINE": "core.databases.mongodb",
         "NAME": parsed["database"],
         "HOST": url,
         "OPTIONS": REQUIRED | {name: value for name, value in DEFAULTS.items() if name not in options},

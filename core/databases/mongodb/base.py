@@ -7,8 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django_mongodb_backend import base, introspection, operations, validation
 from django_mongodb_backend.query import wrap_database_errors
 
-from workspace.mongodb.clock import ServerClock
-from workspace.mongodb.schema import DatabaseSchemaEditor
+from core.databases.mongodb.clock import ServerClock
+from core.databases.mongodb.schema import DatabaseSchemaEditor
 
 NEEDS_SET = (
     "DATABASE_URL names a MongoDB server that is no replica set: it cannot keep what it has acknowledged. "
@@ -17,7 +17,7 @@ NEEDS_SET = (
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    compiler_module = "workspace.mongodb.compiler"
+    compiler_module = "core.databases.mongodb.compiler"
     # 5.2.4 puts what is looked up into a regular expression as it is.
     prep_for_iexact_query = operations.DatabaseOperations.prep_for_like_query
 
@@ -64,7 +64,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @property
     def clock(self) -> ServerClock:
-        """The primary's clock (workspace/clock.py)."""
+        """The primary's clock (core/clock.py)."""
         return self._clocks.setdefault(self.alias, ServerClock(self.hello))
 
     def hello(self) -> dict[str, Any]:

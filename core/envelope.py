@@ -7,8 +7,8 @@ from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 
 from integrations.errors import IntegrationError
-from workspace.errors import Refusal
-from workspace.secrets import CannotOpen
+from core.errors import Refusal
+from core.secrets import CannotOpen
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from workspace.secrets import Secret
+from core.secrets import Secret
 
 OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 
@@ -133,7 +133,7 @@ class SecretField(models.Field):
         return value.sealed
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
-        from workspace import keys  # it has a model, and models have fields
+        from core import keys  # it has a model, and models have fields
 
         if isinstance(value, Secret):
             keys.admit_key_of(value)

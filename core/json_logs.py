@@ -5,7 +5,7 @@ from typing import Any
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from workspace.redaction import redact_all
+from core.redaction import redact_all
 
 
 class JsonLines(JsonFormatter):

@@ -12,7 +12,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema_view, inline_se
 from rest_framework import serializers
 from rest_framework.views import APIView
 
-from workspace.envelope import ERRORS
+from core.envelope import ERRORS
 
 DESCRIPTIONS = ("phones.call_openapi", "phones.openapi", "users.openapi")
 
