@@ -16,7 +16,7 @@ dev: ## Install the tools of tests and checks as well.
 	@deploy/environment.sh dev
 
 demo: install ## Show the product with simulated carriers, then serve it. ARGS=--exit ends after the tour.
-	@$(PYTHON) -m workspace.demo $(ARGS)
+	@$(PYTHON) -m sandbox.demo $(ARGS)
 
 # What is compiled once is there for the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -62,7 +62,7 @@ test-mongodb: dev ## Test a MongoDB primary that steps down and dies under load,
 lint: dev ## Check style and types with ruff and mypy.
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	PYTHONPATH=. $(PYTHON) -m mypy integrations phones workspace users tests bench
+	PYTHONPATH=. $(PYTHON) -m mypy core integrations phones sandbox users workspace tests bench
 
 bench: dev ## Check the speed goals, as ratios measured in one run.
 	$(PYTHON) -m bench.startup --check

@@ -24,9 +24,9 @@ from urllib.parse import quote
 
 from bench.network import FarServer, make_certificate
 from bench.report import Line, finish
-from integrations.sandbox import Sandbox, rounds
-from integrations.sandbox import state as seeds
-from workspace.demo import SERVE, free_address, wait_until_ready
+from sandbox import Sandbox, rounds
+from sandbox import state as seeds
+from sandbox.demo import SERVE, free_address, wait_until_ready
 
 ROUND_TRIP_S = 0.05
 ADDS = 15

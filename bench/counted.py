@@ -21,9 +21,9 @@ from bench import add_phone, bulk, database, desk, startup, webhook
 from bench.counting import listener, scans, sent
 from bench.list import get, make_lines, plans, requests_to_measure
 from bench.report import Line, finish
-from integrations.sandbox import Sandbox, rounds
-from integrations.sandbox import state as seeds
-from tests.support.replica_set import ReplicaSet
+from sandbox import Sandbox, rounds
+from sandbox import state as seeds
+from sandbox.replica_set import ReplicaSet
 
 FEW, MANY = (600, 1800), (1200, 3600)
 CALLS_OF_LOG = 2000

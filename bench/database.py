@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from bench.list import calls, get, make_lines, requests_to_measure
 from bench.report import Line, finish
-from tests.support.replica_set import ReplicaSet
+from sandbox.replica_set import ReplicaSet
 
 FEW, MANY = 100_000, 1_000_000
 ROUNDS, THREADS = 3, 8

@@ -162,10 +162,10 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
     """Make what is missing to this size: numbers, and all that goes with them."""
     from django.conf import settings
 
+    from core.secrets import Secret
     from phones.models import PhoneNumber
     from phones.services.searching import terms_of
     from users.models import User
-    from core.secrets import Secret
 
     connection = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
     insert = connection.executemany

@@ -144,9 +144,9 @@ def serve(count: int) -> None:
 
 def make_lines() -> tuple[str, dict[str, str]]:
     """Make the workspaces and their lines. Returns a token of ours, and its numbers by their ids."""
+    from core.secrets import Secret
     from phones.models import Account, Line, PhoneNumber
     from users.models import ApiToken, User, Workspace
-    from core.secrets import Secret
 
     account = Account.objects.create(integration="twilio", account_id="AC", auth_token=Secret.seal("token"))
     token, numbers = "", {}

@@ -21,8 +21,8 @@ from typing import Any
 
 from bench.report import Line, finish
 from bench.webhook import PUBLIC_URL, Carrier, database_url, make_database, post_all, requests_of_call
-from integrations.sandbox import state as seeds
-from workspace.demo import SERVE, free_address, wait_until_ready
+from sandbox import state as seeds
+from sandbox.demo import SERVE, free_address, wait_until_ready
 
 # Of two workers with 100 slots each.
 ADDS, SLOTS = 300, 200

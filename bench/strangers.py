@@ -1,7 +1,7 @@
 """Whether webhooks are answered while strangers do to the server what they can without an account.
 
 Ten webhooks a second, each over a connection of its own as carriers send them: first quiet, then during each attack of
-tests/support/strangers.py, at the server itself and behind each proxy of deploy/ that is installed. Then events a
+sandbox/strangers.py, at the server itself and behind each proxy of deploy/ that is installed. Then events a
 second over 32 connections, and what all processes of the server have in memory.
 """
 
@@ -21,9 +21,9 @@ from pathlib import Path
 
 from bench.report import Line, finish
 from bench.webhook import PUBLIC_URL, Carrier, Request, database_url, make_database, post_all, requests_of_call
-from tests.support.proxies import PROXIES, behind, found
-from tests.support.strangers import ATTACKS, Walls, steadily
-from workspace.demo import BASE_DIR, SERVE, free_address, wait_until_ready
+from sandbox.demo import BASE_DIR, SERVE, free_address, wait_until_ready
+from sandbox.proxies import PROXIES, behind, found
+from sandbox.strangers import ATTACKS, Walls, steadily
 
 PER_SECOND, SECONDS = 10, 8
 CONNECTIONS, CALLS = 32, 500

@@ -38,9 +38,9 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bench.report import Line, finish
-from integrations.sandbox import state as seeds
-from integrations.sandbox.signing import signed
-from workspace.demo import SERVE, free_address, wait_until_ready
+from sandbox import state as seeds
+from sandbox.demo import SERVE, free_address, wait_until_ready
+from sandbox.signing import signed
 
 PUBLIC_URL = "https://phones.example.com"
 KEY = base64.urlsafe_b64encode(bytes(32)).decode()
@@ -128,9 +128,9 @@ def make_database() -> list[Carrier]:
     from django.db import connections
 
     django.setup()
+    from core.secrets import Secret
     from phones.models import Account, Line, PhoneNumber
     from users.models import User, Workspace
-    from core.secrets import Secret
 
     call_command("migrate", verbosity=0)
     user = User.objects.create_user("bench@example.com", workspace=Workspace.objects.create(name="Bench"))

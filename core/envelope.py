@@ -6,9 +6,9 @@ from typing import Any
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 
-from integrations.errors import IntegrationError
 from core.errors import Refusal
 from core.secrets import CannotOpen
+from integrations.errors import IntegrationError
 
 log = logging.getLogger(__name__)
 

@@ -1,29 +1,13 @@
-"""The API's documentation. Loaded only when somebody reads it: drf-spectacular takes a while to import.
-
-What a view answers is described beside it, in `<app>/openapi.py`.
-"""
+"""What the descriptions of all views share. Loaded only when somebody reads the API's documentation."""
 
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiResponse, extend_schema_view, inline_serializer
 from rest_framework import serializers
 from rest_framework.views import APIView
 
 from core.envelope import ERRORS
-
-DESCRIPTIONS = ("phones.call_openapi", "phones.openapi", "users.openapi")
-
-
-class Generator(SchemaGenerator):
-    """Knows the descriptions of all views."""
-
-    def parse(self, request: object, public: bool) -> object:
-        for name in DESCRIPTIONS:
-            import_module(name)
-        return super().parse(request, public)
 
 
 def described(view: Any, **methods: Any) -> type[APIView]:

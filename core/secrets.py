@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 

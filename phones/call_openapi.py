@@ -5,10 +5,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.views import APIView
 
+from core.openapi import described, failures, replies
 from phones.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
 from phones.openapi import ID
 from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE
-from core.openapi import described, failures, replies
 
 TAGS = ["Calls"]
 AUDIO = {(code, "audio/wav"): OpenApiTypes.BINARY for code in (200, 206)}

@@ -4,12 +4,12 @@ from typing import Any
 
 from rest_framework import serializers
 
+from core.fields import OBJECT_ID
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
 from phones.models import Call, Recording
 from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE, ChoiceOfTexts, CursorField, LimitField, NumberField, TimeField
 from workspace.api import wire_time
-from core.fields import OBJECT_ID
 
 
 class CallQuerySerializer(serializers.Serializer):

@@ -5,12 +5,12 @@ from django.http import HttpResponse, HttpResponseBase
 from django.utils import timezone
 from rest_framework.request import Request
 
+from core import envelope
 from phones.audio import audio, wanted_range
 from phones.call_serializers import CallQuerySerializer, shown_call
 from phones.models import PhoneNumber
 from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
 from users.authentication import token_of
-from core import envelope
 from workspace.api import ApiView, found, wire_page
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
+from core.secrets import CannotOpen
 from integrations import PROVIDERS
 from integrations.events import RecordingStatus
 from phones.models import Call, CallEvent, Line, PhoneNumber
@@ -15,7 +16,6 @@ from phones.services.carriers import urls_for
 from phones.services.checking import open_reasons
 from phones.services.restoring import is_needed
 from users.models import AuditEntry
-from core.secrets import CannotOpen
 
 CALLS, EVENTS, ENTRIES = 10, 20, 20
 # Of webhooks.Urls, those that a carrier is given.

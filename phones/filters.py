@@ -9,11 +9,11 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from core.fields import OBJECT_ID
+from core.widgets import ObjectIdSelect
 from integrations import PROVIDERS
 from phones.models import Line, PhoneNumber
 from users.models import User, Workspace
-from core.fields import OBJECT_ID
-from core.widgets import ObjectIdSelect
 
 Health = Line.Health
 # Up to so many numbers are looked up one by one. When more have the same health, a page of them is found soon anyway.

@@ -10,6 +10,9 @@ from django import forms
 from django.contrib import admin
 from rest_framework.serializers import Serializer
 
+from core.errors import Refusal
+from core.secrets import CannotOpen, Secret
+from core.widgets import ObjectIdSelect
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
 from phones.models import Import, PhoneNumber
@@ -22,9 +25,6 @@ from phones.services.imports import bring
 from phones.services.picking import write_cursor
 from phones.slots import carrier_slot
 from users.models import MAY_OWN_NUMBERS, User, Workspace
-from core.errors import Refusal
-from core.secrets import CannotOpen, Secret
-from core.widgets import ObjectIdSelect
 
 # field of the API: field of our forms
 FIELDS = {

@@ -8,11 +8,11 @@ from django.utils import timezone
 from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily
 
+from core.errors import Refusal
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
 from phones.models import CallEvent, PhoneNumber
 from phones.services.figures import counted_at, newest_figures
-from core.errors import Refusal
 
 ADDS = Counter("phones_adds", "Adds by carrier; the outcome is added or the code of the error.", ["carrier", "outcome"])
 WEBHOOKS = Counter(

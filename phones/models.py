@@ -10,10 +10,10 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from integrations import PROVIDERS
-from integrations.events import CallStatus, Direction, RecordingStatus
 from core import clock
 from core.fields import MillisecondField, ObjectIdField, SecretField
+from integrations import PROVIDERS
+from integrations.events import CallStatus, Direction, RecordingStatus
 
 INTEGRATIONS = sorted(PROVIDERS.items())
 # Longer than anything that is done under it takes.

@@ -14,6 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
+from core.fields import OBJECT_ID
+from core.secrets import CannotOpen
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
 from phones import desk
@@ -35,8 +37,6 @@ from phones.services.searching import find_phones
 from phones.slots import carrier_slot
 from users.limits import LimitReached
 from users.models import User
-from core.fields import OBJECT_ID
-from core.secrets import CannotOpen
 
 # How many numbers are removed with one confirmation, and before the page tells how far it is.
 MOST_REMOVED, REMOVED_AT_ONCE = 200, 8

@@ -8,6 +8,8 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from core.fields import OBJECT_ID
+from core.openapi import described, replies
 from phones.serializers import (
     AddedPhoneSerializer,
     AddPhoneSerializer,
@@ -22,8 +24,6 @@ from phones.serializers import (
     PhoneSerializer,
     RemovedPhoneSerializer,
 )
-from core.fields import OBJECT_ID
-from core.openapi import described, replies
 
 TAGS = ["Phone numbers"]
 ID = OpenApiParameter("id", str, OpenApiParameter.PATH, description="`_id`, 24 hexadecimal digits.")

@@ -8,9 +8,9 @@ from django.forms import Media, Script
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from phones.filters import WorkspaceForm
 from core.fields import OBJECT_ID
 from core.paginator import BoundedPaginator
+from phones.filters import WorkspaceForm
 
 SCRIPT = Script("workspace/admin.js", defer=True)
 

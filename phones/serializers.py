@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from core.fields import OBJECT_ID
 from integrations import PROVIDERS
 from integrations.base import Route
 from phones.models import Line, PhoneNumber
@@ -26,7 +27,6 @@ from phones.wire_fields import (
     UserIdField,
 )
 from workspace.api import wire_time
-from core.fields import OBJECT_ID
 
 
 class CredentialsSerializer(serializers.Serializer):

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from core import envelope
 from phones.errors import NoSuchUser
 from phones.models import PhoneNumber
 from phones.serializers import (
@@ -34,7 +35,6 @@ from phones.slots import carrier_slot
 from users import idempotency, limits
 from users.authentication import token_of
 from users.models import User
-from core import envelope
 from workspace.api import ApiView, found, wire_page, wire_time
 
 

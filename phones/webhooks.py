@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
+from core.secrets import CannotOpen
 from integrations import PROVIDERS, provider_class
 from integrations.errors import BadSignature
 from integrations.webhooks import KINDS, Webhook, digest
@@ -17,7 +18,6 @@ from phones.services.calls import record_event
 from phones.services.carriers import urls_for
 from phones.services.refused import count_refused, note_accepted, note_refused
 from users.limits import LimitReached
-from core.secrets import CannotOpen
 
 # Of an account, to take a webhook for it.
 NEEDED = (

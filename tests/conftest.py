@@ -16,9 +16,10 @@ from django.db.models import Model
 from django.test import Client, TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
+from core import keys
 from integrations import base, load, telnyx
-from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
+from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, Good
 from tests.support.database import Apart
@@ -29,7 +30,6 @@ from tests.support.people import Tenant, new_staff, new_tenant, sign_in
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
 from tests.support.webhooks import NOW, OTHERS, Party, join
 from users.models import User
-from core import keys
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)

@@ -17,6 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from core.rates import parse_rate
 from tests.support.database import seen, whole_database
 from tests.support.live import run_manage
 from tests.support.people import Tenant, code_of, new_staff, shown_key, sign_in
@@ -24,7 +25,6 @@ from tests.support.races import together
 from users import limits, login
 from users.models import AuditEntry, LimitCounter, StaffDevice, User
 from users.totp import PASSWORD_LASTS
-from core.rates import parse_rate
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"

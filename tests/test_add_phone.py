@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from core.fields import new_object_id
 from integrations.transport import Deadline
 from phones.models import Account, Line, PhoneNumber
 from phones.services.carriers import connect, urls_for
 from phones.services.reconciling import reconcile
 from phones.services.restoring import let_line_go
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add
 from tests.support.carrier_contract import violations
 from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good
 from tests.support.people import Tenant
-from core.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

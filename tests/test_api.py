@@ -13,13 +13,13 @@ from django.test import Client
 from django.urls import get_resolver
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
+from core.envelope import ERRORS
+from core.rates import Rate
+from sandbox import Sandbox
 from tests.support.api import add, post
 from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant
 from users.models import ApiToken
-from core.envelope import ERRORS
-from core.rates import Rate
 
 pytestmark = pytest.mark.django_db
 

@@ -11,13 +11,13 @@ from django.db.models.deletion import Collector
 from django.test import Client
 
 import manage
+from core.paginator import COUNTED
 from tests.support.api import add
 from tests.support.database import plan_of, seen, table_away, walks
 from tests.support.people import Tenant, new_staff, sign_in
 from users.acting import present_actor
 from users.audit import acting, record
 from users.models import ApiToken, AppendOnly, AuditEntry, Workspace
-from core.paginator import COUNTED
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db]
 

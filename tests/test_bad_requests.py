@@ -28,16 +28,16 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from core.fields import new_object_id
+from core.rates import Rate
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support import SAMPLES
 from tests.support.api import ENVELOPE, add
 from tests.support.carriers import PLIVO, TELNYX, TWILIO
 from tests.support.people import Tenant, new_tenant
 from users.models import ApiToken, User
-from core.fields import new_object_id
-from core.rates import Rate
 
 pytestmark = pytest.mark.django_db
 

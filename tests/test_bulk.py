@@ -16,8 +16,8 @@ from django.core.management.base import CommandError
 from django.db.models import Model
 from django.utils import timezone
 
+from core.fields import new_object_id
 from integrations.errors import InvalidCredentials
-from integrations.sandbox import Sandbox
 from integrations.transport import Deadline
 from phones.models import Account, Line, PhoneNumber
 from phones.services import bulk, bulk_rows, inventory, remove_phone
@@ -27,6 +27,7 @@ from phones.services.bulk_files import FileRow, read_rows
 from phones.services.bulk_rows import BulkRow
 from phones.services.gates import AccountGate, Breaker
 from phones.services.restoring import Restoration
+from sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.api import add
 from tests.support.bulk import assert_ours, counted, csv_of, done, rows_of, some
@@ -34,7 +35,6 @@ from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import READ, failing, table_away
 from tests.support.people import Tenant
 from users.models import AuditEntry, LimitCounter, User
-from core.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from core.lookups import read_related
+from core.secrets import Secret
 from phones.models import Account, Call, Line, PhoneNumber, Recording
 from tests.support.api import get
 from tests.support.database import plan_of, seen, walks
 from tests.support.people import Tenant
-from core.lookups import read_related
-from core.secrets import Secret
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db]
 

@@ -10,11 +10,11 @@ import requests
 from django.test import Client
 
 from integrations.media import is_admitted, type_of_audio
-from integrations.sandbox import Sandbox
 from integrations.transport import Deadline
 from phones.models import Call, CallEvent, PhoneNumber, Recording
 from phones.services.carriers import connect
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import add, get
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, Good

@@ -17,11 +17,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 
-from integrations.sandbox import Exchange, Sandbox
-from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.reasons import shown_setting
 from phones.services import at_once, carriers, checking
+from sandbox import Exchange, Sandbox
+from sandbox import state as seeds
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.checking import (

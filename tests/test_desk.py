@@ -16,13 +16,13 @@ from django.utils import timezone
 from django.views.debug import get_exception_reporter_filter
 
 from integrations.base import Provider
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from phones.charts import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, by_day
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
 from phones.number_admin import PhoneNumberAdmin
 from phones.services import add_phone, change_phone
 from phones.services.searching import find_phones
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.carriers import CARRIERS, PLIVO, TWILIO, Good
 from tests.support.database import whole_database
 from tests.support.desk import LIST, page_of

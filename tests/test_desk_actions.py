@@ -10,18 +10,18 @@ from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.test import Client, RequestFactory
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from core import clock
 from phones import number_admin, slots
 from phones.models import LEASE, Account, Import, Line, PhoneNumber
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.desk import LIST
 from tests.support.numbers import added
 from tests.support.people import Tenant, new_staff, sign_in
 from tests.support.removal import assert_as_before, assert_nothing_is_left
 from users.models import ApiToken, AuditEntry, StaffDevice, User, Workspace
-from core import clock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

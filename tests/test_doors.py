@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from core.rates import Rate
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.doors import DOORS, Case, Door, Doors, by_api
 from tests.support.people import Tenant, sign_in
 from users.models import User
-from core.rates import Rate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

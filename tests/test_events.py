@@ -11,9 +11,9 @@ import pytest
 from django.db import OperationalError
 
 from integrations.events import CallStatus
-from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, Recording
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import CARRIERS
 from tests.support.database import INSERT, READ, Statement, around_statements, failing

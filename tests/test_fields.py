@@ -16,11 +16,11 @@ from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
+from core.secrets import CannotOpen, Secret, is_key
 from phones.models import Account
 from tests.support.database import stored
 from users.models import Workspace
-from core.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
-from core.secrets import CannotOpen, Secret, is_key
 
 pytestmark = pytest.mark.engine
 

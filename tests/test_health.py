@@ -14,11 +14,11 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
 
+from core.secrets import Secret
 from phones.models import Account
 from tests.support.database import INSERT, UPDATE, failing, seen, unreachable
 from tests.support.people import Tenant, sign_in
 from users.models import LimitCounter, User
-from core.secrets import Secret
 
 
 def ready() -> tuple[int, list[str]]:

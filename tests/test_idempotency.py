@@ -10,15 +10,15 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
+from core.rates import Rate
 from phones.models import PhoneNumber
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant
 from users import idempotency
 from users.models import ApiToken, IdempotentReply
-from core.rates import Rate
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 

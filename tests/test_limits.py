@@ -13,8 +13,9 @@ from django.db import connection
 from django.test import RequestFactory
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
+from core.rates import Rate, parse_rate
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import DAY_S, add, assert_throttled, post
 from tests.support.carriers import PLIVO, TELNYX, TWILIO
 from tests.support.people import Tenant, new_tenant
@@ -22,7 +23,6 @@ from tests.support.state import asked_of_carrier
 from users import limits
 from users.addresses import client_address, counted_address
 from users.models import ApiToken, LimitCounter
-from core.rates import Rate, parse_rate
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
+from core import clock
+from core.fields import new_object_id
 from phones.models import LEASE, Account, Call, Line, PhoneNumber
 from phones.services import leases
 from phones.services.reconciling import reconcile
 from phones.services.restoring import delete_line
+from sandbox import Sandbox
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import DELETE, Statement, around_statements
 from tests.support.numbers import added
 from tests.support.people import Tenant
 from tests.support.removal import assert_as_before, assert_nothing_is_left, each_carrier, remove
-from core import clock
-from core.fields import new_object_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from integrations.sandbox import Sandbox
 from phones import slots
 from phones.models import PhoneNumber, Recording
+from sandbox import Sandbox
 from tests.support.api import add, get
 from tests.support.carriers import TWILIO
 from tests.support.database import INSERT, failing

@@ -10,11 +10,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox.signing import signed
+from core.secrets import Secret
 from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.services.carriers import urls_for
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
+from sandbox.signing import signed
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import seen, unreachable, walks
@@ -22,7 +23,6 @@ from tests.support.live import run_manage
 from tests.support.metrics import samples
 from tests.support.people import Tenant
 from tests.support.webhooks import at_carrier, deliver, form_of
-from core.secrets import Secret
 
 TOKEN = "a-token-for-metrics-0123456789-abcdef"
 

@@ -23,16 +23,15 @@ from django.test import Client
 from django.utils import timezone
 from pymongo.errors import AutoReconnect
 
+from core import clock, databases
+from core.databases.mongodb.clock import ServerClock
+from core.databases.mongodb.compiler import names_one
+from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber
 from phones.services import leases
 from tests.support.environment import ON_MONGODB
 from tests.support.people import sign_in
 from users.models import User, Workspace
-from core import clock
-from core import databases
-from core.databases.mongodb.clock import ServerClock
-from core.databases.mongodb.compiler import names_one
-from core.secrets import Secret
 
 pytestmark = pytest.mark.engine
 

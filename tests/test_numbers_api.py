@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from phones.models import Account, Call, Line, PhoneNumber
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add, check, data_of, send
 from tests.support.carriers import CARRIERS, Good
 from tests.support.people import Tenant

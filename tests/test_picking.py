@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox, resources
-from integrations.sandbox import state as seeds
+from core.rates import Rate
 from phones.models import Account, Line, PhoneNumber
+from sandbox import Sandbox, resources
+from sandbox import state as seeds
 from tests.support.api import DAY_S, add, assert_throttled, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
@@ -18,7 +19,6 @@ from tests.support.database import last_write, written
 from tests.support.people import Tenant
 from tests.support.state import rows
 from users.models import AuditEntry, LimitCounter
-from core.rates import Rate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 

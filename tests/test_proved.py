@@ -10,11 +10,11 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from integrations.twilio import Twilio
 from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.services.figures import count_figures, newest_figures
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add, check, data_of, reasons
 from tests.support.api import send as ask
 from tests.support.bulk import done, rows_of, some

@@ -10,12 +10,12 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, models
 from django.utils import timezone
 
+from core import retention
+from core.secrets import Secret
 from phones.models import Account, Call, CallEvent, Import, ImportRow, Recording
 from tests.support.database import INSERT, READ, failing, seen, walks
 from users.audit import acting, record
 from users.models import AppendOnly, AuditEntry, IdempotentReply, LimitCounter
-from core import retention
-from core.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox, resources
-from integrations.sandbox import state as seeds
+from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox, resources
+from sandbox import state as seeds
 from tests.support.api import add, data_of, send
 from tests.support.carriers import SUBJECTS, TWILIO, Subject
 from tests.support.database import DELETE, Statement, around_statements
@@ -51,7 +52,6 @@ from tests.support.state import (
     rows,
 )
 from users.models import Workspace
-from core.secrets import Secret
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient", "unlimited")]
 

@@ -28,9 +28,9 @@ from integrations.events import (
     RecordingStatus,
     read_payload,
 )
-from integrations.sandbox import state as seeds
-from integrations.sandbox.signing import FORM, signed
 from integrations.webhooks import KINDS, Webhook
+from sandbox import state as seeds
+from sandbox.signing import FORM, signed
 from tests.support import SAMPLES
 
 JSON = "application/json"

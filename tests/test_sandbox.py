@@ -19,8 +19,8 @@ from plivo.exceptions import AuthenticationError, ForbiddenError, ResourceNotFou
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest.api.v2010.account.incoming_phone_number import IncomingPhoneNumberInstance
 
-from integrations.sandbox import Exchange, Sandbox, rounds
-from integrations.sandbox import state as seeds
+from sandbox import Exchange, Sandbox, rounds
+from sandbox import state as seeds
 from tests.support.carrier_contract import reply_violations, request_violations, spec, violations
 from tests.support.sandbox_clients import plivo_client, telnyx_client, twilio_client
 

@@ -67,7 +67,7 @@ def test_other_methods_get_the_envelope(path: str) -> None:
 def test_it_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may ask for it, as often as they like."""
     first = Client().get("/api/schema")
-    monkeypatch.setattr("core.openapi.Generator.get_schema", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("workspace.openapi.Generator.get_schema", lambda *_, **__: 1 / 0)
     for client in (Client(), Client(headers={"Accept": "application/yaml", "Host": "localhost"})):
         again = client.get("/api/schema?version=2&lang=de")
         assert (again.status_code, again.content) == (200, first.content)

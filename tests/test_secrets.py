@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from core.secrets import Secret
 from phones.models import Account
 from phones.numbers import to_e164
 from phones.services import add_phone
 from phones.services.accounts import Credentials
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add
 from tests.support.canaries import CANARY, canary_account, found
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import last_write, written
 from tests.support.people import Tenant
-from core.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

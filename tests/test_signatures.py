@@ -19,11 +19,11 @@ from twilio.request_validator import RequestValidator
 
 from integrations import provider_class, telnyx
 from integrations.errors import BadSignature
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
-from integrations.sandbox.signing import FORM, signed
 from integrations.webhooks import Webhook
 from phones.models import Account, Call, CallEvent
+from sandbox import Sandbox
+from sandbox import state as seeds
+from sandbox.signing import FORM, signed
 from tests.support import SAMPLES
 from tests.support.api import add
 from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good

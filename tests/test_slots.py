@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from integrations.sandbox import Sandbox
 from phones import slots
 from phones.models import PhoneNumber, Recording
+from sandbox import Sandbox
 from tests.support.api import add, get, send
 from tests.support.carriers import PLIVO, TWILIO
 from tests.support.people import Tenant

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from users.models import Workspace
 from core.databases.sqlite.base import TURN
+from users.models import Workspace
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

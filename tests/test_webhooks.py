@@ -13,14 +13,17 @@ import pytest
 import requests
 from django.utils import timezone
 
+from core.fields import new_object_id
+from core.rates import Rate
+from core.secrets import Secret
 from integrations.events import KEPT_VALUE
-from integrations.sandbox import Sandbox
-from integrations.sandbox.signing import signed
-from integrations.sandbox.state import Account as CarrierAccount
 from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import urls_for
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
+from sandbox.signing import signed
+from sandbox.state import Account as CarrierAccount
 from tests.support.api import DAY_S, add, data_of, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import INSERT, failing
@@ -29,9 +32,6 @@ from tests.support.people import Tenant
 from tests.support.races import together
 from tests.support.webhooks import at_carrier, deliver, form_of
 from users.models import LimitCounter
-from core.fields import new_object_id
-from core.rates import Rate
-from core.secrets import Secret
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,14 +15,14 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
-from users.audit import ACTIONS, record
-from users.models import MAY_OWN_NUMBERS, ApiToken, AuditEntry, StaffDevice, User, Workspace
-from users.tokens import issue_token, revoke_token
-from users.totp import reset_device
 from core.envelope import ERRORS
 from core.lookups import begins_with
 from core.paginator import BoundedPaginator
 from core.widgets import ObjectIdSelect
+from users.audit import ACTIONS, record
+from users.models import MAY_OWN_NUMBERS, ApiToken, AuditEntry, StaffDevice, User, Workspace
+from users.tokens import issue_token, revoke_token
+from users.totp import reset_device
 
 MOST_FOUND = 100
 # So many fit into one, however long their names.

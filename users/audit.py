@@ -8,10 +8,10 @@ from typing import cast
 from django.db import IntegrityError, transaction
 from django.db.models import CharField, QuerySet
 
-from users.acting import acting, present_actor
-from users.models import AuditEntry
 from core.logs import request_id
 from core.retention import delete_in_batches
+from users.acting import acting, present_actor
+from users.models import AuditEntry
 
 __all__ = ["ACTIONS", "acting", "forget", "record"]
 

@@ -15,11 +15,11 @@ from django.http import HttpResponse
 from django.utils.crypto import salted_hmac
 from rest_framework.request import Request
 
-from users.authentication import token_of
-from users.models import IdempotentReply
 from core import clock
 from core.errors import Refusal
 from core.fields import new_object_id
+from users.authentication import token_of
+from users.models import IdempotentReply
 
 log = logging.getLogger(__name__)
 

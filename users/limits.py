@@ -17,10 +17,10 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from users.models import LimitCounter
 from core import clock
 from core.errors import Refusal
 from core.rates import Rate
+from users.models import LimitCounter
 
 # Longer than a carrier may be asked; what is held longer belongs to a process that died.
 HOLD_LASTS_S = 60

@@ -18,9 +18,9 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_otp.middleware import OTPMiddleware
 
+from core.secrets import CannotOpen, Secret
 from users import audit, limits
 from users.models import StaffDevice, User
-from core.secrets import CannotOpen, Secret
 
 WRONG_CODE = "This code is not right, or it was used before. Wait for the next one and try again."
 UNREADABLE = (

@@ -8,13 +8,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from users import limits
-from users.addresses import counted_address
-from users.authentication import token_of
 from core.envelope import NOT_FOUND
 from core.errors import Refusal
 from core.fields import OBJECT_ID
 from core.parsers import read_json
+from users import limits
+from users.addresses import counted_address
+from users.authentication import token_of
 
 Row = TypeVar("Row", bound=Model)
 

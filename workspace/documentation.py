@@ -19,7 +19,7 @@ def schema_json() -> bytes:
     """Made once: that takes as long as a dozen webhooks, and anybody may ask for it."""
     from drf_spectacular.renderers import OpenApiJsonRenderer
 
-    from core.openapi import Generator
+    from workspace.openapi import Generator
 
     return OpenApiJsonRenderer().render(Generator().get_schema(request=None, public=True))
 

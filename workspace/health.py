@@ -10,9 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from core import clock, keys
 from users.models import LimitCounter
-from core import clock
-from core import keys
 from workspace.checks import WORKSPACE
 
 PROBE = "readyz"

@@ -11,8 +11,7 @@ from urllib.parse import quote, unquote
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from core import databases
-from core import redaction
+from core import databases, redaction
 from core.logs import RequestIdFilter, is_unexplained
 from core.rates import Rate, parse_rate
 
@@ -147,6 +146,7 @@ INSTALLED_APPS = [
     "users",
     "phones",
     "integrations",
+    *(["sandbox"] if (BASE_DIR / "sandbox").is_dir() else []),  # it is not in the production image
     "workspace.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -261,7 +261,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Workspace Phones",
     "DESCRIPTION": "Bring the phone numbers that you own at Twilio, Plivo or Telnyx into your workspace.",
     "VERSION": "1",
-    "DEFAULT_GENERATOR_CLASS": "core.openapi.Generator",
+    "DEFAULT_GENERATOR_CLASS": "workspace.openapi.Generator",
     # `.ci/run` validates the documentation; this check would build it with another generator.
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
     "SERVE_INCLUDE_SCHEMA": False,

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from environ import Env
 
-from core.databases.mongodb import url as mongodb
+from core.databases.mongodb import url as mongodb_url
 
 
 def from_url(variable: str, url: str) -> dict[str, Any]:
@@ -18,8 +18,8 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
 
     Raises ImproperlyConfigured.
     """
-    if url.startswith(mongodb.SCHEMES):
-        return mongodb.from_url(variable, url)
+    if url.startswith(mongodb_url.SCHEMES):
+        return mongodb_url.from_url(variable, url)
     if not url.startswith("sqlite:"):
         raise ImproperlyConfigured(
             f"{variable} must be sqlite:///path/to/file.sqlite3 or mongodb://host1,host2/database?replicaSet=name."

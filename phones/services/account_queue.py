@@ -3,10 +3,10 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from core.errors import Refusal
 from phones.services.bulk_rows import BulkRow
 from phones.services.gates import AccountGate
 from phones.services.inventory import Inventory
-from core.errors import Refusal
 
 # Requests of one account at a time, until its carrier says that they are too many.
 PER_ACCOUNT = 8

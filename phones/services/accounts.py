@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from core.secrets import Secret
 from integrations import provider_class
 from integrations.applications import ApplicationProvider
 from integrations.base import Application, CarrierNumber, Provider
@@ -17,7 +18,6 @@ from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for
 from phones.services.refused import align_lines
-from core.secrets import Secret
 
 
 @dataclass

@@ -12,6 +12,9 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import QuerySet
 
+from core import clock
+from core.fields import new_object_id
+from core.secrets import Secret
 from integrations.base import CarrierNumber, Provider, Route, Settings
 from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
 from integrations.transport import Deadline
@@ -38,9 +41,6 @@ from phones.services.refused import refusal_reasons
 from phones.services.restoring import delete_line, settle_line, settle_or_leave, take_over
 from phones.services.searching import index_phone
 from users.models import User
-from core import clock
-from core.fields import new_object_id
-from core.secrets import Secret
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import connections
 
+from core.errors import Refusal
 from integrations import PROVIDERS, provider_class
 from integrations.errors import CarrierUnavailable, IntegrationError
 from integrations.gate import through
@@ -44,7 +45,6 @@ from phones.services.inventory import Inventory
 from users.limits import LimitHeld
 from users.models import MAY_OWN_NUMBERS, User
 from workspace.api import understood
-from core.errors import Refusal
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
-from phones.numbers import TYPED
-from phones.services.sheet_bounds import OutOfBounds, check_bounds
 from core.errors import Refusal
 from core.fields import OBJECT_ID
 from core.parsers import object_without_duplicates, parse_object, refuse_constant
+from phones.numbers import TYPED
+from phones.services.sheet_bounds import OutOfBounds, check_bounds
 
 NEEDED = ("userId", "phoneNumber", "integration", "authToken")
 COLUMNS = (

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.errors import Refusal
 from integrations.errors import IntegrationError
 from phones.services.accounts import Credentials
 from users.models import User
-from core.errors import Refusal
 
 ADDED, EXISTS, FAILED, WOULD_ADD, NOT_TRIED = "added", "exists", "failed", "would_add", "not_tried"
 IN_WORKSPACE, IN_FILE = "This user has this number already.", "An earlier row of the file has this number."

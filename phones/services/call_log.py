@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from django.db.models import QuerySet, prefetch_related_objects
 from django.utils import timezone
 
+from core.lookups import read_related
 from phones.models import Call, PhoneNumber, Recording
 from phones.services.paging import Position, cut, newest_first
-from core.lookups import read_related
 
 # Calls of several lines come from the index line by line and are then sorted: looking back an hour, eight, ... bounds
 # how many.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from core.errors import Refusal
 from integrations.transport import Deadline
 from phones.errors import NoSuchPhone
 from phones.models import Account, PhoneNumber
@@ -11,7 +12,6 @@ from phones.services.forwarding import check_target
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
 from phones.services.searching import reindex_phone
-from core.errors import Refusal
 
 
 def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from core.fields import new_object_id
+from core.secrets import CannotOpen, Secret
 from integrations.applications import ApplicationProvider
 from integrations.base import Difference, Provider
 from integrations.errors import IntegrationError, InvalidCredentials
@@ -24,8 +26,6 @@ from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_
 from phones.services.forwarding import find_loop
 from phones.services.refused import REFUSED, align_lines, refusal_reasons
 from users import audit
-from core.fields import new_object_id
-from core.secrets import CannotOpen, Secret
 
 log = logging.getLogger(__name__)
 

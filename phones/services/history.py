@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.errors import Refusal
 from integrations.errors import IntegrationError
 from phones.models import PhoneNumber
 from users import audit
-from core.errors import Refusal
 
 
 def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = "") -> None:

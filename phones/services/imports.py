@@ -8,9 +8,9 @@ from typing import BinaryIO
 from django.db.models import Count
 from django.utils import timezone
 
+from core.secrets import Secret
 from phones.models import Import, ImportRow
 from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
-from core.secrets import Secret
 
 MOST_ROWS = 20_000
 CHUNK = 500

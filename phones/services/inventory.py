@@ -34,8 +34,7 @@ class Inventory:
     """The numbers of one account. Thread safe.
 
     It only ever says yes. Of a number that is not in it, cannot take calls, is routed anywhere or was read too long ago
-    it says nothing, and the carrier is asked for that number itself: what is remembered as the customer's route is never
-    hearsay.
+    it says nothing, and the carrier is asked for that number itself: a customer's route is never taken from a list.
     """
 
     def __init__(self, credentials: Credentials) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
+from core import clock
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
 from phones.models import LEASE, Account, Leased, lease_is_over
-from core import clock
 
 POLL_S = (0.03, 0.08)
 

@@ -5,6 +5,7 @@ import binascii
 import re
 from typing import NamedTuple
 
+from core.errors import Refusal
 from integrations.base import ListedNumber
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
@@ -13,7 +14,6 @@ from phones.services.call_log import active_numbers
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.guesses import counted
 from users import audit
-from core.errors import Refusal
 
 CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
 

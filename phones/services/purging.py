@@ -10,11 +10,11 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from core import clock
+from core.retention import delete_in_batches
 from phones.models import Call, CallEvent, Import, ImportRow
 from users import audit
 from users.models import AuditEntry, IdempotentReply, LimitCounter
-from core import clock
-from core.retention import delete_in_batches
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from functools import partial
 
 from django.db.models import F
 
+from core import clock, keys
+from core.fields import new_object_id
+from core.secrets import CannotOpen
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
 from phones.errors import LineBusy
@@ -24,10 +27,6 @@ from phones.services.pulling import pull
 from phones.services.restoring import operation_token, release_line, settle_or_leave, take_over
 from users import idempotency, limits
 from users.limits import LimitReached
-from core import clock
-from core import keys
-from core.fields import new_object_id
-from core.secrets import CannotOpen
 
 # A run from cron ends before the next one begins.
 PULL_BUDGET_S = 40.0

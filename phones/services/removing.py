@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 from django.db.models import QuerySet
 
+from core import clock
+from core.fields import new_object_id
+from core.secrets import CannotOpen
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
@@ -13,9 +16,6 @@ from phones.services import at_once, leases
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.history import note
 from phones.services.restoring import Restoration, settle_or_leave
-from core import clock
-from core.fields import new_object_id
-from core.secrets import CannotOpen
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
 
+from core import clock, keys
+from core.fields import new_object_id
+from core.secrets import CannotOpen
 from integrations.base import Provider
 from integrations.errors import InvalidCredentials, NumberNotOwned
 from integrations.transport import Deadline
@@ -14,10 +17,6 @@ from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import release_account
 from phones.services.carriers import SETTLE_BUDGET_S, connect, urls_for
-from core import clock
-from core import keys
-from core.fields import new_object_id
-from core.secrets import CannotOpen
 
 log = logging.getLogger(__name__)
 

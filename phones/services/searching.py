@@ -9,9 +9,9 @@ import re
 from django.db import transaction
 from django.db.models import QuerySet
 
+from core.lookups import begins_with
 from phones.models import PhoneNumber, SearchTerm
 from users.models import User
-from core.lookups import begins_with
 
 # Shorter ones are on half of all numbers.
 SHORTEST = 3

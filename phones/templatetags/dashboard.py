@@ -6,6 +6,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
+from core.envelope import ERRORS
 from integrations import PROVIDERS
 from phones.charts import by_day
 from phones.models import Line, PhoneNumber
@@ -13,7 +14,6 @@ from phones.numbers import readable
 from phones.reasons import in_words
 from phones.services.checking import open_reasons
 from phones.services.figures import counted_at, figures_of, newest_figures
-from core.envelope import ERRORS
 
 register = template.Library()
 

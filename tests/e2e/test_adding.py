@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.sync_api import Page, expect
 
-from integrations.sandbox import state as seeds
+from sandbox import state as seeds
 from tests.e2e.conftest import Desk, fill, fill_in, says, shoot
 from tests.support.carriers import CARRIERS, TELNYX, TWILIO
 

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from integrations.sandbox import state as seeds
+from sandbox import state as seeds
 from tests.e2e.conftest import Desk, shoot
 from tests.support.carriers import CARRIERS, TWILIO
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from integrations.sandbox import state as seeds
+from sandbox import state as seeds
 from tests.e2e.conftest import Desk, fill, says, shoot
 from tests.support.carriers import CARRIERS
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from integrations.sandbox import Sandbox
+from sandbox import Sandbox
+from sandbox.replica_set import ReplicaSet, free_ports, mongod
 from tests.support import PROJECT
 from tests.support.live import SERVE, run_manage, wait_until_ready
-from tests.support.replica_set import ReplicaSet, free_ports, mongod
 
 DATABASE = "failover"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.replica_set import free_ports, mongod
+from sandbox.replica_set import free_ports, mongod
 
 
 @pytest.mark.skipif(mongod() is None, reason="there is no mongod that runs on this machine")

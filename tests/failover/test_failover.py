@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from integrations.sandbox import Sandbox
 from phones.models import Account
+from sandbox import Sandbox
 from tests.failover.conftest import Cluster
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import DIALECTS, encoded

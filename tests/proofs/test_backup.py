@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from integrations.sandbox import Sandbox
+from core.secrets import Secret
+from sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import TWILIO
 from tests.support.live import run_manage, serve
 from users.models import User
-from core.secrets import Secret
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -23,9 +23,9 @@ from typing import NamedTuple
 import pytest
 from django.conf import settings
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from phones.models import Account, Line, MadeApplication, PhoneNumber, lease_is_over
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.bulk import environment
 from tests.support.people import Tenant

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
+from sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.bulk import assert_ours, counted, csv_of, done, environment, rows_of, some
 from tests.support.carriers import TWILIO

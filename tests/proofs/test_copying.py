@@ -14,15 +14,15 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from core.databases import copying
+from core.databases.copying import SOURCE, TARGET
+from core.secrets import Secret
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
 from tests.support.api import add
 from tests.support.carriers import TELNYX
 from tests.support.environment import ON_MONGODB
 from tests.support.people import Tenant
 from users.models import AuditEntry, User, Workspace
-from core.databases import copying
-from core.databases.copying import SOURCE, TARGET
-from core.secrets import Secret
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from integrations.sandbox import Sandbox
 from phones.models import Account
+from sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import CARRIERS
 from tests.support.database import Apart

@@ -19,9 +19,9 @@ from django.db import OperationalError, connection
 from pymongo.errors import OperationFailure
 from requests.adapters import HTTPAdapter
 
-from integrations.sandbox import Sandbox
 from phones.models import Account, Call, CallEvent, PhoneNumber, token_digest
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, SUBJECTS, Good, Subject

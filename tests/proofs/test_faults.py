@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS
 from tests.support.faults import (

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 
-from integrations.sandbox.signing import signed
 from phones.models import CallEvent
+from sandbox.signing import signed
 from tests.support import EVERY_CASE
 from tests.support.carriers import CARRIERS
 from tests.support.tally import Tally

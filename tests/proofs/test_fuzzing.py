@@ -21,8 +21,8 @@ from schemathesis.core import NotSet
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
-from integrations.sandbox import Sandbox
 from phones.models import Account, Call, PhoneNumber, Recording
+from sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.api import ENVELOPE, add
 from tests.support.carriers import CARRIERS, Good

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from integrations.sandbox import Sandbox
 from phones.models import Call, CallEvent, Recording
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import DIALECTS, Body, Dialect, encoded, iso
 from tests.support.events import post

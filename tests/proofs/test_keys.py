@@ -15,9 +15,13 @@ import pytest
 import requests
 from django.db import connection, transaction
 
-from integrations.sandbox import Sandbox
+from core import keys
+from core.models import SealingKey
+from core.resealing import reseal_all
+from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import TWILIO, Good
@@ -25,10 +29,6 @@ from tests.support.database import seen, shared_url, stored
 from tests.support.live import run_manage, run_server, serve
 from tests.support.people import Tenant
 from users.models import StaffDevice
-from core import keys
-from core.models import SealingKey
-from core.resealing import reseal_all
-from core.secrets import Secret
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("new_process")]
 

@@ -12,9 +12,9 @@ from typing import ClassVar
 import pytest
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
 from phones.models import Account, Line, MadeApplication, PhoneNumber, token_digest
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import BEFORE, SUBJECTS, Subject
 from tests.support.faults import fail_at_the_end, prepare_account

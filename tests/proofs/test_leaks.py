@@ -20,9 +20,11 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from core.json_logs import JsonLines
+from core.logs import RequestIdFilter, TextLines
 from phones.models import Account, PhoneNumber
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add, send
 from tests.support.canaries import canary_account
 from tests.support.carriers import SUBJECTS, TWILIO, Good
@@ -33,8 +35,6 @@ from tests.support.live import Live, run_manage, serve
 from tests.support.people import Tenant, sign_in
 from tests.support.tally import Tally
 from users.models import User
-from core.json_logs import JsonLines
-from core.logs import RequestIdFilter, TextLines
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from integrations.sandbox import Sandbox
+from sandbox import Sandbox
+from sandbox.strangers import Walls, login_post, send_at_once
 from tests.support.carriers import TWILIO
 from tests.support.knocking import PATIENCE_S, send_add, send_webhook
 from tests.support.live import Live, serve
-from tests.support.strangers import Walls, login_post, send_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

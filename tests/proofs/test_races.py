@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from core.rates import Rate
 from phones.models import Account, Line, PhoneNumber
 from phones.services import accounts, adding
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, TELNYX, Subject, brand_new
 from tests.support.faults import NOT_OURS, prepare_account
@@ -33,7 +34,6 @@ from tests.support.state import (
     our_applications,
     rows,
 )
-from core.rates import Rate
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
 from phones.services import remove_phone
 from phones.services.reconciling import reconcile
 from phones.services.restoring import Restoration
+from sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.carriers import SUBJECTS
 from tests.support.killing import KILLED, Killer

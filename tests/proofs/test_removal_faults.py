@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.people import Tenant
 from tests.support.removal import (
     assert_as_before,

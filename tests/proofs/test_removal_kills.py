@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.services import remove_phone
 from phones.services.reconciling import reconcile
 from phones.services.restoring import Restoration
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, Subject
 from tests.support.kill_one_add import EVERY_STEP, SUCCEEDED

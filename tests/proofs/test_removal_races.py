@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
 from phones.services import adding
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.api import add, send
 from tests.support.carriers import NO_PROFILE, SUBJECTS, Subject, brand_new
 from tests.support.people import Tenant

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from phones.models import PhoneNumber
+from sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, SUBJECTS

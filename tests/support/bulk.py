@@ -5,12 +5,12 @@ from collections import Counter
 from io import StringIO
 from typing import Any
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
 from phones.models import Account, PhoneNumber
 from phones.services.bulk import add_rows
 from phones.services.bulk_files import FileRow
 from phones.services.bulk_rows import RowOutcome
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.carriers import Good
 from tests.support.database import shared_url
 from tests.support.people import Tenant

@@ -2,8 +2,8 @@
 
 import base64
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from sandbox import Sandbox
+from sandbox import state as seeds
 from tests.support.carriers import Good
 
 CANARY = "canary-7f3a9c51e2d84b06"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from sandbox import Sandbox
+from sandbox import state as seeds
 from users.models import User
 
 

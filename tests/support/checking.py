@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from integrations.sandbox import Exchange, Sandbox, resources
-from integrations.sandbox import state as seeds
 from phones.models import Account, Line, PhoneNumber
+from sandbox import Exchange, Sandbox, resources
+from sandbox import state as seeds
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, Good

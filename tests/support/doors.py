@@ -13,14 +13,14 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.test import Client
 
-from integrations.sandbox import Sandbox
+from core.secrets import Secret
 from phones.forms import FIELDS
 from phones.models import Account, Line, MadeApplication, PhoneNumber
+from sandbox import Sandbox
 from tests.support.api import post
 from tests.support.carriers import Good
 from tests.support.people import Tenant
 from users.models import AuditEntry, LimitCounter
-from core.secrets import Secret
 
 
 @dataclass

@@ -11,7 +11,7 @@ import tempfile
 
 import pytest
 
-from tests.support.replica_set import ReplicaSet, mongod
+from sandbox.replica_set import ReplicaSet, mongod
 
 ENGINE = os.environ.get("TEST_DATABASE", "sqlite")
 ON_MONGODB = ENGINE == "mongodb"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, Subject
 from tests.support.people import Tenant

@@ -24,10 +24,10 @@ from tests.support.kill_one_add import CRASHED, load
 def work(job: dict[str, Any]) -> None:
     from django.db import connection
 
-    from integrations.errors import IntegrationError
-    from users.models import User
     from core import keys
     from core.errors import Refusal
+    from integrations.errors import IntegrationError
+    from users.models import User
 
     connection.ensure_connection()
     keys.admit_newest()

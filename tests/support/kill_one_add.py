@@ -91,11 +91,11 @@ def put_wanted(job: dict[str, Any]) -> Cut:
 
 
 def add(job: dict[str, Any]) -> tuple[int, int]:
+    from core import keys
+    from core.errors import Refusal
     from integrations.errors import IntegrationError
     from phones.services import add_phone
     from users.models import User
-    from core import keys
-    from core.errors import Refusal
 
     user = User.objects.get(pk=job["user"])
     keys.admit_newest()  # as a server does before it serves

@@ -4,8 +4,8 @@ import time
 
 import requests
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox.signing import signed
+from sandbox import Sandbox
+from sandbox.signing import signed
 from tests.support.carriers import TWILIO
 from tests.support.live import Live
 from users.models import User

@@ -1,10 +1,10 @@
 """Many lines at once."""
 
-from integrations.sandbox import Sandbox
+from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import carriers
+from sandbox import Sandbox
 from tests.support.people import Tenant
-from core.secrets import Secret
 
 
 def many_lines(sandbox: Sandbox, tenant: Tenant, owner: str, count: int, first: int = 0) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox, resources
-from integrations.sandbox import state as seeds
+from sandbox import Sandbox, resources
+from sandbox import state as seeds
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good
 from tests.support.people import Tenant

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from integrations.sandbox import Sandbox
 from phones.models import Line
 from phones.services.reconciling import reconcile
+from sandbox import Sandbox
 from tests.support.api import send
 from tests.support.carriers import SUBJECTS
 from tests.support.faults import (

@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-from integrations.sandbox import Sandbox
 from phones.models import Account, Line, PhoneNumber
+from sandbox import Sandbox
 from tests.support.api import ENVELOPE
 from tests.support.carriers import BEFORE, Subject
 from tests.support.people import Tenant

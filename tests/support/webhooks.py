@@ -14,12 +14,12 @@ from plivo.utils import validate_v3_signature
 from twilio.request_validator import RequestValidator
 
 from integrations import provider_class
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
-from integrations.sandbox.signing import FORM, signed
-from integrations.sandbox.state import Account as CarrierAccount
 from phones.models import Account, Call, CallEvent, Recording
 from phones.services.carriers import urls_for
+from sandbox import Sandbox
+from sandbox import state as seeds
+from sandbox.signing import FORM, signed
+from sandbox.state import Account as CarrierAccount
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.people import Tenant

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from core.fields import OBJECT_ID
 from phones.models import Line, PhoneNumber
 from phones.services.checking import Check, check_lines
 from workspace.api import wire_time
-from core.fields import OBJECT_ID
 
 
 class Command(BaseCommand):

@@ -9,10 +9,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
-from users.models import Workspace
-from core.databases import copying
 from core import databases
+from core.databases import copying
 from core.databases.copying import SOURCE, TARGET
+from users.models import Workspace
 from workspace.health import is_migrated
 
 USAGE, DIFFERENT = 2, 3

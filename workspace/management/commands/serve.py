@@ -64,8 +64,8 @@ class Command(BaseCommand):
 
     def prepare(self) -> None:
         """Refuse to start with settings that cannot work, and say what else is wrong. Raises ImproperlyConfigured."""
-        from integrations import PROVIDERS, load
         from core import keys
+        from integrations import PROVIDERS, load
         from workspace.health import find_problems
 
         for problem in find_problems():

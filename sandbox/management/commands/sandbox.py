@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox.state import State
+from sandbox import Sandbox
+from sandbox.state import State
 
 
 class Command(BaseCommand):

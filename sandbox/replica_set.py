@@ -1,4 +1,4 @@
-"""A MongoDB replica set of this machine's own, for tests and benches: real mongod processes on free ports of loopback."""
+"""A MongoDB replica set for tests and benches: real mongod processes on free loopback ports."""
 
 import shutil
 import signal

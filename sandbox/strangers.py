@@ -86,7 +86,8 @@ def login_post(address: Address, email: str, password: str) -> bytes:
     body = urlencode({"csrfmiddlewaretoken": token[1], "username": email, "password": password, "next": "/admin/"})
     return (
         f"POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={page.cookies['csrftoken']}\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
     ).encode()
 
 
@@ -158,7 +159,7 @@ class Walls(list[float]):
 
 
 def steadily(send: Callable[[int], float], *, per_second: float, seconds: float) -> Walls:
-    """Call `send`, which says how long it took, at this pace, whether or not those before have ended: as calls come in."""
+    """Call `send`, which returns seconds, at this pace, whether or not earlier ones have ended: as calls come in."""
     with ThreadPoolExecutor(200) as pool:
         sent = []
         first = time.monotonic()

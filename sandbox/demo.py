@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.json import JSON
 from rich.markup import escape
 
-from integrations.sandbox import Sandbox
-from integrations.sandbox import state as seeds
+from sandbox import Sandbox
+from sandbox import state as seeds
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
@@ -136,7 +136,7 @@ def prepare_database() -> dict[str, str]:
 def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """The real server, from when it is ready until the end of the block."""
     with (DEMO_DIR / "server.log").open("wb") as log:
-        server = subprocess.Popen(SERVE, cwd=BASE_DIR, stdout=log, stderr=log)  # noqa: S603
+        server = subprocess.Popen(SERVE, cwd=BASE_DIR, stdout=log, stderr=log)
     try:
         wait_until_ready(server, base_url, DEMO_DIR / "server.log")
         yield server
@@ -260,7 +260,7 @@ def bulk() -> bool:
     for option in (["--dry-run"], []):
         command = ["manage.py", "add_phones", "docs/sample-numbers.csv", *option]
         console.print(f"\n$ {' '.join(command)}")
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [sys.executable, *command], cwd=BASE_DIR, capture_output=True, text=True, check=False
         )
         console.print(escape(done.stdout))

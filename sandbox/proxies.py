@@ -1,4 +1,4 @@
-"""The proxies that deploy/ has files for, run on those files in front of a server of a test."""
+"""The proxies that deploy/ has files for, run on those files in front of a server of this machine."""
 
 import contextlib
 import os
@@ -10,12 +10,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from sandbox.replica_set import free_ports
 
-from tests.support import PROJECT
-from tests.support.live import free_port
-
-DEPLOY = PROJECT / "deploy"
+DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 READY_WITHIN_S = 20
 AROUND_NGINX = """
 daemon off;
@@ -59,10 +56,8 @@ def found(name: str) -> bool:
 
 @contextlib.contextmanager
 def behind(name: str, server: int, folder: Path) -> Iterator[int]:
-    """The port of a proxy in front of the server at that port. Skips the test where there is no such program."""
-    if not found(name):
-        pytest.skip(f"there is no {name} here")
-    port = free_port()
+    """The port of a proxy in front of the server at that port."""
+    (port,) = free_ports(1)
     env = os.environ | {"HOME": str(folder), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     command = PROXIES[name](folder, port, server)
     with (folder / f"{name}.out").open("wb") as out:

@@ -14,5 +14,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         # A process of its own: this one has read the real settings already.
-        command = [sys.executable, "-m", "workspace.demo", *(["--exit"] if options["exit"] else [])]
-        sys.exit(subprocess.call(command))  # noqa: S603
+        command = [sys.executable, "-m", "sandbox.demo", *(["--exit"] if options["exit"] else [])]
+        sys.exit(subprocess.call(command))

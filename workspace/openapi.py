@@ -1,0 +1,19 @@
+"""The API's documentation. Loaded only when somebody reads it: drf-spectacular takes a while to import.
+
+What a view answers is described beside it, in `<app>/openapi.py`.
+"""
+
+from importlib import import_module
+
+from drf_spectacular.generators import SchemaGenerator
+
+DESCRIPTIONS = ("phones.call_openapi", "phones.openapi", "users.openapi")
+
+
+class Generator(SchemaGenerator):
+    """Knows the descriptions of all views."""
+
+    def parse(self, request: object, public: bool) -> object:
+        for name in DESCRIPTIONS:
+            import_module(name)
+        return super().parse(request, public)
