@@ -9,7 +9,7 @@ from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
 from phones.models import Call, Recording
 from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE, ChoiceOfTexts, CursorField, LimitField, NumberField, TimeField
-from workspace.api import wire_time
+from users.api import wire_time
 
 
 class CallQuerySerializer(serializers.Serializer):

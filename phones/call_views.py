@@ -10,8 +10,8 @@ from phones.audio import audio, wanted_range
 from phones.call_serializers import CallQuerySerializer, shown_call
 from phones.models import PhoneNumber
 from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
+from users.api import ApiView, found, wire_page
 from users.authentication import token_of
-from workspace.api import ApiView, found, wire_page
 
 
 class CallsView(ApiView):

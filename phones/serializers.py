@@ -26,7 +26,7 @@ from phones.wire_fields import (
     TextField,
     UserIdField,
 )
-from workspace.api import wire_time
+from users.api import wire_time
 
 
 class CredentialsSerializer(serializers.Serializer):

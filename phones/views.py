@@ -33,9 +33,9 @@ from phones.services.picking import write_cursor
 from phones.services.restoring import Restoration
 from phones.slots import carrier_slot
 from users import idempotency, limits
+from users.api import ApiView, found, wire_page, wire_time
 from users.authentication import token_of
 from users.models import User
-from workspace.api import ApiView, found, wire_page, wire_time
 
 
 class AddPhoneView(ApiView):

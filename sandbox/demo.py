@@ -260,9 +260,7 @@ def bulk() -> bool:
     for option in (["--dry-run"], []):
         command = ["manage.py", "add_phones", "docs/sample-numbers.csv", *option]
         console.print(f"\n$ {' '.join(command)}")
-        done = subprocess.run(
-            [sys.executable, *command], cwd=BASE_DIR, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([sys.executable, *command], cwd=BASE_DIR, capture_output=True, text=True, check=False)
         console.print(escape(done.stdout))
         ended.append(done.returncode)
     return ended == [SOME_FAILED, SOME_FAILED]

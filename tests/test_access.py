@@ -22,9 +22,10 @@ from tests.support.database import seen, whole_database
 from tests.support.live import run_manage
 from tests.support.people import Tenant, code_of, new_staff, shown_key, sign_in
 from tests.support.races import together
-from users import limits, login
+from users import limits
 from users.models import AuditEntry, LimitCounter, StaffDevice, User
-from users.totp import PASSWORD_LASTS
+from users.staff import login
+from users.staff.totp import PASSWORD_LASTS
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"

@@ -21,8 +21,8 @@ from core.paginator import BoundedPaginator
 from core.widgets import ObjectIdSelect
 from users.audit import ACTIONS, record
 from users.models import MAY_OWN_NUMBERS, ApiToken, AuditEntry, StaffDevice, User, Workspace
+from users.staff.totp import reset_device
 from users.tokens import issue_token, revoke_token
-from users.totp import reset_device
 
 MOST_FOUND = 100
 # So many fit into one, however long their names.

@@ -7,6 +7,6 @@ class UsersConfig(AppConfig):
 
     def ready(self) -> None:
         from users import receivers  # noqa: F401  it connects itself
-        from users.groups import make_groups
+        from users.staff.groups import make_groups
 
         post_migrate.connect(make_groups)

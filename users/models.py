@@ -80,7 +80,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class StaffDevice(Device):
-    """The app that makes a staff member's codes (users/totp.py). One for each, and only a proved one is kept.
+    """The app that makes a staff member's codes (users/staff/totp.py). One for each, and only a proved one is kept.
 
     Its key is sealed, and a code is used up by compare-and-set, which django-otp's own device does neither of.
     """

@@ -10,9 +10,9 @@ from django.http import HttpRequest
 
 from users import audit, limits
 from users.acting import present_actor
-from users.login import guesses_of
 from users.models import User
-from users.totp import PASSWORD_AT
+from users.staff.login import guesses_of
+from users.staff.totp import PASSWORD_AT
 
 
 @receiver(user_logged_in)

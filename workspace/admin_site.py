@@ -35,14 +35,14 @@ class StaffSite(AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         # Models cannot be imported while the apps are still being loaded.
-        from users.totp import is_signed_in
+        from users.staff.totp import is_signed_in
 
         return super().has_permission(request) and is_signed_in(request)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         from users.limits import LimitHeld, LimitReached
-        from users.login import LoginForm, locked_out
-        from users.totp import next_url
+        from users.staff.login import LoginForm, locked_out
+        from users.staff.totp import next_url
 
         if request.method == "GET" and super().has_permission(request) and not self.has_permission(request):
             return HttpResponseRedirect(f"{reverse('admin:totp')}?{urlencode({'next': next_url(request)})}")
@@ -59,7 +59,7 @@ class StaffSite(AdminSite):
 
     @method_decorator([never_cache, csrf_protect])
     def totp(self, request: HttpRequest) -> HttpResponse:
-        from users.totp import ask_for_code, next_url
+        from users.staff.totp import ask_for_code, next_url
 
         if not super().has_permission(request) or self.has_permission(request):
             return HttpResponseRedirect(next_url(request))

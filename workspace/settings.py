@@ -136,7 +136,7 @@ LIMITS["address_passwords"] = Rate(4 * LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURE
 
 HTTPS = PUBLIC_URL.lower().startswith("https://")
 STAFF_TOTP = switch("STAFF_TOTP", default=HTTPS)
-AUTHENTICATION_BACKENDS = ["users.login.StaffBackend"]
+AUTHENTICATION_BACKENDS = ["users.staff.login.StaffBackend"]
 
 # -- Django -------------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "users.totp.TotpMiddleware",
+    "users.staff.totp.TotpMiddleware",
     "users.middleware.ActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

@@ -42,9 +42,9 @@ from phones.services.bulk_rows import (
 )
 from phones.services.gates import AccountGate, Breaker
 from phones.services.inventory import Inventory
+from users.api import understood
 from users.limits import LimitHeld
 from users.models import MAY_OWN_NUMBERS, User
-from workspace.api import understood
 
 log = logging.getLogger(__name__)
 

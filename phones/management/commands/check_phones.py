@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from core.fields import OBJECT_ID
 from phones.models import Line, PhoneNumber
 from phones.services.checking import Check, check_lines
-from workspace.api import wire_time
+from users.api import wire_time
 
 
 class Command(BaseCommand):

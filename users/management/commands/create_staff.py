@@ -7,8 +7,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from users import audit
-from users.groups import GROUPS
 from users.models import User
+from users.staff.groups import GROUPS
 
 
 class Command(BaseCommand):

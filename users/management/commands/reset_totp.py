@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from users.models import User
-from users.totp import reset_device
+from users.staff.totp import reset_device
 
 
 class Command(BaseCommand):
