@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from integrations.base import Provider
 
-# name on the wire: class in the module of that name. A module is loaded when its carrier is first spoken to, since the
+# name on the wire: class in the package of that name. A module is loaded when its carrier is first spoken to, since the
 # three SDKs together take longer to import than the rest of the product.
 PROVIDERS = {"plivo": "Plivo", "twilio": "Twilio", "telnyx": "Telnyx"}
 
 
 def provider_class(name: str) -> "type[Provider]":
-    return getattr(import_module(f"integrations.{name}"), PROVIDERS[name])
+    return getattr(import_module(f"integrations.{name}.provider"), PROVIDERS[name])
 
 
 def load(names: Iterable[str]) -> None:

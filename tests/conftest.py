@@ -17,7 +17,8 @@ from django.test import Client, TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
 from core import keys
-from integrations import base, load, telnyx
+from integrations import base, load
+from integrations.telnyx.provider import provider as telnyx
 from phones.models import PhoneNumber
 from sandbox import Sandbox
 from tests.support.api import add

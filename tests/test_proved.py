@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from integrations.twilio import Twilio
+from integrations.twilio.provider import Twilio
 from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.services.figures import count_figures, newest_figures
 from sandbox import Sandbox

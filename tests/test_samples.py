@@ -17,7 +17,7 @@ from twilio.rest import Client as TwilioClient
 from twilio.rest.api.v2010.account.call import CallInstance
 from twilio.rest.api.v2010.account.recording import RecordingInstance
 
-from integrations import plivo_events, provider_class, telnyx_events, twilio_events
+from integrations import provider_class
 from integrations.errors import BadSignature
 from integrations.events import (
     CallEvent,
@@ -28,6 +28,9 @@ from integrations.events import (
     RecordingStatus,
     read_payload,
 )
+from integrations.plivo.provider import events as plivo_events
+from integrations.telnyx.provider import events as telnyx_events
+from integrations.twilio.provider import events as twilio_events
 from integrations.webhooks import KINDS, Webhook
 from sandbox import state as seeds
 from sandbox.signing import FORM, signed

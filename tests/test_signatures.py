@@ -17,8 +17,9 @@ from django.http.request import HttpHeaders
 from django.utils import timezone
 from twilio.request_validator import RequestValidator
 
-from integrations import provider_class, telnyx
+from integrations import provider_class
 from integrations.errors import BadSignature
+from integrations.telnyx.provider import provider as telnyx
 from integrations.webhooks import Webhook
 from phones.models import Account, Call, CallEvent
 from sandbox import Sandbox

@@ -54,7 +54,7 @@ SETTLING = ("give_line_back", "let_line_go")
 
 def cuts() -> Iterator[Cut]:
     for name, subject in SUBJECTS.items():
-        provider = f"integrations.{subject.integration}:{subject.integration.title()}"
+        provider = f"integrations.{subject.integration}.provider:{subject.integration.title()}"
         for known in (False, True):
             if known and name not in ("twilio", "plivo", "telnyx"):
                 continue
@@ -71,7 +71,7 @@ def cuts() -> Iterator[Cut]:
             yield Cut(name, f"{provider}._create_application", "after")
             yield Cut(name, f"{provider}.delete_application", "before", fails=True)
             yield Cut(name, f"{provider}.delete_application", "after", fails=True)
-    yield Cut("telnyx without a voice profile", "integrations.telnyx:Telnyx._make_profile", "after")
+    yield Cut("telnyx without a voice profile", "integrations.telnyx.provider:Telnyx._make_profile", "after")
 
 
 at_each_cut = pytest.mark.parametrize("cut", list(cuts()), ids=str)
@@ -307,7 +307,7 @@ def test_an_application_that_a_dead_add_has_made_counts_as_ours(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str
 ) -> None:
     subject = SUBJECTS[name]
-    made = f"integrations.{name}:{name.title()}._create_application"
+    made = f"integrations.{name}.provider:{name.title()}._create_application"
     assert killer.run(tenant, subject, made)["ended"] == KILLED
     assert not MadeApplication.objects.exists()
     age_leases()

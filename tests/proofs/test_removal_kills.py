@@ -126,7 +126,7 @@ APPLICATIONS = "integrations.applications:ApplicationProvider"
 def steps(place: Place) -> list[str]:
     """The steps of a removal there, each of which it comes to once at least."""
     integration = place.subject.integration
-    provider = f"integrations.{integration}:{integration.title()}"
+    provider = f"integrations.{integration}.provider:{integration.title()}"
     found = [
         "phones.services.leases:wait_for", f"{REMOVING}:settle_or_leave", f"{RESTORING}:settle",
         f"{RESTORING}:give_line_back", f"{RESTORING}:let_line_go",

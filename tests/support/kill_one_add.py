@@ -130,7 +130,7 @@ def run(job: dict[str, Any], act: Act) -> dict[str, int]:
 def load() -> None:
     """What children share, so that none waits for it."""
     django.setup()
-    for module in ("twilio", "plivo", "telnyx", "bounded_httpx"):
+    for module in ("twilio.provider", "plivo.provider", "telnyx.provider", "bounded_httpx"):
         importlib.import_module(f"integrations.{module}")
     importlib.import_module("phones.services")
     importlib.import_module("telnyx.resources.phone_numbers")

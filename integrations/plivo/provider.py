@@ -15,7 +15,7 @@ from integrations.applications import ApplicationProvider, LinkedNumber
 from integrations.base import S3_PLACES, Application, CarrierNumber, ListedNumber, Settings, identifier
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
-from integrations.plivo_events import call_of, parse_event, recording_of
+from integrations.plivo.events import call_of, parse_event, recording_of
 from integrations.transport import Timeouts, in_parallel, no_cookies, shared_adapter
 from integrations.webhooks import (
     FORWARDED_S,

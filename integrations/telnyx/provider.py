@@ -27,7 +27,7 @@ from integrations.base import (
 )
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
-from integrations.telnyx_events import call_of, event_id, parse_event, recording_of
+from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
 from integrations.transport import Timeouts, in_parallel, shared_httpx_client
 from integrations.webhooks import Answer, Urls, Webhook, digest
 

@@ -28,7 +28,7 @@ from integrations.base import (
 from integrations.errors import BadSignature, InvalidCredentials, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
-from integrations.twilio_events import CALL_STATUS, call_of, recording_of
+from integrations.twilio.events import CALL_STATUS, call_of, recording_of
 from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fits
 
 OFFICIAL_URL = "https://api.twilio.com"
