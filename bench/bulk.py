@@ -157,9 +157,9 @@ def mixed(user_id: str, first: int, count: int, carriers: list[Carrier] = CARRIE
 
 def run(carriers: Asked, rows: list[str], workers: int, per_account: int = 8, lists: bool = True) -> dict[str, float]:
     """Add these numbers in this process, with or without reading the accounts' lists. Exits when one is not added."""
-    from phones.services import account_queue
-    from phones.services.bulk import add_rows
-    from phones.services.bulk_files import read_rows
+    from phones.bulk import account_queue
+    from phones.bulk.files import read_rows
+    from phones.bulk.run import add_rows
 
     carriers.asked()
     account_queue.MIN_LISTED = MIN_LISTED if lists else len(rows) + 1

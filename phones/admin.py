@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 
-from phones.import_admin import ImportAdmin
+from phones.desk.import_admin import ImportAdmin
+from phones.desk.number_admin import PhoneNumberAdmin
 from phones.models import Import, PhoneNumber
-from phones.number_admin import PhoneNumberAdmin
 
 admin.site.register(PhoneNumber, PhoneNumberAdmin)
 admin.site.register(Import, ImportAdmin)

@@ -18,7 +18,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from core import keys
 from integrations import base, load
-from integrations.telnyx.provider import provider as telnyx
+from integrations.telnyx import provider as telnyx
 from phones.models import PhoneNumber
 from sandbox import Sandbox
 from tests.support.api import add

@@ -103,7 +103,7 @@ def test_a_crash_is_an_envelope_and_a_log_line(
     caplog: pytest.LogCaptureFixture,
     error_raised: Exception,
 ) -> None:
-    monkeypatch.setattr("phones.views.add_phone", broken(error_raised))
+    monkeypatch.setattr("phones.api.views.add_phone", broken(error_raised))
     reply = add(tenant, TWILIO.body(tenant.user))
     assert reply.status_code == 500
     assert reply.json()["data"] == {"error": "internal_error", "field": None}

@@ -19,13 +19,16 @@ from django.utils import timezone
 from core.fields import new_object_id
 from integrations.errors import InvalidCredentials
 from integrations.transport import Deadline
+from phones.bulk import inventory
+from phones.bulk import rows as bulk_rows
+from phones.bulk import run as bulk
+from phones.bulk.files import FileRow, read_rows
+from phones.bulk.gates import AccountGate, Breaker
+from phones.bulk.rows import BulkRow
+from phones.bulk.run import add_rows
 from phones.models import Account, Line, PhoneNumber
-from phones.services import bulk, bulk_rows, inventory, remove_phone
+from phones.services import remove_phone
 from phones.services.accounts import Credentials
-from phones.services.bulk import add_rows
-from phones.services.bulk_files import FileRow, read_rows
-from phones.services.bulk_rows import BulkRow
-from phones.services.gates import AccountGate, Breaker
 from phones.services.restoring import Restoration
 from sandbox import Sandbox
 from tests.support import PROJECT

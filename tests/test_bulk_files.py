@@ -12,7 +12,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
+from phones.bulk.files import FileRow, UnreadableFile, read_rows
 
 USER = "64e5f12345abcdef12345678"
 CANARY = "secret-canary-0123456789"

@@ -18,8 +18,8 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from phones.models import Account, Line, PhoneNumber
-from phones.reasons import shown_setting
 from phones.services import at_once, carriers, checking
+from phones.services.reasons import shown_setting
 from sandbox import Exchange, Sandbox
 from sandbox import state as seeds
 from tests.support.api import add, check, data_of, reasons, send

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.views.debug import get_exception_reporter_filter
 
 from integrations.base import Provider
-from phones.charts import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, by_day
+from phones.desk.charts import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, by_day
+from phones.desk.number_admin import PhoneNumberAdmin
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
-from phones.number_admin import PhoneNumberAdmin
 from phones.services import add_phone, change_phone
 from phones.services.searching import find_phones
 from sandbox import Sandbox
@@ -171,7 +171,7 @@ def test_a_kept_token_is_good_for_its_own_staff_and_a_few_minutes(
     typed = form(tenant, TWILIO, auth_token="", kept_token=refused.context["form"]["kept_token"].value())
     assert errors_of(sign_in(staff).post(ADD, typed)) == {"auth_token": ["invalid_field"]}
     later = time.time() + 16 * 60
-    monkeypatch.setattr("phones.forms.time.time", lambda: later)
+    monkeypatch.setattr("phones.desk.forms.time.time", lambda: later)
     assert errors_of(desk.post(ADD, typed)) == {"auth_token": ["invalid_field"]}
 
 
@@ -481,7 +481,7 @@ def test_the_list_is_narrowed_by_carrier_health_and_workspace(
         assert numbers_on(desk, "health=unreachable") == plivo
         assert numbers_on(desk, "health=ok") == twilio
         assert numbers_on(desk, "health=drift") == set()
-        monkeypatch.setattr("phones.filters.FEW", 0)  # as if there were many
+        monkeypatch.setattr("phones.desk.filters.FEW", 0)  # as if there were many
 
 
 def test_the_search_for_a_workspace_keeps_the_other_filters(desk: Client, tenant: Tenant) -> None:
@@ -665,8 +665,8 @@ def test_a_file_that_makes_no_sense_is_refused_as_a_whole(desk: Client, content:
 def test_what_nobody_went_on_with_is_forgotten(desk: Client, tenant: Tenant) -> None:
     file = Import.objects.create(name="old.csv", staff="a@example.com", state="ready")
     Import.objects.update(created_at=timezone.now() - timedelta(days=2))
-    from phones.services.bulk_files import FileRow
-    from phones.services.imports import as_import_row
+    from phones.bulk.files import FileRow
+    from phones.bulk.imports import as_import_row
 
     as_import_row(file, FileRow(2, {"authToken": "x"})).save()
     call_command("reconcile")
@@ -737,7 +737,7 @@ def test_a_crash_tells_nothing_of_what_was_typed(
 
     desk = sign_in(supervisor)
     desk.raise_request_exception = False
-    monkeypatch.setattr("phones.forms.add_phone", crash)
+    monkeypatch.setattr("phones.desk.forms.add_phone", crash)
     page = desk.post(ADD, form(tenant, TWILIO, auth_token=CANARY))
     assert page.status_code == 500
     assert "something that nobody foresaw" in caplog.text

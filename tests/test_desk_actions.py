@@ -11,8 +11,9 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 
 from core import clock
-from phones import number_admin, slots
+from phones.desk import number_admin
 from phones.models import LEASE, Account, Import, Line, PhoneNumber
+from phones.services import slots
 from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox import state as seeds

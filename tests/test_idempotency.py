@@ -108,7 +108,7 @@ def test_a_crash_is_not_kept(sandbox: Sandbox, tenant: Tenant, monkeypatch: pyte
         raise RuntimeError
 
     with monkeypatch.context() as patched:
-        patched.setattr("phones.views.add_phone", crash)
+        patched.setattr("phones.api.views.add_phone", crash)
         assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 500
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 201
 
@@ -201,7 +201,7 @@ def test_a_first_request_that_died_is_taken_over(
     with monkeypatch.context() as patched:
         # As after a kill: the record of the unfinished request stays.
         patched.setattr(idempotency, "keep", lambda mine, response: None)
-        patched.setattr("phones.views.add_phone", lambda **fields: 1 / 0)
+        patched.setattr("phones.api.views.add_phone", lambda **fields: 1 / 0)
         add(tenant, TWILIO.body(tenant.user), **KEY)
     assert IdempotentReply.objects.get().status is None
     assert error(add(tenant, TWILIO.body(tenant.user), **KEY)) == "idempotency_in_progress"
@@ -217,7 +217,7 @@ def test_who_was_overtaken_does_not_spoil_the_record(
         IdempotentReply.objects.update(owner="f" * 24, status=201, body="the other's")
         raise RuntimeError
 
-    monkeypatch.setattr("phones.views.add_phone", overtaken)
+    monkeypatch.setattr("phones.api.views.add_phone", overtaken)
     assert add(tenant, TWILIO.body(tenant.user), **KEY).status_code == 500
     assert IdempotentReply.objects.get().body == "the other's"
 

@@ -121,7 +121,7 @@ def test_webhooks_are_counted_by_verdict(
 
 
 def test_a_crash_counts_as_5xx(tenant: Tenant, grown: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phones.views.add_phone", lambda **_: 1 / 0)
+    monkeypatch.setattr("phones.api.views.add_phone", lambda **_: 1 / 0)
     assert add(tenant, TWILIO.body(tenant.user)).status_code == 500
     assert grown("phones_http_responses_total", "5xx") == 1
 

@@ -28,9 +28,9 @@ from integrations.events import (
     RecordingStatus,
     read_payload,
 )
-from integrations.plivo.provider import events as plivo_events
-from integrations.telnyx.provider import events as telnyx_events
-from integrations.twilio.provider import events as twilio_events
+from integrations.plivo import events as plivo_events
+from integrations.telnyx import events as telnyx_events
+from integrations.twilio import events as twilio_events
 from integrations.webhooks import KINDS, Webhook
 from sandbox import state as seeds
 from sandbox.signing import FORM, signed

@@ -19,7 +19,7 @@ from twilio.request_validator import RequestValidator
 
 from integrations import provider_class
 from integrations.errors import BadSignature
-from integrations.telnyx.provider import provider as telnyx
+from integrations.telnyx import provider as telnyx
 from integrations.webhooks import Webhook
 from phones.models import Account, Call, CallEvent
 from sandbox import Sandbox

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from phones import slots
 from phones.models import PhoneNumber, Recording
+from phones.services import slots
 from sandbox import Sandbox
 from tests.support.api import add, get, send
 from tests.support.carriers import PLIVO, TWILIO

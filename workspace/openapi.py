@@ -7,7 +7,7 @@ from importlib import import_module
 
 from drf_spectacular.generators import SchemaGenerator
 
-DESCRIPTIONS = ("phones.call_openapi", "phones.openapi", "users.openapi")
+DESCRIPTIONS = ("phones.api.call_openapi", "phones.api.openapi", "users.openapi")
 
 
 class Generator(SchemaGenerator):

@@ -7,7 +7,7 @@ from workspace.health import healthz, readyz
 from workspace.metrics import metrics
 
 urlpatterns = [
-    path("api/call/", include("phones.urls")),
+    path("api/call/", include("phones.api.urls")),
     path("api/webhooks/<slug:integration>/<slug:token>/<slug:kind>", webhook),
     path("api/schema", documentation.schema, name="schema"),
     path("api/docs", documentation.docs, name="docs"),

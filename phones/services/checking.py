@@ -19,11 +19,11 @@ from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
 from phones.errors import LineBusy
 from phones.models import Account, Line
-from phones.reasons import shown_setting
 from phones.services import at_once, leases
 from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.forwarding import find_loop
+from phones.services.reasons import shown_setting
 from phones.services.refused import REFUSED, align_lines, refusal_reasons
 from users import audit
 

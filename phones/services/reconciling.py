@@ -15,6 +15,7 @@ from core.fields import new_object_id
 from core.secrets import CannotOpen
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
+from phones.bulk.imports import forget_old_imports
 from phones.errors import LineBusy
 from phones.models import Account, CallEvent, Line, PhoneNumber, lease_is_over, token_digest
 from phones.services import leases
@@ -22,7 +23,6 @@ from phones.services.accounts import Credentials, adopt_credentials, end_rotatio
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import SETTLE_BUDGET_S, connect
 from phones.services.figures import count_figures
-from phones.services.imports import forget_old_imports
 from phones.services.pulling import pull
 from phones.services.restoring import operation_token, release_line, settle_or_leave, take_over
 from users import idempotency, limits

@@ -8,12 +8,12 @@ from django.utils import timezone
 
 from core.envelope import ERRORS
 from integrations import PROVIDERS
-from phones.charts import by_day
+from phones.desk.charts import by_day
 from phones.models import Line, PhoneNumber
 from phones.numbers import readable
-from phones.reasons import in_words
 from phones.services.checking import open_reasons
 from phones.services.figures import counted_at, figures_of, newest_figures
+from phones.services.reasons import in_words
 
 register = template.Library()
 

@@ -153,9 +153,9 @@ def test_nothing_that_is_told_logged_or_stored_holds_a_secret(
         desk.get(f"/admin/phones/phonenumber/{phone.pk}/delete/"), desk.get("/admin/users/auditentry/"),
     ]  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr("phones.number_admin.check_line", crash)
+        patch.setattr("phones.desk.number_admin.check_line", crash)
         pages.append(desk.post(f"/admin/phones/phonenumber/{phone.pk}/check/", {"check": ""}))
-        patch.setattr("phones.views.check_line", crash)
+        patch.setattr("phones.api.views.check_line", crash)
         replies.append(send("POST", f"phones/{phone.pk}/check", tenant, {}))
     assert [pages[-1].status_code, replies[-1].status_code] == [500, 500]
 

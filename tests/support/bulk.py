@@ -5,10 +5,10 @@ from collections import Counter
 from io import StringIO
 from typing import Any
 
+from phones.bulk.files import FileRow
+from phones.bulk.rows import RowOutcome
+from phones.bulk.run import add_rows
 from phones.models import Account, PhoneNumber
-from phones.services.bulk import add_rows
-from phones.services.bulk_files import FileRow
-from phones.services.bulk_rows import RowOutcome
 from sandbox import Sandbox
 from sandbox import state as seeds
 from tests.support.carriers import Good

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.test import Client
 
 from core.secrets import Secret
-from phones.forms import FIELDS
+from phones.desk.forms import FIELDS
 from phones.models import Account, Line, MadeApplication, PhoneNumber
 from sandbox import Sandbox
 from tests.support.api import post

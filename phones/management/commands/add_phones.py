@@ -20,11 +20,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from integrations import PROVIDERS, load
+from phones.bulk.account_queue import PER_ACCOUNT
+from phones.bulk.files import FileRow, UnreadableFile, read_rows
+from phones.bulk.rows import RowOutcome
+from phones.bulk.run import WORKERS, add_rows
 from phones.management.progress import Progress
-from phones.services.account_queue import PER_ACCOUNT
-from phones.services.bulk import WORKERS, add_rows
-from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
-from phones.services.bulk_rows import RowOutcome
 from users.management.lookups import workspace_by_id
 from users.models import User
 

@@ -4,9 +4,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from core.errors import Refusal
-from phones.services.bulk_rows import BulkRow
-from phones.services.gates import AccountGate
-from phones.services.inventory import Inventory
+from phones.bulk.gates import AccountGate
+from phones.bulk.inventory import Inventory
+from phones.bulk.rows import BulkRow
 
 # Requests of one account at a time, until its carrier says that they are too many.
 PER_ACCOUNT = 8

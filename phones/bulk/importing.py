@@ -12,11 +12,11 @@ from django.db import connections
 from django.utils import timezone
 
 from core.fields import new_object_id
+from phones.bulk.imports import forget, pending_rows
+from phones.bulk.rows import NOT_TRIED, RowOutcome
+from phones.bulk.run import add_rows
 from phones.models import LEASE, Import, lease_is_over
 from phones.services import leases
-from phones.services.bulk import add_rows
-from phones.services.bulk_rows import NOT_TRIED, RowOutcome
-from phones.services.imports import forget, pending_rows
 
 # A server has other things to do as well.
 WORKERS = 16

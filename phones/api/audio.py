@@ -7,7 +7,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from phones.models import Recording
 from phones.services.media import recording_media
-from phones.slots import carrier_slot
+from phones.services.slots import carrier_slot
 from users import audit
 
 RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")

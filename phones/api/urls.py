@@ -1,7 +1,7 @@
 from django.urls import path
 
-from phones.call_views import CallsView, CallView, PhoneCallsView, RecordingMediaView
-from phones.views import AddPhoneView, AvailablePhonesView, CheckPhoneView, PhonesView, PhoneView
+from phones.api.call_views import CallsView, CallView, PhoneCallsView, RecordingMediaView
+from phones.api.views import AddPhoneView, AvailablePhonesView, CheckPhoneView, PhonesView, PhoneView
 
 urlpatterns = [
     path("add-phone", AddPhoneView.as_view(), name="add-phone"),

@@ -7,8 +7,8 @@ from rest_framework import serializers
 from core.fields import OBJECT_ID
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
+from phones.api.fields import MAX_PAGE_SIZE, PAGE_SIZE, ChoiceOfTexts, CursorField, LimitField, NumberField, TimeField
 from phones.models import Call, Recording
-from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE, ChoiceOfTexts, CursorField, LimitField, NumberField, TimeField
 from users.api import wire_time
 
 

@@ -7,10 +7,7 @@ from rest_framework import serializers
 from core.fields import OBJECT_ID
 from integrations import PROVIDERS
 from integrations.base import Route
-from phones.models import Line, PhoneNumber
-from phones.services.checking import open_reasons
-from phones.services.picking import Available
-from phones.wire_fields import (
+from phones.api.fields import (
     MAX_PAGE_SIZE,
     PAGE_SIZE,
     PUBLIC_KEY,
@@ -26,6 +23,9 @@ from phones.wire_fields import (
     TextField,
     UserIdField,
 )
+from phones.models import Line, PhoneNumber
+from phones.services.checking import open_reasons
+from phones.services.picking import Available
 from users.api import wire_time
 
 

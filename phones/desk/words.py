@@ -10,10 +10,10 @@ from core.secrets import CannotOpen
 from integrations import PROVIDERS
 from integrations.events import RecordingStatus
 from phones.models import Call, CallEvent, Line, PhoneNumber
-from phones.reasons import in_words, shown_setting
 from phones.services.call_log import newest_calls
 from phones.services.carriers import urls_for
 from phones.services.checking import open_reasons
+from phones.services.reasons import in_words, shown_setting
 from phones.services.restoring import is_needed
 from users.models import AuditEntry
 

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 from core.errors import Refusal
 from core.fields import OBJECT_ID
 from core.parsers import object_without_duplicates, parse_object, refuse_constant
+from phones.bulk.sheet_bounds import OutOfBounds, check_bounds
 from phones.numbers import TYPED
-from phones.services.sheet_bounds import OutOfBounds, check_bounds
 
 NEEDED = ("userId", "phoneNumber", "integration", "authToken")
 COLUMNS = (

@@ -18,23 +18,23 @@ from core.fields import OBJECT_ID
 from core.secrets import CannotOpen
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
-from phones import desk
-from phones.audio import audio, wanted_range
+from phones.api.audio import audio, wanted_range
+from phones.desk import words
+from phones.desk.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
+from phones.desk.forms import CARRIER_NAMES, AddPhoneForm, ChangePhoneForm, RotateForm
+from phones.desk.pages import DeskAdmin
 from phones.errors import NoSuchPhone
-from phones.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
-from phones.forms import CARRIER_NAMES, AddPhoneForm, ChangePhoneForm, RotateForm
 from phones.models import Line, PhoneNumber, Recording
 from phones.numbers import readable
-from phones.pages import DeskAdmin
-from phones.reasons import in_words
 from phones.services import check_line, remove_phone
 from phones.services.checking import Check, check_lines
 from phones.services.phone_list import with_details
+from phones.services.reasons import in_words
 from phones.services.refused import refused_webhooks
 from phones.services.removing import remove_phones
 from phones.services.restoring import Restoration
 from phones.services.searching import find_phones
-from phones.slots import carrier_slot
+from phones.services.slots import carrier_slot
 from users.limits import LimitReached
 from users.models import User
 
@@ -154,7 +154,7 @@ class PhoneNumberAdmin(DeskAdmin):
             return None
         going = [phone.pk for phone in chosen]
         title = f"Remove {numbers(len(chosen))}?"
-        rows = [{"phone": phone, "comes_back": desk.what_comes_back(phone, going=going)} for phone in chosen]
+        rows = [{"phone": phone, "comes_back": words.what_comes_back(phone, going=going)} for phone in chosen]
         return self.show(request, "remove_several", title, rows=rows)
 
     def remove_several_view(self, request: HttpRequest) -> HttpResponse:
@@ -223,15 +223,15 @@ class PhoneNumberAdmin(DeskAdmin):
                 self.message_user(request, "Saved.", messages.SUCCESS)
                 return redirect("admin:phones_phonenumber_change", phone.pk)
         assert phone.line is not None  # noqa: S101  every active number has one
-        calls = desk.recent_calls(phone.line)
+        calls = words.recent_calls(phone.line)
         return self.show(
             request, "number", readable(phone.number),
             phone=phone, line=phone.line, account=phone.line.account, form=form, may_change=may_change,
-            settings=desk.settings_of(phone.line),
-            calls=[{"row": call, "recordings": desk.playable(call)} for call in calls],
-            events=desk.recent_events(calls),
+            settings=words.settings_of(phone.line),
+            calls=[{"row": call, "recordings": words.playable(call)} for call in calls],
+            events=words.recent_events(calls),
             refusals=refused_webhooks(phone.line.account),
-            entries=desk.recent_entries(phone),
+            entries=words.recent_entries(phone),
         )  # fmt: skip
 
     def check_view(self, request: HttpRequest, id: str) -> HttpResponse:
@@ -276,7 +276,7 @@ class PhoneNumberAdmin(DeskAdmin):
             self.message_user(request, f"{readable(phone.number)} {text}", level)
             return redirect("admin:phones_phonenumber_changelist")
         return self.show(
-            request, "remove", f"Remove {readable(phone.number)}?", phone=phone, comes_back=desk.what_comes_back(phone)
+            request, "remove", f"Remove {readable(phone.number)}?", phone=phone, comes_back=words.what_comes_back(phone)
         )
 
     def media_view(self, request: HttpRequest, id: str) -> HttpResponseBase:

@@ -9,8 +9,8 @@ from django.db.models import Count
 from django.utils import timezone
 
 from core.secrets import Secret
+from phones.bulk.files import FileRow, UnreadableFile, read_rows
 from phones.models import Import, ImportRow
-from phones.services.bulk_files import FileRow, UnreadableFile, read_rows
 
 MOST_ROWS = 20_000
 CHUNK = 500

@@ -10,11 +10,11 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
-from phones.forms import ImportForm
+from phones.bulk.importing import go_on, has_stopped
+from phones.bulk.imports import begin_adding, counts_of
+from phones.desk.forms import ImportForm
+from phones.desk.pages import DeskAdmin
 from phones.models import Import
-from phones.pages import DeskAdmin
-from phones.services.importing import go_on, has_stopped
-from phones.services.imports import begin_adding, counts_of
 from users import audit
 from users.models import User
 

@@ -6,16 +6,16 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.views import APIView
 
 from core.openapi import described, failures, replies
-from phones.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
-from phones.openapi import ID
-from phones.wire_fields import MAX_PAGE_SIZE, PAGE_SIZE
+from phones.api.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
+from phones.api.fields import MAX_PAGE_SIZE, PAGE_SIZE
+from phones.api.openapi import ID
 
 TAGS = ["Calls"]
 AUDIO = {(code, "audio/wav"): OpenApiTypes.BINARY for code in (200, 206)}
 
 
 class Calls(OpenApiViewExtension):
-    target_class = "phones.call_views.CallsView"
+    target_class = "phones.api.call_views.CallsView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -32,7 +32,7 @@ class Calls(OpenApiViewExtension):
 
 
 class PhoneCalls(OpenApiViewExtension):
-    target_class = "phones.call_views.PhoneCallsView"
+    target_class = "phones.api.call_views.PhoneCallsView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -48,7 +48,7 @@ class PhoneCalls(OpenApiViewExtension):
 
 
 class Call(OpenApiViewExtension):
-    target_class = "phones.call_views.CallView"
+    target_class = "phones.api.call_views.CallView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -64,7 +64,7 @@ class Call(OpenApiViewExtension):
 
 
 class RecordingMedia(OpenApiViewExtension):
-    target_class = "phones.call_views.RecordingMediaView"
+    target_class = "phones.api.call_views.RecordingMediaView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -84,21 +84,21 @@ class RecordingMedia(OpenApiViewExtension):
 
 
 class Time(OpenApiSerializerFieldExtension):
-    target_class = "phones.wire_fields.TimeField"
+    target_class = "phones.api.fields.TimeField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "format": "date-time"}
 
 
 class Limit(OpenApiSerializerFieldExtension):
-    target_class = "phones.wire_fields.LimitField"
+    target_class = "phones.api.fields.LimitField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": PAGE_SIZE}
 
 
 class Cursor(OpenApiSerializerFieldExtension):
-    target_class = "phones.wire_fields.CursorField"
+    target_class = "phones.api.fields.CursorField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string"}

@@ -15,15 +15,15 @@ from core.secrets import CannotOpen, Secret
 from core.widgets import ObjectIdSelect
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
+from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
+from phones.bulk.files import UnreadableFile
+from phones.bulk.imports import bring
 from phones.models import Import, PhoneNumber
-from phones.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
 from phones.services import add_phone, available_phones, change_phone, rotate_auth_token
 from phones.services.accounts import Credentials
-from phones.services.bulk_files import UnreadableFile
 from phones.services.changing import check_inbound
-from phones.services.imports import bring
 from phones.services.picking import write_cursor
-from phones.slots import carrier_slot
+from phones.services.slots import carrier_slot
 from users.models import MAY_OWN_NUMBERS, User, Workspace
 
 # field of the API: field of our forms

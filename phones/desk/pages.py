@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 
 from core.fields import OBJECT_ID
 from core.paginator import BoundedPaginator
-from phones.filters import WorkspaceForm
+from phones.desk.filters import WorkspaceForm
 
 SCRIPT = Script("workspace/admin.js", defer=True)
 

@@ -22,14 +22,12 @@ from core.errors import Refusal
 from integrations import PROVIDERS, provider_class
 from integrations.errors import CarrierUnavailable, IntegrationError
 from integrations.gate import through
-from phones.errors import LineBusy, NoSuchUser, PhoneExists
-from phones.models import LEASE, PhoneNumber
-from phones.serializers import AddRowSerializer
-from phones.services.account_queue import PER_ACCOUNT, AccountQueue
-from phones.services.accounts import Credentials, known_account, proved_before
-from phones.services.adding import Knowledge, add_phone, rehearse_add
-from phones.services.bulk_files import FileRow
-from phones.services.bulk_rows import (
+from phones.api.serializers import AddRowSerializer
+from phones.bulk.account_queue import PER_ACCOUNT, AccountQueue
+from phones.bulk.files import FileRow
+from phones.bulk.gates import AccountGate, Breaker
+from phones.bulk.inventory import Inventory
+from phones.bulk.rows import (
     ADDED,
     EXISTS,
     FAILED,
@@ -40,8 +38,10 @@ from phones.services.bulk_rows import (
     BulkRow,
     RowOutcome,
 )
-from phones.services.gates import AccountGate, Breaker
-from phones.services.inventory import Inventory
+from phones.errors import LineBusy, NoSuchUser, PhoneExists
+from phones.models import LEASE, PhoneNumber
+from phones.services.accounts import Credentials, known_account, proved_before
+from phones.services.adding import Knowledge, add_phone, rehearse_add
 from users.api import understood
 from users.limits import LimitHeld
 from users.models import MAY_OWN_NUMBERS, User

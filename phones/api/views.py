@@ -6,9 +6,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from core import envelope
-from phones.errors import NoSuchUser
-from phones.models import PhoneNumber
-from phones.serializers import (
+from phones.api.serializers import (
     AddPhoneSerializer,
     AvailablePhonesSerializer,
     ChangePhoneSerializer,
@@ -18,6 +16,8 @@ from phones.serializers import (
     shown_available,
     shown_phone,
 )
+from phones.errors import NoSuchUser
+from phones.models import PhoneNumber
 from phones.services import (
     add_phone,
     available_phones,
@@ -31,7 +31,7 @@ from phones.services.changing import check_inbound
 from phones.services.phone_list import listed_numbers, newest_numbers
 from phones.services.picking import write_cursor
 from phones.services.restoring import Restoration
-from phones.slots import carrier_slot
+from phones.services.slots import carrier_slot
 from users import idempotency, limits
 from users.api import ApiView, found, wire_page, wire_time
 from users.authentication import token_of

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from core.fields import OBJECT_ID
 from core.openapi import described, replies
-from phones.serializers import (
+from phones.api.serializers import (
     AddedPhoneSerializer,
     AddPhoneSerializer,
     AvailablePhonePageSerializer,
@@ -50,7 +50,7 @@ REPLY = {
 
 
 class AddPhone(OpenApiViewExtension):
-    target_class = "phones.views.AddPhoneView"
+    target_class = "phones.api.views.AddPhoneView"
 
     def view_replacement(self) -> type[APIView]:
         class Described(self.target_class):  # type: ignore[name-defined]
@@ -84,7 +84,7 @@ class AddPhone(OpenApiViewExtension):
 
 
 class Phones(OpenApiViewExtension):
-    target_class = "phones.views.PhonesView"
+    target_class = "phones.api.views.PhonesView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -100,7 +100,7 @@ class Phones(OpenApiViewExtension):
 
 
 class Phone(OpenApiViewExtension):
-    target_class = "phones.views.PhoneView"
+    target_class = "phones.api.views.PhoneView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -136,7 +136,7 @@ class Phone(OpenApiViewExtension):
 
 
 class CheckPhone(OpenApiViewExtension):
-    target_class = "phones.views.CheckPhoneView"
+    target_class = "phones.api.views.CheckPhoneView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -153,7 +153,7 @@ class CheckPhone(OpenApiViewExtension):
 
 
 class AvailablePhones(OpenApiViewExtension):
-    target_class = "phones.views.AvailablePhonesView"
+    target_class = "phones.api.views.AvailablePhonesView"
 
     def view_replacement(self) -> type[APIView]:
         return described(
@@ -170,35 +170,35 @@ class AvailablePhones(OpenApiViewExtension):
 
 
 class Inbound(OpenApiSerializerFieldExtension):
-    target_class = "phones.serializers.InboundField"
+    target_class = "phones.api.serializers.InboundField"
 
     def map_serializer_field(self, auto_schema: Any, direction: str) -> Any:
         return auto_schema.resolve_serializer(InboundSerializer(), direction).ref
 
 
 class Flag(OpenApiSerializerFieldExtension):
-    target_class = "phones.serializers.FlagField"
+    target_class = "phones.api.serializers.FlagField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "boolean"}
 
 
 class Choice(OpenApiSerializerFieldExtension):
-    target_class = "phones.wire_fields.ChoiceOfTexts"
+    target_class = "phones.api.fields.ChoiceOfTexts"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "enum": list(self.target.choices)}
 
 
 class Pattern(OpenApiSerializerFieldExtension):
-    target_class = "phones.wire_fields.PatternField"
+    target_class = "phones.api.fields.PatternField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "pattern": f"^{self.target.pattern.pattern}$"}
 
 
 class UserId(OpenApiSerializerFieldExtension):
-    target_class = "phones.wire_fields.UserIdField"
+    target_class = "phones.api.fields.UserIdField"
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "pattern": f"^{OBJECT_ID.pattern}$"}
