@@ -59,9 +59,10 @@ e2e: dev ## Test the support desk in a real browser. Screenshots go to build/scr
 test-mongodb: dev ## Test a MongoDB primary that steps down and dies under load, and the services of deploy/ together.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
 
-lint: dev ## Check style and types with ruff and mypy.
+lint: dev ## Check style, imports between parts, and types.
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+	.venv/bin/lint-imports --no-cache
 	PYTHONPATH=. $(PYTHON) -m mypy core integrations phones sandbox users workspace tests bench
 
 bench: dev ## Check the speed goals, as ratios measured in one run.

@@ -1,16 +1,8 @@
 """The JSON envelope of every reply under /api/, and the one table of which error is which HTTP status."""
 
-import logging
 from typing import Any
 
-from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
-from rest_framework import exceptions
-
-from core.errors import Refusal
-from core.secrets import CannotOpen
-from integrations.errors import IntegrationError
-
-log = logging.getLogger(__name__)
+from django.http import JsonResponse
 
 # machine code: (HTTP status, what failed)
 ERRORS: dict[str, tuple[int, str]] = {
@@ -40,10 +32,6 @@ ERRORS: dict[str, tuple[int, str]] = {
 }
 INTERNAL_ERROR = (
     "Something went wrong on our side; nothing was added or changed. Try again; if it stays, send us the X-Request-ID."
-)
-UNREADABLE = (
-    "The stored credentials of this account cannot be read any more. Enter the auth token again: PATCH one of its "
-    "numbers with authToken."
 )
 NOT_FOUND = "There is nothing at this address. Check the path and the id."
 
@@ -77,38 +65,8 @@ def failure(code: str, reason: str, *, field: str | None = None, headers: dict[s
     return response
 
 
-def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
-    """DRF's exception handler: whatever was raised becomes an envelope, and only what we foresaw is explained."""
-    if isinstance(error, Refusal):
-        if ERRORS[error.code][0] >= 500:
-            log.warning("%s: %s", error.code, error)
-        return failure(error.code, str(error), field=error.field, headers=error.headers)
-    if isinstance(error, IntegrationError):
-        log.warning("%s: %s (%s)", error.code, error, error.detail)
-        return failure(error.code, str(error), field=error.field)
-    if isinstance(error, CannotOpen):
-        log.error("%s", error)
-        return failure("invalid_credentials", UNREADABLE, field="authToken")
-    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
-        reason = "Send a valid bearer token: Authorization: Bearer <token>."
-        return failure("not_authenticated", reason, headers={"WWW-Authenticate": "Bearer"})
-    if isinstance(error, exceptions.MethodNotAllowed):
-        return failure("method_not_allowed", "This method is not allowed here; the Allow header lists those that are.")
-    if isinstance(error, UnreadablePostError):
-        return failure("invalid_json", "The body did not arrive: it came too slowly, or the connection ended.")
-    if isinstance(error, exceptions.NotFound | Http404):
-        return not_found()
-    return crash(error, context["request"])
-
-
 def not_found() -> JsonResponse:
     return failure("not_found", NOT_FOUND)
-
-
-def crash(error: Exception, request: HttpRequest) -> JsonResponse:
-    """An error that nobody foresaw: the traceback for us, one plain sentence for the client."""
-    log.error("Unhandled %s on %s %s", type(error).__name__, request.method, request.path, exc_info=error)
-    return failure("internal_error", INTERNAL_ERROR)
 
 
 def for_status(status: int) -> JsonResponse:

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from core import keys
 from core.secrets import Secret
 
 OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
@@ -133,8 +134,6 @@ class SecretField(models.Field):
         return value.sealed
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
-        from core import keys  # it has a model, and models have fields
-
         if isinstance(value, Secret):
             keys.admit_key_of(value)
         return super().get_db_prep_save(value, connection)

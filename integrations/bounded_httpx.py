@@ -1,11 +1,28 @@
 """For httpx what CarrierAdapter is for requests. Apart from transport.py because importing httpx takes its time."""
 
+import ssl
 from collections.abc import Iterator
+from functools import cache
 from typing import cast
 
 import httpx
+import requests
 
-from integrations.transport import MAX_ANSWER_BYTES, Deadline
+from integrations.transport import MAX_ANSWER_BYTES, POOL_SIZE, Deadline, no_cookies, read_environment
+
+
+@cache
+def shared_httpx_client(base_url: str) -> httpx.Client:
+    """The client through which Telnyx is spoken to, for every tenant."""
+    limits = httpx.Limits(max_connections=2 * POOL_SIZE, max_keepalive_connections=POOL_SIZE)
+    environment = read_environment(base_url)
+    bundle = environment["verify"]
+    transport = BoundedTransport(
+        limits=limits,
+        proxy=requests.utils.select_proxy(base_url, environment["proxies"]),
+        verify=ssl.create_default_context(cafile=bundle) if isinstance(bundle, str) else True,
+    )
+    return httpx.Client(transport=transport, cookies=no_cookies(), follow_redirects=False)
 
 
 class BoundedTransport(httpx.HTTPTransport):

@@ -4,7 +4,6 @@ Made when first used, so that a server which forks after loading shares no socke
 """
 
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,15 +12,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from integrations.errors import Refused, RequestFailed, Unanswered
-
-if TYPE_CHECKING:
-    import httpx
 
 POOL_SIZE = 128
 CHUNK_BYTES = 64 * 1024
@@ -125,24 +121,6 @@ def shared_session(official: str, base_url: str) -> requests.Session:
     session.trust_env = False  # the adapter has read it, once
     session.mount(official, shared_adapter(official, base_url))
     return session
-
-
-@cache
-def shared_httpx_client(base_url: str) -> "httpx.Client":
-    """The client through which Telnyx is spoken to, for every tenant."""
-    import httpx  # comes with the Telnyx SDK and like it is loaded when used
-
-    from integrations.bounded_httpx import BoundedTransport
-
-    limits = httpx.Limits(max_connections=2 * POOL_SIZE, max_keepalive_connections=POOL_SIZE)
-    environment = read_environment(base_url)
-    bundle = environment["verify"]
-    transport = BoundedTransport(
-        limits=limits,
-        proxy=requests.utils.select_proxy(base_url, environment["proxies"]),
-        verify=ssl.create_default_context(cafile=bundle) if isinstance(bundle, str) else True,
-    )
-    return httpx.Client(transport=transport, cookies=no_cookies(), follow_redirects=False)
 
 
 @cache

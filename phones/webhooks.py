@@ -10,12 +10,12 @@ from core.secrets import CannotOpen
 from integrations import PROVIDERS, provider_class
 from integrations.errors import BadSignature
 from integrations.webhooks import KINDS, Webhook, digest
-from phones.metrics import count_webhook
 from phones.models import Account
 from phones.services.accounts import may_still_sign
 from phones.services.answering import answer_call, hang_up
 from phones.services.calls import record_event
 from phones.services.carriers import urls_for
+from phones.services.metrics import count_webhook
 from phones.services.refused import count_refused, note_accepted, note_refused
 from users.limits import LimitReached
 

@@ -8,8 +8,8 @@ import pytest
 from core.fields import new_object_id
 from integrations.transport import Deadline
 from phones.models import Account, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services.carriers import connect, urls_for
-from phones.services.reconciling import reconcile
 from phones.services.restoring import let_line_go
 from sandbox import Sandbox
 from sandbox import state as seeds

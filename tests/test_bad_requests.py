@@ -30,7 +30,7 @@ from django.utils import timezone
 
 from core.fields import new_object_id
 from core.rates import Rate
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox import state as seeds
 from tests.support import SAMPLES

@@ -12,8 +12,8 @@ from django.test import Client
 from integrations.media import is_admitted, type_of_audio
 from integrations.transport import Deadline
 from phones.models import Call, CallEvent, PhoneNumber, Recording
+from phones.reconciling import reconcile
 from phones.services.carriers import connect
-from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.api import add, get
 from tests.support.carrier_contract import violations

@@ -13,8 +13,8 @@ from django.test import Client, RequestFactory
 from core import clock
 from phones.desk import number_admin
 from phones.models import LEASE, Account, Import, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services import slots
-from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox import state as seeds
 from tests.support.carriers import CARRIERS, TWILIO, Good

@@ -12,7 +12,7 @@ from django.db import OperationalError
 
 from integrations.events import CallStatus
 from phones.models import Call, CallEvent, Recording
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import CARRIERS

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from core.rates import Rate
 from phones.models import PhoneNumber
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import TWILIO, Good

@@ -14,7 +14,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from core.rates import Rate, parse_rate
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.api import DAY_S, add, assert_throttled, post
 from tests.support.carriers import PLIVO, TELNYX, TWILIO

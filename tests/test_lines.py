@@ -8,8 +8,8 @@ import pytest
 from core import clock
 from core.fields import new_object_id
 from phones.models import LEASE, Account, Call, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services import leases
-from phones.services.reconciling import reconcile
 from phones.services.restoring import delete_line
 from sandbox import Sandbox
 from tests.support.carriers import CARRIERS, TWILIO, Good
@@ -45,7 +45,7 @@ def test_reconcile_gives_back_a_line_whose_number_was_deleted_by_hand(
 def test_reconcile_finds_them_among_many_whatever_their_place(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phones.services.reconciling.LINES_A_LOOK", 2)
+    monkeypatch.setattr("phones.reconciling.LINES_A_LOOK", 2)
     numbers = [f"1646555{index:04}" for index in range(7)]
     for number in numbers:
         sandbox.add_number("twilio", TWILIO.acc_sid, number)

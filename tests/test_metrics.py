@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from core.secrets import Secret
 from phones.models import Account, CallEvent, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services.carriers import urls_for
-from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox.signing import signed
 from tests.support.api import add

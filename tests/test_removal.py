@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox, resources
 from sandbox import state as seeds
 from tests.support.api import add, data_of, send

@@ -12,9 +12,9 @@ import pytest
 from core.secrets import Secret
 from phones.models import Account
 from phones.numbers import to_e164
+from phones.reconciling import reconcile
 from phones.services import add_phone
 from phones.services.accounts import Credentials
-from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox import state as seeds
 from tests.support.api import add

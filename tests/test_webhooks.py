@@ -18,9 +18,9 @@ from core.rates import Rate
 from core.secrets import Secret
 from integrations.events import KEPT_VALUE
 from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
+from phones.reconciling import reconcile
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import urls_for
-from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox.signing import signed
 from sandbox.state import Account as CarrierAccount

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from phones.metrics import gauges
+from phones.services.metrics import gauges
 
 
 def metrics(request: HttpRequest) -> HttpResponse:

@@ -28,7 +28,7 @@ from integrations.base import (
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
-from integrations.transport import Timeouts, in_parallel, shared_httpx_client
+from integrations.transport import Timeouts, in_parallel
 from integrations.webhooks import Answer, Urls, Webhook, digest
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ class Telnyx(ApplicationProvider):
         # The SDK takes a second to load: only who speaks to Telnyx waits for it, and the server loads it at its start.
         import httpx
         from telnyx import Telnyx as Client
+
+        from integrations.bounded_httpx import shared_httpx_client
 
         return Client(
             api_key=self.auth_token,

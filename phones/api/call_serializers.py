@@ -5,11 +5,11 @@ from typing import Any
 from rest_framework import serializers
 
 from core.fields import OBJECT_ID
+from core.wire import wire_time
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
 from phones.api.fields import MAX_PAGE_SIZE, PAGE_SIZE, ChoiceOfTexts, CursorField, LimitField, NumberField, TimeField
 from phones.models import Call, Recording
-from users.api import wire_time
 
 
 class CallQuerySerializer(serializers.Serializer):

@@ -6,11 +6,12 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from core import envelope
+from core.wire import found, wire_page
 from phones.api.audio import audio, wanted_range
 from phones.api.call_serializers import CallQuerySerializer, shown_call
 from phones.models import PhoneNumber
 from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
-from users.api import ApiView, found, wire_page
+from users.api import ApiView
 from users.authentication import token_of
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from rest_framework import serializers
 
 from core.fields import OBJECT_ID
+from core.wire import WireField
 from phones.numbers import to_e164
 from phones.services.paging import Position
 from phones.services.picking import read_cursor
-from users.api import WireField
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 AUTH_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from core.fields import OBJECT_ID
+from core.wire import wire_time
 from integrations import PROVIDERS
 from integrations.base import Route
 from phones.api.fields import (
@@ -26,7 +27,6 @@ from phones.api.fields import (
 from phones.models import Line, PhoneNumber
 from phones.services.checking import open_reasons
 from phones.services.picking import Available
-from users.api import wire_time
 
 
 class CredentialsSerializer(serializers.Serializer):

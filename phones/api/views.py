@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 
 from core import envelope
+from core.wire import found, wire_page, wire_time
 from phones.api.serializers import (
     AddPhoneSerializer,
     AvailablePhonesSerializer,
@@ -33,7 +34,7 @@ from phones.services.picking import write_cursor
 from phones.services.restoring import Restoration
 from phones.services.slots import carrier_slot
 from users import idempotency, limits
-from users.api import ApiView, found, wire_page, wire_time
+from users.api import ApiView
 from users.authentication import token_of
 from users.models import User
 

@@ -19,6 +19,7 @@ from typing import Any
 from django.db import connections
 
 from core.errors import Refusal
+from core.wire import understood
 from integrations import PROVIDERS, provider_class
 from integrations.errors import CarrierUnavailable, IntegrationError
 from integrations.gate import through
@@ -42,7 +43,6 @@ from phones.errors import LineBusy, NoSuchUser, PhoneExists
 from phones.models import LEASE, PhoneNumber
 from phones.services.accounts import Credentials, known_account, proved_before
 from phones.services.adding import Knowledge, add_phone, rehearse_add
-from users.api import understood
 from users.limits import LimitHeld
 from users.models import MAY_OWN_NUMBERS, User
 

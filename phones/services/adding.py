@@ -19,7 +19,6 @@ from integrations.base import CarrierNumber, Provider, Route, Settings
 from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
 from integrations.transport import Deadline
 from phones.errors import PhoneExists, RoutedElsewhere
-from phones.metrics import add_counted
 from phones.models import LEASE, Account, Line, MadeApplication, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import (
@@ -37,6 +36,7 @@ from phones.services.checking import Check, as_check, key_reasons
 from phones.services.forwarding import check_target
 from phones.services.guesses import counted
 from phones.services.history import note, refusal_noted
+from phones.services.metrics import add_counted
 from phones.services.refused import refusal_reasons
 from phones.services.restoring import delete_line, settle_line, settle_or_leave, take_over
 from phones.services.searching import index_phone

@@ -13,7 +13,10 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 # Services, providers, webhooks, API and desk.
-SCOPE = ("phones/*.py", "phones/services/**/*.py", "integrations/*.py", "users/*.py")
+SCOPE = (
+    "integrations/**/*.py", "users/*.py", "users/staff/*.py",
+    "phones/*.py", "phones/services/*.py", "phones/bulk/*.py", "phones/api/*.py", "phones/desk/*.py",
+)  # fmt: skip
 
 Place = tuple[str, tuple[int, int], tuple[int, int]]  # file, start and end as (line, column)
 

@@ -20,7 +20,7 @@ from pymongo.errors import OperationFailure
 from requests.adapters import HTTPAdapter
 
 from phones.models import Account, Call, CallEvent, PhoneNumber, token_digest
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.api import add, send

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS

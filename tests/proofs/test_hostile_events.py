@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 
 from phones.models import Call, CallEvent, Recording
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import DIALECTS, Body, Dialect, encoded, iso

@@ -20,7 +20,7 @@ from core.models import SealingKey
 from core.resealing import reseal_all
 from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.api import add, check, data_of, reasons, send

@@ -13,7 +13,7 @@ import pytest
 from django.utils import timezone
 
 from phones.models import Account, Line, MadeApplication, PhoneNumber, token_digest
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import BEFORE, SUBJECTS, Subject

@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from core.rates import Rate
 from phones.models import Account, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services import accounts, adding
-from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox import state as seeds
 from tests.support.api import add

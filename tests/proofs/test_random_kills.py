@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services import remove_phone
-from phones.services.reconciling import reconcile
 from phones.services.restoring import Restoration
 from sandbox import Sandbox
 from tests.support import EVERY_CASE

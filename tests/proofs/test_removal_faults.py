@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from phones.models import Account, Line, PhoneNumber
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.people import Tenant
 from tests.support.removal import (

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from phones.models import Account, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services import remove_phone
-from phones.services.reconciling import reconcile
 from phones.services.restoring import Restoration
 from sandbox import Sandbox
 from sandbox import state as seeds

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from phones.models import Account, Line, PhoneNumber
+from phones.reconciling import reconcile
 from phones.services import adding
 from phones.services.carriers import ADD_BUDGET_S
-from phones.services.reconciling import reconcile
 from sandbox import Sandbox
 from sandbox import state as seeds
 from tests.support.api import add, send

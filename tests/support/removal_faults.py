@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from phones.models import Line
-from phones.services.reconciling import reconcile
+from phones.reconciling import reconcile
 from sandbox import Sandbox
 from tests.support.api import send
 from tests.support.carriers import SUBJECTS

@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from core.fields import OBJECT_ID
+from core.wire import wire_time
 from phones.models import Line, PhoneNumber
 from phones.services.checking import Check, check_lines
-from users.api import wire_time
 
 
 class Command(BaseCommand):

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import close_old_connections
 
-from phones.services.reconciling import Outcome, reconcile
+from phones.reconciling import Outcome, reconcile
 
 log = logging.getLogger(__name__)
 

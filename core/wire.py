@@ -1,0 +1,67 @@
+"""How the API reads fields and writes values."""
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from rest_framework import serializers
+
+from core.envelope import NOT_FOUND
+from core.errors import Refusal
+from core.fields import OBJECT_ID
+
+Row = TypeVar("Row", bound=Model)
+
+
+def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
+    """What a serializer, which may be used again, makes of the fields. Raises Refusal for the first that is wrong."""
+    try:
+        return serializer.run_validation(fields)
+    except serializers.ValidationError as invalid:
+        errors: Any = invalid.detail
+        name: str = next(name for name in serializer.fields if name in errors)  # type: ignore[assignment]
+        error = errors[name][0]
+        known = error.code if error.code.startswith("invalid_") else "invalid_field"
+        raise Refusal(f"{name}: {error}", code=known, field=name) from None
+
+
+def found(rows: QuerySet[Row], id: str) -> Row:
+    """The row with this id. Raises the same Refusal if there is none, if it is not among them, or if that is no id."""
+    row = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
+    if row is None:
+        raise Refusal(NOT_FOUND, code="not_found")
+    return row
+
+
+def wire_page(items: list[Any], cursor: object) -> dict[str, Any]:
+    """`data` of a list: a page, and the cursor of the next one if there is one."""
+    return {"items": items, "nextCursor": str(cursor) if cursor else None}
+
+
+def wire_time(moment: datetime | None) -> str | None:
+    """A time as the API writes it: ISO 8601 in UTC, with milliseconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z" if moment else None
+
+
+class WireField(serializers.CharField):
+    """A JSON string, taken as it is: nothing is trimmed, and no number or boolean is read as one."""
+
+    default_error_messages = {
+        "required": "this field is missing.",
+        "null": "send a string.",
+        "invalid": "send a string.",
+        "blank": "this field is blank.",
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if isinstance(data, str) and not data.strip() and not self.allow_blank:
+            self.fail("blank")
+        return super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data

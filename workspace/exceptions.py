@@ -1,0 +1,49 @@
+"""What becomes of an exception in an API view: DRF's exception handler."""
+
+import logging
+from typing import Any
+
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
+from rest_framework import exceptions
+
+from core.envelope import ERRORS, INTERNAL_ERROR, failure, not_found
+from core.errors import Refusal
+from core.secrets import CannotOpen
+from integrations.errors import IntegrationError
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = (
+    "The stored credentials of this account cannot be read any more. Enter the auth token again: PATCH one of its "
+    "numbers with authToken."
+)
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
+    """DRF's exception handler: whatever was raised becomes an envelope, and only what we foresaw is explained."""
+    if isinstance(error, Refusal):
+        if ERRORS[error.code][0] >= 500:
+            log.warning("%s: %s", error.code, error)
+        return failure(error.code, str(error), field=error.field, headers=error.headers)
+    if isinstance(error, IntegrationError):
+        log.warning("%s: %s (%s)", error.code, error, error.detail)
+        return failure(error.code, str(error), field=error.field)
+    if isinstance(error, CannotOpen):
+        log.error("%s", error)
+        return failure("invalid_credentials", UNREADABLE, field="authToken")
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        reason = "Send a valid bearer token: Authorization: Bearer <token>."
+        return failure("not_authenticated", reason, headers={"WWW-Authenticate": "Bearer"})
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return failure("method_not_allowed", "This method is not allowed here; the Allow header lists those that are.")
+    if isinstance(error, UnreadablePostError):
+        return failure("invalid_json", "The body did not arrive: it came too slowly, or the connection ended.")
+    if isinstance(error, exceptions.NotFound | Http404):
+        return not_found()
+    return crash(error, context["request"])
+
+
+def crash(error: Exception, request: HttpRequest) -> JsonResponse:
+    """An error that nobody foresaw: the traceback for us, one plain sentence for the client."""
+    log.error("Unhandled %s on %s %s", type(error).__name__, request.method, request.path, exc_info=error)
+    return failure("internal_error", INTERNAL_ERROR)
