@@ -105,14 +105,15 @@ def template() -> Apart:
 def serve(
     folder: Path, sandbox: Sandbox, *, is_public: bool = True, workers: int = 1, **variables: str
 ) -> Iterator[Live]:
-    """Run the server with a migrated database of its own that has a workspace in it.
+    """Run the server with a migrated database of its own that has a workspace in it, or with the one in the folder.
 
     Args:
         is_public: has the PUBLIC_URL of the tests; if not, its own address, so that carriers and a browser reach it.
         variables: more of the environment.
     """
-    database = Apart(folder)
-    template().copy_to(database)
+    database, empty = Apart(folder), template()
+    if not database.file.exists():
+        empty.copy_to(database)
     made = json.loads((template_folder() / MADE).read_text())
     port = free_port()
     env = os.environ | {
