@@ -1,6 +1,6 @@
 """Every setting, read once from the environment or from a `.env` file beside manage.py (ENV_FILE names another).
 
-README, "Settings", lists the variables. A value that cannot be understood stops the start with the variable's name;
+docs/settings.md lists the variables. A value that cannot be understood stops the start with the variable's name;
 what can only be judged together with others is a system check (workspace/checks.py).
 """
 

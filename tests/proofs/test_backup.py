@@ -1,4 +1,4 @@
-"""The commands for backup and restore, as the README has them, on SQLite under writes."""
+"""The commands for backup and restore, as docs/operate.md has them, on SQLite under writes."""
 
 import json
 import shlex
@@ -29,8 +29,8 @@ FILLER_ROWS, FILLER = 5_000, "x" * 4_000
 
 
 def documented(part: str) -> str:
-    """The one command of the README that has this in it."""
-    (command,) = [line for line in (PROJECT / "README.md").read_text().splitlines() if part in line]
+    """The one documented command that has this in it."""
+    (command,) = [line for line in (PROJECT / "docs/operate.md").read_text().splitlines() if part in line]
     return command.replace("/srv/phones/.venv/bin/python", shlex.quote(sys.executable))
 
 
