@@ -7,16 +7,21 @@ import sys
 import tempfile
 from contextlib import ExitStack
 
+from django import get_version
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 from users.acting import acting
+from workspace import __version__
 
 
 def main() -> None:
     os.umask(0o077)  # databases, reports and sockets hold what is nobody else's
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workspace.settings")
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if command in ("version", "--version"):
+        sys.stdout.write(f"Workspace Phones {__version__} (Django {get_version()})\n")
+        return
     try:
         with ExitStack() as stack:
             if command == "serve":
