@@ -254,7 +254,8 @@ def measure_provider(
     """Print the seconds that each add took of the provider, with shared connections and, in turn, with new ones."""
     from integrations import provider_class, transport
     from integrations.applications import ApplicationProvider
-    from integrations.base import Provider, Site
+    from integrations.base import Provider
+    from integrations.types import Site
     from integrations.webhooks import Urls
 
     kind = provider_class(name)

@@ -3,9 +3,10 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from integrations.base import Application, Difference, Provider, Route, Settings, compare_settings
+from integrations.base import Provider
 from integrations.errors import IntegrationError, Refused, RequestFailed, Unanswered, UnknownApplication
 from integrations.transport import in_parallel
+from integrations.types import Application, Difference, Route, Settings, compare_settings
 from integrations.webhooks import Urls, is_ours
 
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from integrations.base import identifier
 from integrations.events import (
     CallEvent,
     CallReport,
@@ -19,6 +18,7 @@ from integrations.events import (
     translate,
     whole,
 )
+from integrations.types import identifier
 
 # Costs come without a currency; Plivo bills in US dollars.
 CURRENCY = "USD"

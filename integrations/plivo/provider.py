@@ -12,11 +12,12 @@ from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, 
 from requests import Response
 
 from integrations.applications import ApplicationProvider, LinkedNumber
-from integrations.base import S3_PLACES, Application, CarrierNumber, ListedNumber, Settings, identifier
+from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.plivo.events import call_of, parse_event, recording_of
 from integrations.transport import Timeouts, in_parallel, no_cookies, shared_adapter
+from integrations.types import Application, CarrierNumber, ListedNumber, Settings, identifier
 from integrations.webhooks import (
     FORWARDED_S,
     SILENCE_S,

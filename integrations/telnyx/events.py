@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from integrations import twiml
-from integrations.base import identifier
 from integrations.events import (
     CallEvent,
     CallReport,
@@ -21,6 +20,7 @@ from integrations.events import (
     translate,
     whole,
 )
+from integrations.types import identifier
 
 # TeXML. https://developers.telnyx.com/api-reference/callbacks/texml-call-completed (read 2026-11-23)
 CALL_STATUS = {

@@ -15,20 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from integrations import twiml
 from integrations.applications import ApplicationProvider, LinkedNumber
-from integrations.base import (
-    NAME_PREFIX,
-    S3_PLACES,
-    Application,
-    CarrierNumber,
-    Difference,
-    ListedNumber,
-    Settings,
-    identifier,
-)
+from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
 from integrations.transport import Timeouts, in_parallel
+from integrations.types import NAME_PREFIX, Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
 from integrations.webhooks import Answer, Urls, Webhook, digest
 
 if TYPE_CHECKING:

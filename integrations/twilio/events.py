@@ -3,7 +3,6 @@
 from typing import Any
 
 from integrations import twiml
-from integrations.base import identifier
 from integrations.events import (
     CallReport,
     CallStatus,
@@ -14,6 +13,7 @@ from integrations.events import (
     translate,
     whole,
 )
+from integrations.types import identifier
 
 # https://www.twilio.com/docs/voice/api/call-resource#call-status-values (read 2026-11-23)
 CALL_STATUS = {

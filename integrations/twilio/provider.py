@@ -14,21 +14,12 @@ from twilio.request_validator import HMAC_SHA256, RequestValidator, add_port, re
 from twilio.rest import Client
 
 from integrations import twiml
-from integrations.base import (
-    CarrierNumber,
-    Difference,
-    IntegrationError,
-    ListedNumber,
-    Provider,
-    Route,
-    Settings,
-    compare_settings,
-    identifier,
-)
-from integrations.errors import BadSignature, InvalidCredentials, Refused, RequestFailed, Unanswered
+from integrations.base import Provider
+from integrations.errors import BadSignature, IntegrationError, InvalidCredentials, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
 from integrations.twilio.events import CALL_STATUS, call_of, recording_of
+from integrations.types import CarrierNumber, Difference, ListedNumber, Route, Settings, compare_settings, identifier
 from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fits
 
 OFFICIAL_URL = "https://api.twilio.com"

@@ -7,7 +7,7 @@ from rest_framework import serializers
 from core.fields import OBJECT_ID
 from core.wire import wire_time
 from integrations import PROVIDERS
-from integrations.base import Route
+from integrations.types import Route
 from phones.api.fields import (
     MAX_PAGE_SIZE,
     PAGE_SIZE,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from threading import Lock
 
 from integrations.applications import ApplicationProvider
-from integrations.base import Application, CarrierNumber, ListedNumber, Provider, Route
+from integrations.base import Provider
 from integrations.transport import Deadline
+from integrations.types import Application, CarrierNumber, ListedNumber, Route
 from phones.services.accounts import Credentials, known_account
 from phones.services.carriers import ADD_BUDGET_S, SETTLE_BUDGET_S, connect
 

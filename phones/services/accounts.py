@@ -11,9 +11,10 @@ from django.utils import timezone
 from core.secrets import Secret
 from integrations import provider_class
 from integrations.applications import ApplicationProvider
-from integrations.base import Application, CarrierNumber, Provider
+from integrations.base import Provider
 from integrations.errors import WebhookSetupFailed
 from integrations.transport import Deadline
+from integrations.types import Application, CarrierNumber
 from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for

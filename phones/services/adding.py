@@ -15,9 +15,10 @@ from django.db.models import QuerySet
 from core import clock
 from core.fields import new_object_id
 from core.secrets import Secret
-from integrations.base import CarrierNumber, Provider, Route, Settings
+from integrations.base import Provider
 from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
 from integrations.transport import Deadline
+from integrations.types import CarrierNumber, Route, Settings
 from phones.errors import PhoneExists, RoutedElsewhere
 from phones.models import LEASE, Account, Line, MadeApplication, PhoneNumber, lease_is_over
 from phones.services import leases

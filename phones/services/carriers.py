@@ -3,8 +3,9 @@
 from django.conf import settings
 
 from integrations import provider_class
-from integrations.base import Provider, Site
+from integrations.base import Provider
 from integrations.transport import Deadline, Timeouts
+from integrations.types import Site
 from integrations.webhooks import Urls
 from phones.models import Account
 

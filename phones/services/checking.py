@@ -14,9 +14,10 @@ from django.utils import timezone
 from core.fields import new_object_id
 from core.secrets import CannotOpen, Secret
 from integrations.applications import ApplicationProvider
-from integrations.base import Difference, Provider
+from integrations.base import Provider
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
+from integrations.types import Difference
 from phones.errors import LineBusy
 from phones.models import Account, Line
 from phones.services import at_once, leases

@@ -1,6 +1,6 @@
 """Where a number may forward its calls: not to a number of its own workspace, which could forward them on and back."""
 
-from integrations.base import Difference
+from integrations.types import Difference
 from phones.errors import ForwardLoop
 from phones.models import Line, PhoneNumber
 from phones.services.answering import who_answers

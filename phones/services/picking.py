@@ -6,9 +6,9 @@ import re
 from typing import NamedTuple
 
 from core.errors import Refusal
-from integrations.base import ListedNumber
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
+from integrations.types import ListedNumber
 from phones.services.accounts import Credentials, known_account
 from phones.services.call_log import active_numbers
 from phones.services.carriers import ADD_BUDGET_S, connect

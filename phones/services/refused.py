@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db.models import F, Q
 from django.utils import timezone
 
-from integrations.base import Difference
+from integrations.types import Difference
 from phones.models import Account, Line
 
 KEPT = 5

@@ -1,0 +1,95 @@
+"""How one request is sent to a carrier: its deadline, a second attempt, the account's gate, what is measured."""
+
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from prometheus_client import Histogram
+
+from integrations.errors import RateLimited, Refused, RequestFailed, Unanswered
+from integrations.gate import gate
+from integrations.sentences import Sentences
+from integrations.transport import Deadline, Timeouts, retry_after_s
+from integrations.types import Site
+
+T = TypeVar("T")
+
+# Of a list of calls: more than any account has in the hours that are asked for.
+MAX_PAGES = 10_000
+RETRY_PAUSE_S = (0.05, 0.25)
+
+REQUESTS = Histogram(
+    "phones_carrier_request_seconds",
+    "Requests to carriers: answered, refused (4xx), rate_limited, or unanswered (silence, 5xx, nonsense).",
+    ["carrier", "outcome"],
+)
+
+
+class Asking(Sentences, ABC):
+    """Sends requests to one carrier, up to a deadline."""
+
+    site: Site
+    deadline: Deadline
+
+    @abstractmethod
+    def status_of(self, error: Exception) -> int | None:
+        """The HTTP status behind an exception of the SDK, if there was a reply."""
+
+    def headers_of(self, error: Exception) -> Mapping[str, str]:
+        """The headers of that reply, their names in any case; empty if there was none."""
+        return {}
+
+    def ask(self, send: Callable[[Timeouts], T], *, attempts: int = 2) -> T:
+        """Send one request; once more after silence, since a read or a write of absolute values may be repeated.
+
+        `send` makes the SDK's call and turns the reply into ours, so that a reply without sense counts as none.
+        After a 429 it waits at the account's gate (if any) until the deadline, then tries again.
+        Raises Refused or Unanswered.
+        """
+        barrier = gate.get()
+        while True:
+            with barrier.admitted(self.deadline) as began:
+                timeouts, sent_at = self.deadline.limit(self.site.timeouts), time.monotonic()
+                try:
+                    answer = send(timeouts)
+                    self.measure("answered", sent_at)
+                    return answer
+                except RequestFailed:
+                    raise
+                except Exception as error:
+                    # SDKs leak whatever they trip over: requests' and httpx' errors, JSONDecodeError, AttributeError.
+                    failure = self.describe(error)
+                    self.measure(failure.outcome, sent_at)
+            if isinstance(failure, RateLimited) and barrier.slow_down(began, failure.retry_after_s, self.deadline):
+                continue
+            attempts -= 1
+            if isinstance(failure, Refused) or not attempts:
+                raise failure
+            time.sleep(min(random.uniform(*RETRY_PAUSE_S), self.deadline.remaining_s()))
+
+    def measure(self, outcome: str, sent_at: float) -> None:
+        REQUESTS.labels(self.label.lower(), outcome).observe(time.monotonic() - sent_at)
+
+    def describe(self, error: Exception) -> Refused | Unanswered:
+        """Name the failure by its type and status alone: an SDK's text may hold the request."""
+        status = self.status_of(error)
+        detail = f"{self.label}: {type(error).__name__}, status {status}"
+        if status is not None and 400 <= status < 500 and status not in (408, 429):
+            return Refused(status, detail)
+        if status == 429:
+            return RateLimited(detail, retry_after_s(self.headers_of(error)))
+        return Unanswered(detail)
+
+    def all_pages(self, read_page: Callable[[Timeouts, str], tuple[list[T], str]]) -> Iterator[T]:
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            try:
+                page, cursor = self.ask(lambda timeouts, cursor=cursor: read_page(timeouts, cursor))  # type: ignore[misc]
+            except RequestFailed as failure:
+                self.cannot_read(failure)
+            yield from page
+            if not cursor:
+                return
+        raise self.unavailable("a list without end")
