@@ -17,7 +17,7 @@ from django.test import Client, TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
 from core import keys
-from integrations import base, load
+from integrations import asking, load
 from integrations.telnyx import provider as telnyx
 from phones.models import PhoneNumber
 from sandbox import Sandbox
@@ -93,7 +93,7 @@ def no_static_files(settings: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "RETRY_PAUSE_S", (0.0, 0.01))
+    monkeypatch.setattr(asking, "RETRY_PAUSE_S", (0.0, 0.01))
 
 
 @pytest.fixture

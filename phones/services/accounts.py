@@ -19,6 +19,7 @@ from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for
 from phones.services.refused import align_lines
+from phones.services.routes import sealed, was_made_by_us
 
 
 @dataclass
@@ -142,8 +143,9 @@ def ready_application(
     with leases.held(account, operation_id, deadline) as abandoned:
         if account.application_id and account.application_id != asked_for:
             return account.application_id  # made by another operation since we asked
-        is_certain = application is not None and application.id == account.application_id
-        if not is_certain and (abandoned or not is_new or was_made_by_us(account.integration, application)):
+        found_id = application.id if application else ""
+        is_certain = bool(found_id) and found_id == account.application_id
+        if not is_certain and (abandoned or not is_new or was_made_by_us(account.integration, found_id)):
             application = provider.find_application(account.account_id if account.application_is_customers else "")
         if application is None and account.application_is_customers:
             raise provider.unknown_application()
@@ -164,14 +166,7 @@ def ready_application(
 
 def keep_application_snapshot(account: Account, application: Application) -> None:
     """Remember what a customer's application is like before we change it."""
-    snapshot = Secret.seal(json.dumps(application.settings))
-    Account.objects.filter(pk=account.pk).update(application_snapshot=snapshot)
-
-
-def was_made_by_us(integration: str, application: Application | None) -> bool:
-    """Whether an application is one that we made, perhaps for an account row that is gone by now."""
-    made = MadeApplication.objects.filter(integration=integration)
-    return application is not None and made.filter(application_id=application.id).exists()
+    Account.objects.filter(pk=account.pk).update(application_snapshot=sealed(application.settings))
 
 
 def name_account(account: Account, application: Application) -> None:

@@ -20,7 +20,7 @@ from integrations.errors import IntegrationError, InvalidCredentials, WebhookSet
 from integrations.transport import Deadline
 from integrations.types import CarrierNumber, Route, Settings
 from phones.errors import PhoneExists, RoutedElsewhere
-from phones.models import LEASE, Account, Line, MadeApplication, PhoneNumber, lease_is_over
+from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
 from phones.services import leases
 from phones.services.accounts import (
     Credentials,
@@ -40,6 +40,7 @@ from phones.services.history import note, refusal_noted
 from phones.services.metrics import add_counted
 from phones.services.refused import refusal_reasons
 from phones.services.restoring import delete_line, settle_line, settle_or_leave, take_over
+from phones.services.routes import customers_settings, is_ours, sealed
 from phones.services.searching import index_phone
 from users.models import User
 
@@ -259,7 +260,8 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
         was_ours = is_ours(account, found)
         line, line_is_new, has_begun = hold_line(addition, account, found, begin_new=not was_ours)
         if line and line_is_new and was_ours:
-            remember(line, provider, found)
+            snapshot = sealed(customers_settings(line, provider, found))
+            Line.objects.filter(pk=line.pk).update(snapshot=snapshot)
         if line and (has_begun or begin(addition, account, line)):
             return Prepared(account, is_new, line, found, provider)
         # The account was released just now, and perhaps its application with it.
@@ -350,7 +352,7 @@ def hold_line(
             account=account,
             number=number,
             carrier_id=found.id,
-            snapshot=seal(found.settings),
+            snapshot=sealed(found.settings),
             lease_id=addition.id,
             lease_until=clock.now() + LEASE,
         )
@@ -389,32 +391,6 @@ def begin(addition: Addition, account: Account, line: Line) -> bool:
             raise overtaken()
     addition.reservation.state, addition.reservation.line = State.APPLYING, line
     return True
-
-
-def is_ours(account: Account, found: CarrierNumber) -> bool:
-    """Whether the route that was seen is ours, or was while an add of ours was under way."""
-    linked = found.settings.get("application_id")
-    if linked and account.application_is_customers and linked == account.application_id:
-        return True  # linked by the customer or by us
-    made = MadeApplication.objects.filter(integration=account.integration, application_id=linked)
-    return found.route is Route.OURS or (found.route is Route.ELSEWHERE and bool(linked) and made.exists())
-
-
-def remember(line: Line, provider: Provider, found: CarrierNumber) -> None:
-    """Our own route is never taken for the customer's.
-
-    It was seen although no line of ours was there: left by an add that was undone since we asked, or by an
-    installation whose database is lost. The line is ours now, so what is there at this moment is what stays.
-    """
-    settings = provider.read(line.carrier_id)
-    still_ours = settings == found.settings
-    forget = still_ours and not line.account.application_is_customers
-    Line.objects.filter(pk=line.pk).update(snapshot=seal(provider.blank() if forget else settings))
-
-
-def seal(settings: Settings) -> Secret:
-    """Settings as they are stored: a customer's addresses may hold secrets of the customer's."""
-    return Secret.seal(json.dumps(settings))
 
 
 def overtaken() -> IntegrationError:
