@@ -24,9 +24,10 @@ from urllib.parse import quote
 
 from bench.network import FarServer, make_certificate
 from bench.report import Line, finish
-from sandbox import Sandbox, rounds
 from sandbox import state as seeds
 from sandbox.demo import SERVE, free_address, wait_until_ready
+from sandbox.ledger import rounds
+from sandbox.sandbox import Sandbox
 
 ROUND_TRIP_S = 0.05
 ADDS = 15

@@ -22,8 +22,8 @@ from urllib.parse import quote
 import requests
 
 from bench.report import Line, finish
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 
 DELAY_S = 0.5
 WORKERS, SAMPLE, NUMBERS = 32, 50, 2000

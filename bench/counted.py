@@ -21,9 +21,10 @@ from bench import add_phone, bulk, database, desk, startup, webhook
 from bench.counting import listener, scans, sent
 from bench.list import get, make_lines, plans, requests_to_measure
 from bench.report import Line, finish
-from sandbox import Sandbox, rounds
 from sandbox import state as seeds
+from sandbox.ledger import rounds
 from sandbox.replica_set import ReplicaSet
+from sandbox.sandbox import Sandbox
 
 FEW, MANY = (600, 1800), (1200, 3600)
 CALLS_OF_LOG = 2000

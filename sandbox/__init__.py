@@ -2,6 +2,9 @@
 
 For the demo, the tests and the benchmarks; never a part of the serving process.
 
+    from sandbox.ledger import rounds
+    from sandbox.sandbox import Sandbox
+
     with Sandbox() as sandbox:
         sandbox.fault("status", carrier="twilio", method="POST", status=503)
         ...  # point an SDK at sandbox.twilio_url
@@ -9,11 +12,3 @@ For the demo, the tests and the benchmarks; never a part of the serving process.
         call = sandbox.place_call("twilio", "12125551234")  # asks the number's webhooks
         assert call.status == "completed"
 """
-
-from .calls import PlacedCall
-from .deliveries import Delivery
-from .faults import Fault
-from .ledger import Exchange, rounds
-from .sandbox import Sandbox
-
-__all__ = ["Delivery", "Exchange", "Fault", "PlacedCall", "Sandbox", "rounds"]

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.json import JSON
 from rich.markup import escape
 
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"

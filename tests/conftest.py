@@ -20,7 +20,7 @@ from core import keys
 from integrations import asking, load
 from integrations.telnyx import provider as telnyx
 from phones.models import PhoneNumber
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, Good
 from tests.support.database import Apart

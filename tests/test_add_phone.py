@@ -11,8 +11,8 @@ from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services.carriers import connect, urls_for
 from phones.services.restoring import let_line_go
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carrier_contract import violations
 from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good

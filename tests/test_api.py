@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from core.envelope import ERRORS
 from core.rates import Rate
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, post
 from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant

@@ -31,8 +31,8 @@ from django.utils import timezone
 from core.fields import new_object_id
 from core.rates import Rate
 from phones.reconciling import reconcile
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support import SAMPLES
 from tests.support.api import ENVELOPE, add
 from tests.support.carriers import PLIVO, TELNYX, TWILIO

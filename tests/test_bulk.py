@@ -30,7 +30,7 @@ from phones.models import Account, Line, PhoneNumber
 from phones.services import remove_phone
 from phones.services.accounts import Credentials
 from phones.services.restoring import Restoration
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.api import add
 from tests.support.bulk import assert_ours, counted, csv_of, done, rows_of, some

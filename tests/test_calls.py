@@ -14,7 +14,7 @@ from integrations.transport import Deadline
 from phones.models import Call, CallEvent, PhoneNumber, Recording
 from phones.reconciling import reconcile
 from phones.services.carriers import connect
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, get
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, Good

@@ -20,8 +20,9 @@ from django.db import connections
 from phones.models import Account, Line, PhoneNumber
 from phones.services import at_once, carriers, checking
 from phones.services.reasons import shown_setting
-from sandbox import Exchange, Sandbox
 from sandbox import state as seeds
+from sandbox.ledger import Exchange
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.checking import (

@@ -21,8 +21,8 @@ from phones.desk.number_admin import PhoneNumberAdmin
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
 from phones.services import add_phone, change_phone
 from phones.services.searching import find_phones
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, PLIVO, TWILIO, Good
 from tests.support.database import whole_database
 from tests.support.desk import LIST, page_of

@@ -15,8 +15,8 @@ from phones.desk import number_admin
 from phones.models import LEASE, Account, Import, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import slots
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.desk import LIST
 from tests.support.numbers import added

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core.rates import Rate
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.doors import DOORS, Case, Door, Doors, by_api
 from tests.support.people import Tenant, sign_in

@@ -13,7 +13,7 @@ from django.db import OperationalError
 from integrations.events import CallStatus
 from phones.models import Call, CallEvent, Recording
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import CARRIERS
 from tests.support.database import INSERT, READ, Statement, around_statements, failing

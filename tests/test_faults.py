@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS
 from tests.support.faults import (

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from phones.errors import ForwardLoop
 from phones.models import PhoneNumber
 from phones.services import add_phone, rehearse_add
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.desk import LIST, page_of

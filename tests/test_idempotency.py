@@ -13,7 +13,7 @@ from django.utils import timezone
 from core.rates import Rate
 from phones.models import PhoneNumber
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant

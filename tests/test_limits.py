@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from core.rates import Rate, parse_rate
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import DAY_S, add, assert_throttled, post
 from tests.support.carriers import PLIVO, TELNYX, TWILIO
 from tests.support.people import Tenant, new_tenant

@@ -11,7 +11,7 @@ from phones.models import LEASE, Account, Call, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import leases
 from phones.services.restoring import delete_line
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, TWILIO, Good
 from tests.support.database import DELETE, Statement, around_statements
 from tests.support.numbers import added

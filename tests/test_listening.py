@@ -8,7 +8,7 @@ from django.test import Client
 
 from phones.models import PhoneNumber, Recording
 from phones.services import slots
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, get
 from tests.support.carriers import TWILIO
 from tests.support.database import INSERT, failing

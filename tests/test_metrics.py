@@ -14,7 +14,7 @@ from core.secrets import Secret
 from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services.carriers import urls_for
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.signing import signed
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, TWILIO, Good

@@ -7,8 +7,8 @@ from django.test import Client
 from django.utils import timezone
 
 from phones.models import Account, Call, Line, PhoneNumber
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, send
 from tests.support.carriers import CARRIERS, Good
 from tests.support.people import Tenant

@@ -10,8 +10,9 @@ import pytest
 
 from core.rates import Rate
 from phones.models import Account, Line, PhoneNumber
-from sandbox import Sandbox, resources
+from sandbox import resources
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import DAY_S, add, assert_throttled, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good

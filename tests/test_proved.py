@@ -13,8 +13,8 @@ from django.utils import timezone
 from integrations.twilio.provider import Twilio
 from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.services.figures import count_figures, newest_figures
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, reasons
 from tests.support.api import send as ask
 from tests.support.bulk import done, rows_of, some

@@ -18,8 +18,9 @@ from django.utils import timezone
 from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.reconciling import reconcile
-from sandbox import Sandbox, resources
+from sandbox import resources
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, data_of, send
 from tests.support.carriers import SUBJECTS, TWILIO, Subject
 from tests.support.database import DELETE, Statement, around_statements

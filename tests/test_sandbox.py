@@ -19,8 +19,9 @@ from plivo.exceptions import AuthenticationError, ForbiddenError, ResourceNotFou
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest.api.v2010.account.incoming_phone_number import IncomingPhoneNumberInstance
 
-from sandbox import Exchange, Sandbox, rounds
 from sandbox import state as seeds
+from sandbox.ledger import Exchange, rounds
+from sandbox.sandbox import Sandbox
 from tests.support.carrier_contract import reply_violations, request_violations, spec, violations
 from tests.support.sandbox_clients import plivo_client, telnyx_client, twilio_client
 

@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from plivo.utils import validate_signature, validate_v3_signature
 from twilio.request_validator import RequestValidator
 
-from sandbox import Delivery, PlacedCall, Sandbox
 from sandbox import state as seeds
+from sandbox.calls import PlacedCall
+from sandbox.deliveries import Delivery
+from sandbox.sandbox import Sandbox
 from sandbox.signing import signed
 from tests.support.carrier_contract import violations
 from tests.support.sandbox_clients import plivo_client, telnyx_client, twilio_client

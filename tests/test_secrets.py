@@ -15,8 +15,8 @@ from phones.numbers import to_e164
 from phones.reconciling import reconcile
 from phones.services import add_phone
 from phones.services.accounts import Credentials
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.canaries import CANARY, canary_account, found
 from tests.support.carriers import CARRIERS, TWILIO, Good

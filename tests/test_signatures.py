@@ -22,8 +22,8 @@ from integrations.errors import BadSignature
 from integrations.telnyx import provider as telnyx
 from integrations.webhooks import Webhook
 from phones.models import Account, Call, CallEvent
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from sandbox.signing import FORM, signed
 from tests.support import SAMPLES
 from tests.support.api import add

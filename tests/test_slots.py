@@ -9,7 +9,7 @@ from django.test import Client
 
 from phones.models import PhoneNumber, Recording
 from phones.services import slots
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, get, send
 from tests.support.carriers import PLIVO, TWILIO
 from tests.support.people import Tenant

@@ -21,7 +21,7 @@ from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
 from phones.reconciling import reconcile
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import urls_for
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.signing import signed
 from sandbox.state import Account as CarrierAccount
 from tests.support.api import DAY_S, add, data_of, send

@@ -12,7 +12,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, expect, sync_playwright
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import CARRIERS, Good
 from tests.support.live import Live, serve

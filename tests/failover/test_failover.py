@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from phones.models import Account
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.failover.conftest import Cluster
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import DIALECTS, encoded

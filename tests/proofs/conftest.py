@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.environment import ENGINE
 from tests.support.killing import Killer

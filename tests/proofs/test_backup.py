@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from core.secrets import Secret
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import TWILIO
 from tests.support.live import run_manage, serve

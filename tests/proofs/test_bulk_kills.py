@@ -24,8 +24,8 @@ import pytest
 from django.conf import settings
 
 from phones.models import Account, Line, MadeApplication, PhoneNumber, lease_is_over
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.bulk import environment
 from tests.support.people import Tenant

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from phones.models import PhoneNumber
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.bulk import assert_ours, counted, csv_of, done, environment, rows_of, some
 from tests.support.carriers import TWILIO

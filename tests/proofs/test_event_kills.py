@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from phones.models import Account
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import CARRIERS
 from tests.support.database import Apart

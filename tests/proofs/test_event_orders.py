@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from integrations.webhooks import digest
 from phones.models import Call, CallEvent, Recording
 from phones.services.calls import merge_event, record_event
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import Dialect, after, encoded
 from tests.support.events import KINDS, assert_log, fields, log_of, post

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import TWILIO
 from tests.support.knocking import send_add, send_webhook
 from tests.support.live import Live, serve

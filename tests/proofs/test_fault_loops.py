@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 
 from phones.models import Account, Call, CallEvent, PhoneNumber, token_digest
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, SUBJECTS, Good, Subject

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS
 from tests.support.faults import (

@@ -22,7 +22,7 @@ from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
 from phones.models import Account, Call, PhoneNumber, Recording
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.api import ENVELOPE, add
 from tests.support.carriers import CARRIERS, Good

@@ -13,7 +13,7 @@ from django.test import Client
 
 from phones.models import Call, CallEvent, Recording
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import DIALECTS, Body, Dialect, encoded, iso
 from tests.support.events import post

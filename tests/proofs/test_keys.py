@@ -21,7 +21,7 @@ from core.resealing import reseal_all
 from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carriers import TWILIO, Good

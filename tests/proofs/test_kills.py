@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from phones.models import Account, Line, MadeApplication, PhoneNumber, token_digest
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import BEFORE, SUBJECTS, Subject
 from tests.support.faults import fail_at_the_end, prepare_account

@@ -23,8 +23,8 @@ import requests
 from core.json_logs import JsonLines
 from core.logs import RequestIdFilter, TextLines
 from phones.models import Account, PhoneNumber
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, send
 from tests.support.canaries import canary_account
 from tests.support.carriers import SUBJECTS, TWILIO, Good

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.strangers import Walls, login_post, send_at_once
 from tests.support.carriers import TWILIO
 from tests.support.knocking import PATIENCE_S, send_add, send_webhook

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.database import shared_url
 from tests.support.lines import many_lines

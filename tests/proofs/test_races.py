@@ -18,8 +18,8 @@ from core.rates import Rate
 from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import accounts, adding
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, TELNYX, Subject, brand_new
 from tests.support.faults import NOT_OURS, prepare_account

@@ -15,7 +15,7 @@ from phones.models import Account, Call, CallEvent, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import remove_phone
 from phones.services.restoring import Restoration
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.carriers import SUBJECTS
 from tests.support.killing import KILLED, Killer

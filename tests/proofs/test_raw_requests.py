@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import SAMPLES
 from tests.support.api import ENVELOPE
 from tests.support.carriers import TWILIO

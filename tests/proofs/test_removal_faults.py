@@ -6,7 +6,7 @@ import pytest
 
 from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.people import Tenant
 from tests.support.removal import (
     assert_as_before,

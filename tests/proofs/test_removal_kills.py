@@ -15,8 +15,8 @@ from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import remove_phone
 from phones.services.restoring import Restoration
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import SUBJECTS, Subject
 from tests.support.kill_one_add import EVERY_STEP, SUCCEEDED

@@ -12,8 +12,8 @@ from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import adding
 from phones.services.carriers import ADD_BUDGET_S
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, send
 from tests.support.carriers import NO_PROFILE, SUBJECTS, Subject, brand_new
 from tests.support.people import Tenant

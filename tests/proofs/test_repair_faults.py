@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.checking import REPAIR_FAULTS, REQUESTS_OF_A_REPAIR, check_repair
 from tests.support.people import Tenant
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.canaries import CANARY, canary_account, found
 from tests.support.carriers import TWILIO
 from tests.support.live import serve

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from phones.models import PhoneNumber
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, SUBJECTS

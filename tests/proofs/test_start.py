@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import data_of, send
 from tests.support.carriers import CARRIERS
 from tests.support.checking import (

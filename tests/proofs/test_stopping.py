@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, Good
 from tests.support.live import Live, serve
 from tests.support.state import changes

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox
 from sandbox.proxies import PROXIES, behind, found
+from sandbox.sandbox import Sandbox
 from sandbox.strangers import ATTACKS, Walls, steadily
 from tests.support.carriers import TWILIO
 from tests.support.knocking import PATIENCE_S, send_add, send_webhook

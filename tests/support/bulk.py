@@ -9,8 +9,8 @@ from phones.bulk.files import FileRow
 from phones.bulk.rows import RowOutcome
 from phones.bulk.run import add_rows
 from phones.models import Account, PhoneNumber
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import Good
 from tests.support.database import shared_url
 from tests.support.people import Tenant

@@ -2,8 +2,8 @@
 
 import base64
 
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.carriers import Good
 
 CANARY = "canary-7f3a9c51e2d84b06"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from jsonschema import FormatChecker
 from openapi_schema_validator import OAS30Validator, OAS31Validator
 
-from sandbox import Exchange
+from sandbox.ledger import Exchange
 from tests.support import PROJECT
 
 SPECS = PROJECT / "tests" / "carrier_specs"

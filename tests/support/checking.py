@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from phones.models import Account, Line, PhoneNumber
-from sandbox import Exchange, Sandbox, resources
+from sandbox import resources
 from sandbox import state as seeds
+from sandbox.ledger import Exchange
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, Good

@@ -16,7 +16,7 @@ from django.test import Client
 from core.secrets import Secret
 from phones.desk.forms import FIELDS
 from phones.models import Account, Line, MadeApplication, PhoneNumber
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import post
 from tests.support.carriers import Good
 from tests.support.people import Tenant

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import Subject
 from tests.support.database import shared_url

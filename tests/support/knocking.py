@@ -4,7 +4,7 @@ import time
 
 import requests
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.signing import signed
 from tests.support.carriers import TWILIO
 from tests.support.live import Live

@@ -3,7 +3,7 @@
 from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import carriers
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.people import Tenant
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 
 WAIT_S = 5.0
 

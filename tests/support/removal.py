@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sandbox import Sandbox, resources
+from sandbox import resources
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good
 from tests.support.people import Tenant

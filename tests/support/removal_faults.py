@@ -10,7 +10,7 @@ import pytest
 
 from phones.models import Line
 from phones.reconciling import reconcile
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import send
 from tests.support.carriers import SUBJECTS
 from tests.support.faults import (

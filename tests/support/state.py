@@ -8,7 +8,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 
 from phones.models import Account, Line, PhoneNumber
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from tests.support.api import ENVELOPE
 from tests.support.carriers import BEFORE, Subject
 from tests.support.people import Tenant

@@ -16,8 +16,8 @@ from twilio.request_validator import RequestValidator
 from integrations import provider_class
 from phones.models import Account, Call, CallEvent, Recording
 from phones.services.carriers import urls_for
-from sandbox import Sandbox
 from sandbox import state as seeds
+from sandbox.sandbox import Sandbox
 from sandbox.signing import FORM, signed
 from sandbox.state import Account as CarrierAccount
 from tests.support.api import add

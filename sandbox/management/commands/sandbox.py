@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from sandbox import Sandbox
+from sandbox.sandbox import Sandbox
 from sandbox.state import State
 
 
