@@ -272,7 +272,7 @@ def test_who_takes_over_the_line_of_a_dead_add_settles_it_at_once(
 
 
 @each_carrier
-@pytest.mark.parametrize("cut", ["hold_line", "remember"])
+@pytest.mark.parametrize("cut", ["hold_line", "customers_settings"])
 @pytest.mark.parametrize("who", ["another user", "the same user, once it is settled"])
 def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, cut: str, who: str
