@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox.replica_set import free_ports
+from sandbox.ports import free_port
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 READY_WITHIN_S = 20
@@ -57,7 +57,7 @@ def found(name: str) -> bool:
 @contextlib.contextmanager
 def behind(name: str, server: int, folder: Path) -> Iterator[int]:
     """The port of a proxy in front of the server at that port."""
-    (port,) = free_ports(1)
+    port = free_port()
     env = os.environ | {"HOME": str(folder), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     command = PROXIES[name](folder, port, server)
     with (folder / f"{name}.out").open("wb") as out:

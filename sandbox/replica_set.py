@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+
+from sandbox.ports import free_ports
 
 NAME = "tests"
 ELECTION_MS, HEARTBEAT_MS = 2000, 500
@@ -29,14 +30,6 @@ def mongod() -> Path | None:
             if subprocess.run([program, "--version"], capture_output=True, check=False).returncode == 0:
                 return program
     return None
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class ReplicaSet:

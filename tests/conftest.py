@@ -20,13 +20,14 @@ from core import keys
 from integrations import asking, load
 from integrations.telnyx import provider as telnyx
 from phones.models import PhoneNumber
+from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, Good
 from tests.support.database import Apart
 from tests.support.dialects import DIALECTS, Dialect
 from tests.support.environment import ON_MONGODB
-from tests.support.live import free_port, template
+from tests.support.live import template
 from tests.support.people import Tenant, new_staff, new_tenant, sign_in
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
 from tests.support.webhooks import NOW, OTHERS, Party, join

@@ -21,13 +21,13 @@ from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
 from phones.reconciling import reconcile
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import urls_for
+from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from sandbox.signing import signed
 from sandbox.state import Account as CarrierAccount
 from tests.support.api import DAY_S, add, data_of, send
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import INSERT, failing
-from tests.support.live import free_port
 from tests.support.people import Tenant
 from tests.support.races import together
 from tests.support.webhooks import at_carrier, deliver, form_of

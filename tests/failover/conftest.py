@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from sandbox.replica_set import ReplicaSet, free_ports, mongod
+from sandbox.ports import free_ports
+from sandbox.replica_set import ReplicaSet, mongod
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.live import SERVE, run_manage, wait_until_ready

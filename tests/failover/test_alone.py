@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.replica_set import free_ports, mongod
+from sandbox.ports import free_ports
+from sandbox.replica_set import mongod
 
 
 @pytest.mark.skipif(mongod() is None, reason="there is no mongod that runs on this machine")

@@ -22,7 +22,8 @@ import redis
 import requests
 import yaml
 
-from sandbox.replica_set import ReplicaSet, free_ports, mongod
+from sandbox.ports import free_ports
+from sandbox.replica_set import ReplicaSet, mongod
 from tests.support import PROJECT
 from tests.support.carriers import CARRIERS
 from tests.support.live import wait_until_ready

@@ -17,12 +17,13 @@ import pytest
 import requests
 
 from phones.models import Account
+from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import CARRIERS
 from tests.support.database import Apart
 from tests.support.dialects import CALLER, DIALECTS, Body, encoded
-from tests.support.live import SERVE, free_port, run_manage, wait_until_ready
+from tests.support.live import SERVE, run_manage, wait_until_ready
 from tests.support.webhooks import Party
 
 pytestmark = pytest.mark.engine

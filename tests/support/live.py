@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.database import Apart
@@ -69,12 +70,6 @@ def run_manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
 def run_server(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """The server, for as long as it runs: with settings that it is to refuse."""
     return run_manage("serve", env=env)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def template_folder() -> Path:
