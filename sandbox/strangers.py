@@ -23,24 +23,37 @@ CLOSING = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\
 
 
 @contextlib.contextmanager
+def repeating(act: Callable[[], object], pause_s: float) -> Iterator[None]:
+    """Do it in a thread, again and again with a pause after each time, until the block ends."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while True:
+            act()
+            if over.wait(pause_s):
+                return
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
 def lingering(address: Address, per_second: float) -> Iterator[None]:
     """So many connections a second that the server shall close, and that stay open at the other end."""
-    over = threading.Event()
     with contextlib.ExitStack() as stack:
 
         def linger() -> None:
-            while not over.wait(1 / per_second):
-                with contextlib.suppress(OSError):
-                    connection = stack.enter_context(socket.create_connection(address, 5))
-                    connection.sendall(CLOSING)
+            with contextlib.suppress(OSError):
+                connection = stack.enter_context(socket.create_connection(address, 5))
+                connection.sendall(CLOSING)
 
-        thread = threading.Thread(target=linger)
-        thread.start()
-        try:
+        with repeating(linger, 1 / per_second):
             yield
-        finally:
-            over.set()
-            thread.join()
 
 
 @contextlib.contextmanager
@@ -115,25 +128,10 @@ def send_at_once(address: Address, posts: list[bytes]) -> Counter[int]:
     return statuses
 
 
-@contextlib.contextmanager
-def log_ins(address: Address, number: int, every_s: float) -> Iterator[None]:
+def log_ins(address: Address, number: int, pause_s: float) -> contextlib.AbstractContextManager[None]:
     """So many log-ins with a wrong password at once, again and again."""
-    post = login_post(address, "ann@example.com", "guess")
-    over = threading.Event()
-
-    def guess() -> None:
-        while True:
-            send_at_once(address, [post] * number)
-            if over.wait(every_s):
-                return
-
-    thread = threading.Thread(target=guess)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    posts = [login_post(address, "ann@example.com", "guess")] * number
+    return repeating(lambda: send_at_once(address, posts), pause_s)
 
 
 ATTACKS: dict[str, Attack] = {
