@@ -25,8 +25,8 @@ PATTERNS = [
     ),
 ]
 
-# The secrets of the settings, in all their spellings.
-_kept: set[str] = set()
+# The secrets of the settings in all their spellings, long ones first: a short one may be the beginning of a long one.
+_kept: list[str] = []
 
 
 def spellings(secret: str) -> set[str]:
@@ -36,12 +36,12 @@ def spellings(secret: str) -> set[str]:
 
 def keep(*secrets: str) -> None:
     """These are never shown from now on."""
-    for secret in filter(None, secrets):
-        _kept.update(spellings(secret))
+    spelled = {spelling for secret in secrets if secret for spelling in spellings(secret)}
+    _kept[:] = sorted(spelled.union(_kept), key=len, reverse=True)
 
 
 def redact(text: str) -> str:
-    for secret in sorted(_kept, key=len, reverse=True):  # a short one may be the beginning of a long one
+    for secret in _kept:
         text = text.replace(secret, HIDDEN)
     for pattern, shown in PATTERNS:
         text = pattern.sub(shown, text)
