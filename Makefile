@@ -63,7 +63,7 @@ lint: dev ## Check style, imports between parts, and types.
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	.venv/bin/lint-imports --no-cache
-	PYTHONPATH=. $(PYTHON) -m mypy core integrations phones sandbox users workspace tests bench
+	PYTHONPATH=. $(PYTHON) -m mypy
 
 bench: dev ## Check the speed goals, as ratios measured in one run.
 	$(PYTHON) -m bench.startup --check
