@@ -41,19 +41,24 @@ class Asking(Sentences, ABC):
         """The headers of that reply, their names in any case; empty if there was none."""
         return {}
 
-    def ask(self, send: Callable[[Timeouts], T], *, attempts: int = 2) -> T:
+    def timeouts(self) -> Timeouts:
+        """For the request that is about to be sent. Raises Unanswered when there is no time for it."""
+        return self.deadline.limit(self.site.timeouts)
+
+    def ask(self, send: Callable[[], T], *, attempts: int = 2) -> T:
         """Send one request; once more after silence, since a read or a write of absolute values may be repeated.
 
-        `send` makes the SDK's call and turns the reply into ours, so that a reply without sense counts as none.
+        `send` makes a client and the SDK's call, and turns the reply into ours, so that a reply without sense counts
+        as none. Each client has the time that is left when it is made.
         After a 429 it waits at the account's gate (if any) until the deadline, then tries again.
         Raises Refused or Unanswered.
         """
         barrier = gate.get()
         while True:
             with barrier.admitted(self.deadline) as began:
-                timeouts, sent_at = self.deadline.limit(self.site.timeouts), time.monotonic()
+                sent_at = time.monotonic()
                 try:
-                    answer = send(timeouts)
+                    answer = send()
                     self.measure("answered", sent_at)
                     return answer
                 except RequestFailed:
@@ -82,11 +87,11 @@ class Asking(Sentences, ABC):
             return RateLimited(detail, retry_after_s(self.headers_of(error)))
         return Unanswered(detail)
 
-    def all_pages(self, read_page: Callable[[Timeouts, str], tuple[list[T], str]]) -> Iterator[T]:
+    def all_pages(self, read_page: Callable[[str], tuple[list[T], str]]) -> Iterator[T]:
         cursor = ""
         for _ in range(MAX_PAGES):
             try:
-                page, cursor = self.ask(lambda timeouts, cursor=cursor: read_page(timeouts, cursor))  # type: ignore[misc]
+                page, cursor = self.ask(lambda cursor=cursor: read_page(cursor))  # type: ignore[misc]
             except RequestFailed as failure:
                 self.cannot_read(failure)
             yield from page

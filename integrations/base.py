@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from integrations.asking import Asking
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
-from integrations.transport import Deadline, Timeouts
+from integrations.transport import Deadline
 from integrations.types import CarrierNumber, Difference, ListedNumber, Settings, Site
 from integrations.webhooks import Answer, Urls, Webhook
 
@@ -135,14 +135,14 @@ class Provider(Asking):
         """The XML document that makes the carrier do this, as text."""
 
     @abstractmethod
-    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+    def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         """A page of the account's calls since then, and the cursor of the next one; empty at the end.
 
         Without the legs of forwarded calls, so at Telnyx only the inbound.
         """
 
     @abstractmethod
-    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+    def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         """The same of the account's recordings."""
 
     @abstractmethod
@@ -151,11 +151,11 @@ class Provider(Asking):
 
     def list_calls(self, since: datetime) -> Iterator[CallReport]:
         """The account's calls since then, page by page as they are wanted."""
-        return self.all_pages(lambda timeouts, cursor: self.calls_page(timeouts, since, cursor))
+        return self.all_pages(lambda cursor: self.calls_page(since, cursor))
 
     def list_recordings(self, since: datetime) -> Iterator[RecordingReport]:
         """The account's recordings since then, page by page as they are wanted."""
-        return self.all_pages(lambda timeouts, cursor: self.recordings_page(timeouts, since, cursor))
+        return self.all_pages(lambda cursor: self.recordings_page(since, cursor))
 
     def media_auth(self) -> tuple[str, str] | None:
         """User and password for the audio, sent to the carrier's own hosts only."""

@@ -96,12 +96,11 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
         if not is_admitted(provider, url):
             raise provider.media_elsewhere()
         try:
-            timeouts = provider.deadline.limit(provider.site.timeouts)
             response = media_session().get(
                 url,
                 headers={"Accept-Encoding": "identity"} | ({"Range": byte_range} if byte_range else {}),
                 auth=provider.media_auth() if takes_credentials(provider, url) else None,
-                timeout=(timeouts.connect_s, timeouts.read_s),
+                timeout=provider.timeouts(),
                 allow_redirects=False,
                 **read_environment(url) | {"stream": True},
             )

@@ -16,7 +16,7 @@ from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.plivo.events import call_of, parse_event, recording_of
-from integrations.transport import Timeouts, in_parallel, no_cookies, shared_adapter
+from integrations.transport import in_parallel, no_cookies, shared_adapter
 from integrations.types import Application, CarrierNumber, ListedNumber, Settings, identifier
 from integrations.webhooks import (
     FORWARDED_S,
@@ -182,10 +182,10 @@ class Plivo(ApplicationProvider):
                 response.add(HangupElement())
         return response.to_string(pretty=False)
 
-    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+    def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         return self._page("Call", "end_time__gt", since, cursor, call_of)
 
-    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+    def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         return self._page("Recording", "add_time__gt", since, cursor, recording_of)
 
     def _page(self, resource: str, time_filter: str, since: datetime, cursor: str, parse: Any) -> tuple[list[Any], str]:
@@ -238,14 +238,16 @@ class Plivo(ApplicationProvider):
                  parse: Any = lambda reply: reply, missing: int | None = None, attempts: int = 2) -> Any:  # fmt: skip
         """One request through the SDK. None when the status is `missing`; otherwise what `parse` makes of the reply."""
 
-        def send(timeouts: Timeouts) -> Any:
+        def send() -> Any:
             replies: list[Response] = []
             try:
-                client = self.client(timeouts, replies)
+                client = self.client(replies)
                 reply = client.request(method, path, data)
                 if method == "DELETE" and replies[-1].status_code != DELETED:
                     raise ValueError("a deletion is answered with 204 and nothing else")
                 return parse(reply)
+            except RequestFailed:
+                raise
             except Exception as error:
                 raise SdkError(type(error).__name__, replies[-1] if replies else None) from None
 
@@ -256,9 +258,9 @@ class Plivo(ApplicationProvider):
                 return None
             raise
 
-    def client(self, timeouts: Timeouts, replies: list[Response]) -> RestClient:
+    def client(self, replies: list[Response]) -> RestClient:
         """A client for one request: it is not safe to share between threads. The connections are shared."""
-        client = RestClient(self.account_id, self.auth_token, timeout=(timeouts.connect_s, timeouts.read_s))
+        client = RestClient(self.account_id, self.auth_token, timeout=self.timeouts())
         client.session.cookies = no_cookies()
         client.session.mount(OFFICIAL_URL, shared_adapter(OFFICIAL_URL, self.site.api_url))
         client.session.hooks["response"].append(lambda reply, **_: replies.append(reply))

@@ -19,7 +19,7 @@ from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
-from integrations.transport import Timeouts, in_parallel
+from integrations.transport import in_parallel
 from integrations.types import NAME_PREFIX, Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
 from integrations.webhooks import Answer, Urls, Webhook, digest
 
@@ -61,7 +61,7 @@ class Telnyx(ApplicationProvider):
 
     def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         reads: dict[str, Callable[[], Any]] = {
-            "numbers": lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
+            "numbers": lambda: self.ask(lambda: self._numbers_like(number)),
             "application": lambda: self._application(application_id) if application_id else self._find_application(),
             "public_key": self.read_public_key,
         }
@@ -93,7 +93,7 @@ class Telnyx(ApplicationProvider):
 
     def read(self, number_id: str) -> Settings:
         try:
-            return self.ask(lambda timeouts: settings_of(self.client(timeouts).phone_numbers.retrieve(number_id).data))
+            return self.ask(lambda: settings_of(self.client().phone_numbers.retrieve(number_id).data))
         except RequestFailed as failure:
             if isinstance(failure, Refused) and failure.status == 404:
                 raise self.not_owned() from None
@@ -103,7 +103,7 @@ class Telnyx(ApplicationProvider):
         page_number = int(cursor or "1")
         try:
             found, ours = in_parallel(
-                lambda: self.ask(lambda timeouts: self._page_of_numbers(timeouts, page_number)), self._our_applications
+                lambda: self.ask(lambda: self._page_of_numbers(page_number)), self._our_applications
             )
         except RequestFailed as failure:
             self.cannot_read(failure)
@@ -122,7 +122,7 @@ class Telnyx(ApplicationProvider):
         return numbers, str(page_number + 1) if len(found) == PAGE_SIZE else ""
 
     def _link(self, number_id: str, application_id: str) -> None:
-        self.ask(lambda timeouts: self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id))
+        self.ask(lambda: self.client().phone_numbers.update(number_id, connection_id=application_id))
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -150,14 +150,14 @@ class Telnyx(ApplicationProvider):
     def render_answer(cls, answer: Answer, urls: Urls) -> str:
         return twiml.render(answer, urls)
 
-    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+    def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         user_id, _, page = cursor.partition(" ")
-        user_id = user_id or self._user_id(timeouts)
+        user_id = user_id or self._user_id()
         if not user_id:
             return [], ""  # no webhook was ever sent, so there was no call
         # The filter takes whole days and may leave out the one it names.
         day_before = (since - timedelta(days=1)).strftime("%Y-%m-%d")
-        reply = self.client(timeouts).texml.accounts.calls.retrieve_calls(
+        reply = self.client().texml.accounts.calls.retrieve_calls(
             user_id, start_time_gt=day_before, page_size=PAGE_SIZE, **texml_page(page)
         )
         # The list does not tell a leg of a forwarded call from a call of its own, and both are outbound.
@@ -166,10 +166,10 @@ class Telnyx(ApplicationProvider):
         following = f"{user_id} {query['Page'][0]} {query.get('PageToken', [''])[0]}" if "Page" in query else ""
         return [call for call in inbound if not call.started_at or call.started_at >= since], following
 
-    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+    def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         number = int(cursor or "1")
         entries = listed(
-            self.client(timeouts).recordings.list(
+            self.client().recordings.list(
                 filter={"created_at": {"gte": since.isoformat()}}, page_number=number, page_size=PAGE_SIZE
             )
         )
@@ -180,7 +180,7 @@ class Telnyx(ApplicationProvider):
     def media_url(self, recording_id: str, known_url: str) -> str:
         """A new link: those in webhooks are good for ten minutes."""
         try:
-            return self.ask(lambda timeouts: self._media_url(timeouts, recording_id))
+            return self.ask(lambda: self._media_url(recording_id))
         except RequestFailed as failure:
             if isinstance(failure, Refused) and failure.status == 404:
                 raise self.media_missing() from None
@@ -203,9 +203,7 @@ class Telnyx(ApplicationProvider):
             profile_id = self.ask(self._profile_id)
         profile_id = profile_id or self._make_profile()
         fields = write_fields(self.wanted(urls), self.site.application_name, profile_id)
-        return self.ask(
-            lambda timeouts: application_of(self.client(timeouts).texml_applications.create(**fields).data), attempts=1
-        )
+        return self.ask(lambda: application_of(self.client().texml_applications.create(**fields).data), attempts=1)
 
     def point_application(self, application: Application, urls: Urls) -> None:
         profile_id = ""
@@ -238,13 +236,14 @@ class Telnyx(ApplicationProvider):
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def client(self, timeouts: Timeouts) -> "Client":
+    def client(self) -> "Client":
         # The SDK takes a second to load: only who speaks to Telnyx waits for it, and the server loads it at its start.
         import httpx
         from telnyx import Telnyx as Client
 
         from integrations.bounded_httpx import shared_httpx_client
 
+        timeouts = self.timeouts()
         return Client(
             api_key=self.auth_token,
             base_url=self.site.api_url,
@@ -255,38 +254,36 @@ class Telnyx(ApplicationProvider):
             public_key="",
         )
 
-    def _numbers_like(self, timeouts: Timeouts, number: str) -> list[dict[str, Any]]:
+    def _numbers_like(self, number: str) -> list[dict[str, Any]]:
         # Digits only: with a plus the filter finds nothing (OpenAPI, filter[phone_number]).
-        page = self.client(timeouts).phone_numbers.list(filter={"phone_number": number}, page_size=20)
+        page = self.client().phone_numbers.list(filter={"phone_number": number}, page_size=20)
         return [number_of(one) for one in listed(page)]
 
     def _assign(self, number_id: str, application_id: str) -> Settings | None:
         """Assign the number. Returns its settings afterwards, or None when the outcome is unknown."""
         try:
             return self.ask(
-                lambda timeouts: settings_of(
-                    self.client(timeouts).phone_numbers.update(number_id, connection_id=application_id).data
-                )
+                lambda: settings_of(self.client().phone_numbers.update(number_id, connection_id=application_id).data)
             )
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered:
             return None
 
-    def _page_of_numbers(self, timeouts: Timeouts, page_number: int) -> list[dict[str, Any]]:
-        page = self.client(timeouts).phone_numbers.list(page_number=page_number, page_size=PAGE_SIZE)
+    def _page_of_numbers(self, page_number: int) -> list[dict[str, Any]]:
+        page = self.client().phone_numbers.list(page_number=page_number, page_size=PAGE_SIZE)
         return [number_of(one) for one in listed(page)]
 
     def _inspect(self, number_id: str) -> LinkedNumber | None:
         try:
-            return self.ask(lambda timeouts: self._linked_number(timeouts, number_id))
+            return self.ask(lambda: self._linked_number(number_id))
         except Refused as failure:
             if failure.status == 404:
                 return None
             raise
 
-    def _linked_number(self, timeouts: Timeouts, number_id: str) -> LinkedNumber:
-        number = number_of(self.client(timeouts).phone_numbers.retrieve(number_id).data)
+    def _linked_number(self, number_id: str) -> LinkedNumber:
+        number = number_of(self.client().phone_numbers.retrieve(number_id).data)
         return LinkedNumber(number["status"] == "active", number["settings"]["application_id"])
 
     def _is_application(self, id: str) -> bool:
@@ -298,22 +295,20 @@ class Telnyx(ApplicationProvider):
     def _kind(self, id: str) -> str:
         """OpenAPI document: Connection, record_type. Empty if there is none."""
         try:
-            return self.ask(lambda timeouts: identifier(self._connection(timeouts, id).record_type))
+            return self.ask(lambda: identifier(self._connection(id).record_type))
         except Refused as failure:
             if failure.status != 404:
                 raise
             return ""
 
-    def _connection(self, timeouts: Timeouts, id: str) -> Any:
-        return self.client(timeouts).connections.retrieve(id).data
+    def _connection(self, id: str) -> Any:
+        return self.client().connections.retrieve(id).data
 
     def _application(self, application_id: str) -> Application | None:
         if not APPLICATION_ID.fullmatch(application_id):
             return None
         try:
-            return self.ask(
-                lambda timeouts: application_of(self.client(timeouts).texml_applications.retrieve(application_id).data)
-            )
+            return self.ask(lambda: application_of(self.client().texml_applications.retrieve(application_id).data))
         except Refused as failure:
             if failure.status in (400, 404, 422):
                 return None
@@ -337,14 +332,14 @@ class Telnyx(ApplicationProvider):
     def _applications(self, filter: dict[str, str]) -> list[Application]:
         found: list[Application] = []
         for number in range(1, MAX_PAGES + 1):
-            page = self.ask(lambda timeouts, number=number: self._applications_page(timeouts, filter, number))  # type: ignore[misc]
+            page = self.ask(lambda number=number: self._applications_page(filter, number))  # type: ignore[misc]
             found += page
             if len(page) < PAGE_SIZE:
                 break
         return found
 
-    def _applications_page(self, timeouts: Timeouts, filter: dict[str, str], number: int) -> list[Application]:
-        page = self.client(timeouts).texml_applications.list(filter=filter, page_number=number, page_size=PAGE_SIZE)  # type: ignore[arg-type]
+    def _applications_page(self, filter: dict[str, str], number: int) -> list[Application]:
+        page = self.client().texml_applications.list(filter=filter, page_number=number, page_size=PAGE_SIZE)  # type: ignore[arg-type]
         return [application_of(one) for one in listed(page)]
 
     def _write_application(self, application: Application, settings: Settings, profile_id: str = "") -> None:
@@ -353,9 +348,7 @@ class Telnyx(ApplicationProvider):
         fields = write_fields({"voice_url": settings["voice_url"]} | changes, application.name, profile_id)
         try:
             after: Application | None = self.ask(
-                lambda timeouts: application_of(
-                    self.client(timeouts).texml_applications.update(application.id, **fields).data
-                )
+                lambda: application_of(self.client().texml_applications.update(application.id, **fields).data)
             )
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
@@ -367,17 +360,17 @@ class Telnyx(ApplicationProvider):
         if after is None or after.settings != settings:
             raise self.setup_failed("the application was not changed")
 
-    def _profile_id(self, timeouts: Timeouts) -> str:
+    def _profile_id(self) -> str:
         """An enabled outbound voice profile, without which an application cannot call out; empty if there is none."""
-        return next((identifier(one.id) for one in self._profiles(timeouts) if one.enabled is not False), "")
+        return next((identifier(one.id) for one in self._profiles() if one.enabled is not False), "")
 
-    def _profiles(self, timeouts: Timeouts) -> list[Any]:
-        return listed(self.client(timeouts).outbound_voice_profiles.list(page_size=PAGE_SIZE))
+    def _profiles(self) -> list[Any]:
+        return listed(self.client().outbound_voice_profiles.list(page_size=PAGE_SIZE))
 
     def _make_profile(self) -> str:
         name = self.site.application_name
         try:
-            return self.ask(lambda timeouts: self._create_profile(timeouts, name), attempts=1)
+            return self.ask(lambda: self._create_profile(name), attempts=1)
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered as failure:
@@ -389,23 +382,23 @@ class Telnyx(ApplicationProvider):
                 raise self.setup_failed(failure.detail) from None
             return found
 
-    def _create_profile(self, timeouts: Timeouts, name: str) -> str:
-        made: Any = self.client(timeouts).outbound_voice_profiles.create(name=name).data
+    def _create_profile(self, name: str) -> str:
+        made: Any = self.client().outbound_voice_profiles.create(name=name).data
         return identifier(made.id)
 
-    def _user_id(self, timeouts: Timeouts) -> str:
+    def _user_id(self) -> str:
         """The account's id in TeXML, which only the record of a webhook tells; empty if there is none."""
-        deliveries = listed(self.client(timeouts).webhook_deliveries.list(page_size=1))
+        deliveries = listed(self.client().webhook_deliveries.list(page_size=1))
         return identifier(deliveries[0].user_id) if deliveries else ""
 
-    def _media_url(self, timeouts: Timeouts, recording_id: str) -> str:
-        urls: Any = self.client(timeouts).recordings.retrieve(recording_id).data.download_urls  # type: ignore[union-attr]
+    def _media_url(self, recording_id: str) -> str:
+        urls: Any = self.client().recordings.retrieve(recording_id).data.download_urls  # type: ignore[union-attr]
         return identifier(urls.wav or urls.mp3)
 
     def _delete(self, delete: Callable[["Client"], Any]) -> Any:
         """The reply; None if it was gone."""
         try:
-            return self.ask(lambda timeouts: delete(self.client(timeouts)))
+            return self.ask(lambda: delete(self.client()))
         except Refused as failure:
             if failure.status != 404:
                 raise
@@ -417,10 +410,10 @@ class Telnyx(ApplicationProvider):
         except RequestFailed:
             return ""
 
-    def _fetch_public_key(self, timeouts: Timeouts) -> str:
+    def _fetch_public_key(self) -> str:
         import httpx
 
-        reply = self.client(timeouts).get("/public_key", cast_to=httpx.Response)
+        reply = self.client().get("/public_key", cast_to=httpx.Response)
         key = identifier(reply.json()["data"]["public"])
         return key if is_public_key(key) else ""
 

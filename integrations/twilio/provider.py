@@ -75,8 +75,7 @@ class SharedHttpClient(HttpClient):
         self.timeouts = timeouts
 
     def request(self, method: str, uri: str, *args: Any, **kwargs: Any) -> Response:
-        timeout = (self.timeouts.connect_s, self.timeouts.read_s)
-        reply = self.session.request(method, uri, *args, **kwargs | {"timeout": timeout})
+        reply = self.session.request(method, uri, *args, **kwargs | {"timeout": self.timeouts})
         if reply.status_code == TooManyRequests.status:
             raise TooManyRequests(reply.headers)
         return Response(reply.status_code, reply.content.decode("utf-8", "replace"), reply.headers)
@@ -93,12 +92,12 @@ class Twilio(Provider):
     account_id_name = "Account SID"
     auth_token_name = "Auth Token"
 
-    def client(self, timeouts: Timeouts) -> Client:
+    def client(self) -> Client:
         # The environment is a dict with something in it, or the SDK would fill gaps from os.environ.
         return Client(
             self.account_id,
             self.auth_token,
-            http_client=SharedHttpClient(self.site.api_url, timeouts),
+            http_client=SharedHttpClient(self.site.api_url, self.timeouts()),
             environment={"TWILIO_REGION": ""},
         )
 
@@ -107,7 +106,7 @@ class Twilio(Provider):
     def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         try:
             numbers, account_status = in_parallel(
-                lambda: self.ask(lambda timeouts: self._numbers_like(timeouts, number)),
+                lambda: self.ask(lambda: self._numbers_like(number)),
                 lambda: self.ask(self._account_status),
             )
         except RequestFailed as failure:
@@ -127,9 +126,7 @@ class Twilio(Provider):
 
     def read(self, number_id: str) -> Settings:
         try:
-            return self.ask(
-                lambda timeouts: settings_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch())
-            )
+            return self.ask(lambda: settings_of(self.client().incoming_phone_numbers(number_id).fetch()))
         except RequestFailed as failure:
             if isinstance(failure, Refused) and failure.status == 404:
                 raise self.not_owned() from None
@@ -167,7 +164,7 @@ class Twilio(Provider):
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         try:
             page, account_status = in_parallel(
-                lambda: self.ask(lambda timeouts: self._listed(timeouts, cursor)),
+                lambda: self.ask(lambda: self._listed(cursor)),
                 lambda: "" if cursor else self.ask(self._account_status),  # the first page has told
             )
         except RequestFailed as failure:
@@ -228,21 +225,21 @@ class Twilio(Provider):
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def _numbers_like(self, timeouts: Timeouts, number: str) -> list[dict[str, Any]]:
-        found = self.client(timeouts).incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
+    def _numbers_like(self, number: str) -> list[dict[str, Any]]:
+        found = self.client().incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
         return [number_of(one) for one in found]
 
     def _number(self, number_id: str) -> dict[str, Any] | None:
         """The number; None if it is gone. Raises RequestFailed."""
         try:
-            return self.ask(lambda timeouts: number_of(self.client(timeouts).incoming_phone_numbers(number_id).fetch()))
+            return self.ask(lambda: number_of(self.client().incoming_phone_numbers(number_id).fetch()))
         except Refused as failure:
             if failure.status == 404:
                 return None
             raise
 
-    def _listed(self, timeouts: Timeouts, cursor: str) -> tuple[list[ListedNumber], str]:
-        reply = self.client(timeouts).incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
+    def _listed(self, cursor: str) -> tuple[list[ListedNumber], str]:
+        reply = self.client().incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
         numbers = [number_of(one) for one in reply]
         return [
             ListedNumber(
@@ -256,28 +253,26 @@ class Twilio(Provider):
             for one in numbers
         ], cursor_after(reply)
 
-    def _account_status(self, timeouts: Timeouts) -> str:
-        return identifier(self.client(timeouts).api.v2010.accounts(self.account_id).fetch().status)
+    def _account_status(self) -> str:
+        return identifier(self.client().api.v2010.accounts(self.account_id).fetch().status)
 
     def _update(self, number_id: str, settings: Settings) -> Settings | None:
         """Write these fields. Returns the number's settings afterwards, or None when the outcome is unknown."""
         try:
-            return self.ask(
-                lambda timeouts: settings_of(self.client(timeouts).incoming_phone_numbers(number_id).update(**settings))
-            )
+            return self.ask(lambda: settings_of(self.client().incoming_phone_numbers(number_id).update(**settings)))
         except Refused as failure:
             raise self.setup_failed(failure.detail) from None
         except Unanswered:
             return None
 
-    def calls_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+    def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
-        reply = self.client(timeouts).calls.page(start_time_after=since, **where)
+        reply = self.client().calls.page(start_time_after=since, **where)
         return [call_of(one) for one in reply if not one.parent_call_sid], cursor_after(reply)
 
-    def recordings_page(self, timeouts: Timeouts, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+    def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
-        reply = self.client(timeouts).recordings.page(date_created_after=since, **where)
+        reply = self.client().recordings.page(date_created_after=since, **where)
         # Those of conferences have no call.
         return [recording_of(one) for one in reply if one.call_sid], cursor_after(reply)
 
