@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 from integrations.base import Provider
-from integrations.errors import IntegrationError, Refused, RequestFailed, Unanswered, UnknownApplication
+from integrations.errors import IntegrationError, Refused, Unanswered, UnknownApplication
 from integrations.transport import in_parallel
 from integrations.types import Application, Difference, Route, Settings, compare_settings
 from integrations.webhooks import Urls, is_ours
@@ -30,10 +30,8 @@ class ApplicationProvider(Provider):
 
     def find_application(self, application_id: str = "") -> Application | None:
         """The application with this id; without one, that with our name, the oldest if there are several."""
-        try:
+        with self.reading():
             return self._application(application_id) if application_id else self._find_application()
-        except RequestFailed as failure:
-            self.cannot_read(failure)
 
     def make_application(self, urls: Urls, profile_id: str | None) -> Application:
         """Make an application with our name. After an unknown outcome it is looked for by name, never made twice."""
@@ -71,14 +69,12 @@ class ApplicationProvider(Provider):
         return {"application_id": ""}
 
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
-        try:
+        with self.reading():
             number, application, key = in_parallel(
                 lambda: self._inspect(number_id),
                 lambda: self._application(application_id) if application_id else None,
                 self.read_public_key,
             )
-        except RequestFailed as failure:
-            self.cannot_read(failure)
         if number is None:
             return [Difference("number_missing", number_id, "")]
         found = [] if number.active else [Difference("number_inactive", "active", "inactive")]
@@ -102,10 +98,8 @@ class ApplicationProvider(Provider):
         """Why a number that is linked to something else does not reach us."""
         if not application_id:
             return "not_linked"
-        try:
+        with self.reading():
             return "overridden_by_application" if self._is_application(application_id) else "overridden_by_trunk"
-        except RequestFailed as failure:
-            self.cannot_read(failure)
 
     def _application_faults(self, application: Application) -> list[Difference]:
         """What else is wrong with our application."""
@@ -131,10 +125,8 @@ class ApplicationProvider(Provider):
             pass  # read back by restore()
 
     def _is_there(self, id: str) -> bool:
-        try:
+        with self.reading():
             return self._exists(id)
-        except RequestFailed as failure:
-            self.cannot_read(failure)
 
     @abstractmethod
     def _exists(self, id: str) -> bool:

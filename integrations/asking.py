@@ -4,6 +4,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TypeVar
 
 from prometheus_client import Histogram
@@ -74,6 +75,27 @@ class Asking(Sentences, ABC):
                 raise failure
             time.sleep(min(random.uniform(*RETRY_PAUSE_S), self.deadline.remaining_s()))
 
+    def find(self, send: Callable[[], T], *, missing: tuple[int, ...] = (404,)) -> T | None:
+        """As ask(); None when the carrier says that there is no such thing, with one of the `missing` statuses."""
+        try:
+            return self.ask(send)
+        except Refused as failure:
+            if failure.status in missing:
+                return None
+            raise
+
+    def write(self, send: Callable[[], T]) -> T | None:
+        """As ask(), for a change; None when it may or may not have happened, so that it has to be read back.
+
+        Raises WebhookSetupFailed when the carrier refused it.
+        """
+        try:
+            return self.ask(send)
+        except Refused as failure:
+            raise self.setup_failed(failure.detail) from None
+        except Unanswered:
+            return None
+
     def measure(self, outcome: str, sent_at: float) -> None:
         REQUESTS.labels(self.label.lower(), outcome).observe(time.monotonic() - sent_at)
 
@@ -90,10 +112,8 @@ class Asking(Sentences, ABC):
     def all_pages(self, read_page: Callable[[str], tuple[list[T], str]]) -> Iterator[T]:
         cursor = ""
         for _ in range(MAX_PAGES):
-            try:
-                page, cursor = self.ask(lambda cursor=cursor: read_page(cursor))  # type: ignore[misc]
-            except RequestFailed as failure:
-                self.cannot_read(failure)
+            with self.reading():
+                page, cursor = self.ask(partial(read_page, cursor))
             yield from page
             if not cursor:
                 return

@@ -1,6 +1,8 @@
 """What a carrier's refusals and silences are called, in words for the client."""
 
-from typing import ClassVar, NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
 
 from integrations.errors import (
     CarrierUnavailable,
@@ -23,11 +25,27 @@ class Sentences:
     account_id_name: ClassVar[str]
     auth_token_name: ClassVar[str]
 
-    def cannot_read(self, failure: RequestFailed, *, refusals: tuple[int, ...] = (401, 403)) -> NoReturn:
-        """Raise what a failed read means."""
-        if isinstance(failure, Refused) and failure.status in refusals:
-            raise self.invalid_credentials(failure.detail) from None
-        raise self.unavailable(failure.detail) from None
+    @contextmanager
+    def reading(self, *, refusals: tuple[int, ...] = (401, 403)) -> Iterator[None]:
+        """Around requests that read: raises what the failure of one means.
+
+        Args:
+            refusals: the statuses with which the carrier refuses the credentials.
+        """
+        try:
+            yield
+        except RequestFailed as failure:
+            if isinstance(failure, Refused) and failure.status in refusals:
+                raise self.invalid_credentials(failure.detail) from None
+            raise self.unavailable(failure.detail) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around requests that change something: raises what the failure of one means."""
+        try:
+            yield
+        except RequestFailed as failure:
+            raise self.setup_failed(failure.detail) from None
 
     def invalid_credentials(self, detail: str = "") -> IntegrationError:
         names = f"{self.auth_token_name} (authToken) and {self.account_id_name} (accSId)"

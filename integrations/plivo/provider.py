@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from plivo import RestClient
@@ -13,7 +14,7 @@ from requests import Response
 
 from integrations.applications import ApplicationProvider, LinkedNumber
 from integrations.base import S3_PLACES
-from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
+from integrations.errors import BadSignature, RequestFailed
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.plivo.events import call_of, parse_event, recording_of
 from integrations.transport import in_parallel, no_cookies, shared_adapter
@@ -66,13 +67,11 @@ class Plivo(ApplicationProvider):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def prove(self, number: str, *, application_id: str) -> CarrierNumber:
-        try:
+        with self.reading():
             found, application = in_parallel(
-                lambda: self._request("GET", ("Number", number), parse=number_of, missing=404),
+                lambda: self._number(number),
                 lambda: self._application(application_id) if application_id else self._find_application(),
             )
-        except RequestFailed as failure:
-            self.cannot_read(failure)
         if found is None or found["number"] != number:
             raise self.not_owned()
         if not found["active"]:
@@ -83,33 +82,23 @@ class Plivo(ApplicationProvider):
         return CarrierNumber(number, settings, self.route_of(settings, application), application)
 
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
-        try:
-            self._request("POST", ("Number", number_id), {"app_id": application_id}, parse=confirmed)
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered:
-            pass  # Perhaps it did: what counts is read back, as the reply to this request tells nothing anyway.
-        return None
+        # What counts is read back: the reply tells nothing.
+        return self.write(lambda: confirmed(self._request("POST", "Number", number_id, app_id=application_id)))
 
     def read(self, number_id: str) -> Settings:
-        try:
-            found = self._request("GET", ("Number", number_id), parse=number_of, missing=404)
-        except RequestFailed as failure:
-            self.cannot_read(failure)
+        with self.reading():
+            found = self._number(number_id)
         if found is None:
             raise self.not_owned()
         return found["settings"]
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         offset = int(cursor or "0")
-        query = {"limit": PAGE_SIZE, "offset": offset}
-        try:
+        with self.reading():
             (found, is_last), ours = in_parallel(
-                lambda: self._request("GET", ("Number",), query, parse=lambda reply: page_of(reply, number_of)),
+                lambda: self.ask(lambda: self._page("Number", number_of, offset)),
                 self._find_application,
             )
-        except RequestFailed as failure:
-            self.cannot_read(failure)
         numbers = [
             ListedNumber(
                 one["number"],
@@ -124,7 +113,7 @@ class Plivo(ApplicationProvider):
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
 
     def _link(self, number_id: str, application_id: str) -> None:
-        self._request("POST", ("Number", number_id), {"app_id": application_id or None}, parse=confirmed)
+        self.ask(lambda: confirmed(self._request("POST", "Number", number_id, app_id=application_id or None)))
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -183,27 +172,16 @@ class Plivo(ApplicationProvider):
         return response.to_string(pretty=False)
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
-        return self._page("Call", "end_time__gt", since, cursor, call_of)
+        return self._history("Call", call_of, cursor, end_time__gt=since)
 
     def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
-        return self._page("Recording", "add_time__gt", since, cursor, recording_of)
-
-    def _page(self, resource: str, time_filter: str, since: datetime, cursor: str, parse: Any) -> tuple[list[Any], str]:
-        """A page of entries since then; `parse` makes nothing of those that are of no interest."""
-        offset = int(cursor or "0")
-        query = {time_filter: since.strftime("%Y-%m-%d %H:%M:%S"), "limit": PAGE_SIZE, "offset": offset}
-        entries, is_last = self._request("GET", (resource,), query, parse=lambda reply: page_of(reply, parse))
-        return [one for one in entries if one], "" if is_last else str(offset + PAGE_SIZE)
+        return self._history("Recording", recording_of, cursor, add_time__gt=since)
 
     def media_url(self, recording_id: str, known_url: str) -> str:
         if known_url:
             return known_url
-        try:
-            url = self._request(
-                "GET", ("Recording", recording_id), parse=lambda reply: identifier(reply.recording_url), missing=404
-            )
-        except RequestFailed as failure:
-            self.cannot_read(failure)
+        with self.reading():
+            url = self.find(lambda: identifier(self._request("GET", "Recording", recording_id).recording_url))
         if url is None:
             raise self.media_missing()
         return url
@@ -219,44 +197,48 @@ class Plivo(ApplicationProvider):
 
     def _create_application(self, urls: Urls, profile_id: str | None) -> Application:
         name, settings = self.site.application_name, self.wanted(urls)
-        return self._request(
-            "POST", ("Application",), {"app_name": name, **settings},
-            parse=lambda reply: Application(identifier(reply.app_id), name, settings), attempts=1,
-        )  # fmt: skip
+        return self.ask(
+            lambda: Application(
+                identifier(self._request("POST", "Application", app_name=name, **settings).app_id), name, settings
+            ),
+            attempts=1,
+        )
 
     def delete_application(self, application_id: str) -> None:
-        if not application_id:
-            return
-        try:
-            self._request("DELETE", ("Application", application_id), {"cascade": False}, missing=404)
-        except RequestFailed as failure:
-            raise self.setup_failed(failure.detail) from None
+        if application_id:
+            with self.writing():
+                self.find(lambda: self._request("DELETE", "Application", application_id, cascade=False))
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def _request(self, method: str, path: tuple[str, ...], data: dict[str, Any] | None = None, *,
-                 parse: Any = lambda reply: reply, missing: int | None = None, attempts: int = 2) -> Any:  # fmt: skip
-        """One request through the SDK. None when the status is `missing`; otherwise what `parse` makes of the reply."""
-
-        def send() -> Any:
-            replies: list[Response] = []
-            try:
-                client = self.client(replies)
-                reply = client.request(method, path, data)
-                if method == "DELETE" and replies[-1].status_code != DELETED:
-                    raise ValueError("a deletion is answered with 204 and nothing else")
-                return parse(reply)
-            except RequestFailed:
-                raise
-            except Exception as error:
-                raise SdkError(type(error).__name__, replies[-1] if replies else None) from None
-
+    def _request(self, method: str, *path: str, **data: Any) -> Any:
+        """One request through the SDK, and its reply."""
+        replies: list[Response] = []
         try:
-            return self.ask(send, attempts=attempts)
-        except Refused as failure:
-            if failure.status == missing:
-                return None
+            reply = self.client(replies).request(method, path, data)
+        except RequestFailed:
             raise
+        except Exception as error:
+            raise SdkError(type(error).__name__, replies[-1] if replies else None) from None
+        if method == "DELETE" and replies[-1].status_code != DELETED:
+            raise ValueError("a deletion is answered with 204 and nothing else")
+        return reply
+
+    def _page(self, resource: str, parse: Any, offset: int, **query: Any) -> tuple[list[Any], bool]:
+        """A page of a list, and whether it is the last."""
+        reply = self._request("GET", resource, limit=PAGE_SIZE, offset=offset, **query)
+        return [parse(one) for one in reply.objects], not getattr(reply.meta, "next", None)
+
+    def _history(self, resource: str, parse: Any, cursor: str, **since: datetime) -> tuple[list[Any], str]:
+        """A page of entries since then; `parse` makes nothing of those that are of no interest."""
+        offset = int(cursor or "0")
+        times = {name: time.strftime("%Y-%m-%d %H:%M:%S") for name, time in since.items()}
+        entries, is_last = self._page(resource, parse, offset, **times)
+        return [one for one in entries if one], "" if is_last else str(offset + PAGE_SIZE)
+
+    def _number(self, number: str) -> dict[str, Any] | None:
+        """The number; None if the account does not have it. Raises RequestFailed."""
+        return self.find(lambda: number_of(self._request("GET", "Number", number)))
 
     def client(self, replies: list[Response]) -> RestClient:
         """A client for one request: it is not safe to share between threads. The connections are shared."""
@@ -267,8 +249,8 @@ class Plivo(ApplicationProvider):
         return client
 
     def _inspect(self, number_id: str) -> LinkedNumber | None:
-        found = self._request("GET", ("Number", number_id), parse=number_of, missing=404)
-        return found and LinkedNumber(found["active"] and found["voice"], found["settings"]["application_id"])
+        found = self._number(number_id)
+        return LinkedNumber(found["active"] and found["voice"], found["settings"]["application_id"]) if found else None
 
     def _is_application(self, id: str) -> bool:
         """A Zentrunk trunk stands in the same field of a number."""
@@ -278,16 +260,15 @@ class Plivo(ApplicationProvider):
         return self._application(id) is not None  # of a trunk it cannot be told
 
     def _application(self, application_id: str) -> Application | None:
-        return self._request("GET", ("Application", application_id), parse=application_of, missing=404)
+        return self.find(lambda: application_of(self._request("GET", "Application", application_id)))
 
     def _find_application(self) -> Application | None:
         """How the filter compares is undocumented: each page's names are compared here."""
         name = self.site.application_name
         matches: list[Application] = []
         for page in range(MAX_PAGES):
-            query = {"app_name": name, "limit": PAGE_SIZE, "offset": page * PAGE_SIZE}
-            applications, is_last = self._request(
-                "GET", ("Application",), query, parse=lambda reply: page_of(reply, application_of)
+            applications, is_last = self.ask(
+                partial(self._page, "Application", application_of, page * PAGE_SIZE, app_name=name)
             )
             matches += [one for one in applications if one.name == name]
             if is_last:
@@ -296,16 +277,9 @@ class Plivo(ApplicationProvider):
 
     def _write_application(self, application: Application, settings: Settings) -> None:
         changes = {name: value for name, value in settings.items() if application.settings[name] != value}
-        try:
-            self._request("POST", ("Application", application.id), changes, parse=confirmed)
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered:
-            pass  # read back below
-        try:
+        self.write(lambda: confirmed(self._request("POST", "Application", application.id, **changes)))
+        with self.writing():
             after = self._application(application.id)
-        except RequestFailed as failure:
-            raise self.setup_failed(failure.detail) from None
         if after is None or after.settings != settings:
             raise self.setup_failed("the application was not changed")
 
@@ -339,7 +313,3 @@ def application_of(reply: Any) -> Application:
     names = ("answer_url", "answer_method", "hangup_url", "hangup_method", "fallback_answer_url", "fallback_method")
     settings = {name: getattr(reply, name, "") or "" for name in names}
     return Application(identifier(reply.app_id), reply.app_name, settings)
-
-
-def page_of(reply: Any, parse: Any) -> tuple[list[Any], bool]:
-    return [parse(one) for one in reply.objects], not getattr(reply.meta, "next", None)

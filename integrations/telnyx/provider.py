@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -67,10 +68,8 @@ class Telnyx(ApplicationProvider):
         }
         if not application_id:
             reads["profile_id"] = lambda: self.ask(self._profile_id)
-        try:
+        with self.reading():
             read = dict(zip(reads, in_parallel(*reads.values()), strict=True))
-        except RequestFailed as failure:
-            self.cannot_read(failure)
         application = read["application"]
         # The filter also finds longer numbers that contain this one.
         found = next((one for one in read["numbers"] if one["phone_number"] == f"+{number}"), None)
@@ -92,21 +91,18 @@ class Telnyx(ApplicationProvider):
         return self._assign(number_id, application_id)
 
     def read(self, number_id: str) -> Settings:
-        try:
-            return self.ask(lambda: settings_of(self.client().phone_numbers.retrieve(number_id).data))
-        except RequestFailed as failure:
-            if isinstance(failure, Refused) and failure.status == 404:
-                raise self.not_owned() from None
-            self.cannot_read(failure)
+        with self.reading():
+            settings = self.find(lambda: settings_of(self.client().phone_numbers.retrieve(number_id).data))
+        if settings is None:
+            raise self.not_owned()
+        return settings
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         page_number = int(cursor or "1")
-        try:
+        with self.reading():
             found, ours = in_parallel(
                 lambda: self.ask(lambda: self._page_of_numbers(page_number)), self._our_applications
             )
-        except RequestFailed as failure:
-            self.cannot_read(failure)
         numbers = [
             # Telnyx' numbers take calls; it has no field that says so.
             ListedNumber(
@@ -179,12 +175,11 @@ class Telnyx(ApplicationProvider):
 
     def media_url(self, recording_id: str, known_url: str) -> str:
         """A new link: those in webhooks are good for ten minutes."""
-        try:
-            return self.ask(lambda: self._media_url(recording_id))
-        except RequestFailed as failure:
-            if isinstance(failure, Refused) and failure.status == 404:
-                raise self.media_missing() from None
-            self.cannot_read(failure)
+        with self.reading():
+            url = self.find(lambda: self._media_url(recording_id))
+        if url is None:
+            raise self.media_missing()
+        return url
 
     def media_auth(self) -> None:
         """The links carry their own signature, and S3 refuses a request with a second one."""
@@ -208,10 +203,8 @@ class Telnyx(ApplicationProvider):
     def point_application(self, application: Application, urls: Urls) -> None:
         profile_id = ""
         if application.name == self.site.application_name and not application.profile_id:
-            try:
+            with self.reading():
                 profile_id = self.ask(self._profile_id) or self._make_profile()
-            except RequestFailed as failure:
-                self.cannot_read(failure)
         self._write_application(application, self.wanted(urls), profile_id)
 
     def _application_faults(self, application: Application) -> list[Difference]:
@@ -222,17 +215,15 @@ class Telnyx(ApplicationProvider):
 
     def delete_application(self, application_id: str) -> None:
         name = self.site.application_name
-        try:
+        with self.writing():
             if application_id:
-                deleted = self._delete(lambda client: client.texml_applications.delete(application_id))
+                deleted = self.find(lambda: self.client().texml_applications.delete(application_id))
                 # One made under an earlier PUBLIC_URL has another name, and so has the profile that was made with it.
                 before = str(getattr(getattr(deleted, "data", None), "friendly_name", None) or "")
                 name = before if before.startswith(NAME_PREFIX) else name
             for profile in self.ask(self._profiles):
                 if profile.name == name:
-                    self._delete(lambda client, id=profile.id: client.outbound_voice_profiles.delete(id))  # type: ignore[misc]
-        except RequestFailed as failure:
-            raise self.setup_failed(failure.detail) from None
+                    self.find(partial(self._delete_profile, profile.id))
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -261,26 +252,16 @@ class Telnyx(ApplicationProvider):
 
     def _assign(self, number_id: str, application_id: str) -> Settings | None:
         """Assign the number. Returns its settings afterwards, or None when the outcome is unknown."""
-        try:
-            return self.ask(
-                lambda: settings_of(self.client().phone_numbers.update(number_id, connection_id=application_id).data)
-            )
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered:
-            return None
+        return self.write(
+            lambda: settings_of(self.client().phone_numbers.update(number_id, connection_id=application_id).data)
+        )
 
     def _page_of_numbers(self, page_number: int) -> list[dict[str, Any]]:
         page = self.client().phone_numbers.list(page_number=page_number, page_size=PAGE_SIZE)
         return [number_of(one) for one in listed(page)]
 
     def _inspect(self, number_id: str) -> LinkedNumber | None:
-        try:
-            return self.ask(lambda: self._linked_number(number_id))
-        except Refused as failure:
-            if failure.status == 404:
-                return None
-            raise
+        return self.find(lambda: self._linked_number(number_id))
 
     def _linked_number(self, number_id: str) -> LinkedNumber:
         number = number_of(self.client().phone_numbers.retrieve(number_id).data)
@@ -294,12 +275,7 @@ class Telnyx(ApplicationProvider):
 
     def _kind(self, id: str) -> str:
         """OpenAPI document: Connection, record_type. Empty if there is none."""
-        try:
-            return self.ask(lambda: identifier(self._connection(id).record_type))
-        except Refused as failure:
-            if failure.status != 404:
-                raise
-            return ""
+        return self.find(lambda: identifier(self._connection(id).record_type)) or ""
 
     def _connection(self, id: str) -> Any:
         return self.client().connections.retrieve(id).data
@@ -307,12 +283,10 @@ class Telnyx(ApplicationProvider):
     def _application(self, application_id: str) -> Application | None:
         if not APPLICATION_ID.fullmatch(application_id):
             return None
-        try:
-            return self.ask(lambda: application_of(self.client().texml_applications.retrieve(application_id).data))
-        except Refused as failure:
-            if failure.status in (400, 404, 422):
-                return None
-            raise
+        return self.find(
+            lambda: application_of(self.client().texml_applications.retrieve(application_id).data),
+            missing=(400, 404, 422),
+        )
 
     def _find_application(self) -> Application | None:
         """The filter finds every name that contains ours: each page's names are compared here."""
@@ -332,7 +306,7 @@ class Telnyx(ApplicationProvider):
     def _applications(self, filter: dict[str, str]) -> list[Application]:
         found: list[Application] = []
         for number in range(1, MAX_PAGES + 1):
-            page = self.ask(lambda number=number: self._applications_page(filter, number))  # type: ignore[misc]
+            page = self.ask(partial(self._applications_page, filter, number))
             found += page
             if len(page) < PAGE_SIZE:
                 break
@@ -346,17 +320,12 @@ class Telnyx(ApplicationProvider):
         """Write what differs. The outbound settings are one field: without a new profile they stay as they are."""
         changes = {name: value for name, value in settings.items() if application.settings[name] != value}
         fields = write_fields({"voice_url": settings["voice_url"]} | changes, application.name, profile_id)
-        try:
-            after: Application | None = self.ask(
-                lambda: application_of(self.client().texml_applications.update(application.id, **fields).data)
-            )
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered:
-            try:
+        after = self.write(
+            lambda: application_of(self.client().texml_applications.update(application.id, **fields).data)
+        )
+        if after is None:
+            with self.writing():
                 after = self._application(application.id)
-            except RequestFailed as failure:
-                raise self.setup_failed(failure.detail) from None
         if after is None or after.settings != settings:
             raise self.setup_failed("the application was not changed")
 
@@ -366,6 +335,9 @@ class Telnyx(ApplicationProvider):
 
     def _profiles(self) -> list[Any]:
         return listed(self.client().outbound_voice_profiles.list(page_size=PAGE_SIZE))
+
+    def _delete_profile(self, id: str) -> None:
+        self.client().outbound_voice_profiles.delete(id)
 
     def _make_profile(self) -> str:
         name = self.site.application_name
@@ -394,14 +366,6 @@ class Telnyx(ApplicationProvider):
     def _media_url(self, recording_id: str) -> str:
         urls: Any = self.client().recordings.retrieve(recording_id).data.download_urls  # type: ignore[union-attr]
         return identifier(urls.wav or urls.mp3)
-
-    def _delete(self, delete: Callable[["Client"], Any]) -> Any:
-        """The reply; None if it was gone."""
-        try:
-            return self.ask(lambda: delete(self.client()))
-        except Refused as failure:
-            if failure.status != 404:
-                raise
 
     def read_public_key(self) -> str:
         """The account's webhook key, or empty: the address is in no current document, so a no is not an error."""

@@ -15,7 +15,7 @@ from twilio.rest import Client
 
 from integrations import twiml
 from integrations.base import Provider
-from integrations.errors import BadSignature, IntegrationError, InvalidCredentials, Refused, RequestFailed, Unanswered
+from integrations.errors import BadSignature, IntegrationError, InvalidCredentials
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
 from integrations.twilio.events import CALL_STATUS, call_of, recording_of
@@ -53,6 +53,8 @@ OVERRIDES = {
 }
 # https://www.twilio.com/docs/iam/api/account (read 2026-11-23)
 INACTIVE = ("suspended", "closed")
+# 404: there is no account with this SID.
+REFUSALS = (401, 403, 404)
 # At most 1000, which are 2 MB.
 LISTED_PAGE_SIZE = 250
 HISTORY_PAGE_SIZE = 1000
@@ -104,13 +106,11 @@ class Twilio(Provider):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def prove(self, number: str, *, application_id: str) -> CarrierNumber:
-        try:
+        with self.reading(refusals=REFUSALS):
             numbers, account_status = in_parallel(
                 lambda: self.ask(lambda: self._numbers_like(number)),
                 lambda: self.ask(self._account_status),
             )
-        except RequestFailed as failure:
-            self.cannot_read(failure, refusals=(401, 403, 404))
         if account_status in INACTIVE:
             raise self.suspended(account_status)
         # The filter also finds longer numbers that contain this one.
@@ -125,24 +125,21 @@ class Twilio(Provider):
         return self._update(number_id, self._ours(urls))
 
     def read(self, number_id: str) -> Settings:
-        try:
-            return self.ask(lambda: settings_of(self.client().incoming_phone_numbers(number_id).fetch()))
-        except RequestFailed as failure:
-            if isinstance(failure, Refused) and failure.status == 404:
-                raise self.not_owned() from None
-            self.cannot_read(failure)
+        with self.reading():
+            settings = self.find(lambda: settings_of(self.client().incoming_phone_numbers(number_id).fetch()))
+        if settings is None:
+            raise self.not_owned()
+        return settings
 
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         return settings == self._ours(urls)
 
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
-        try:
+        with self.reading(refusals=REFUSALS):
             number, account_status = in_parallel(
                 lambda: self._number(number_id),
                 lambda: self.ask(self._account_status),
             )
-        except RequestFailed as failure:
-            self.cannot_read(failure, refusals=(401, 403, 404))
         if account_status in INACTIVE:
             raise self.suspended(account_status)
         if number is None:
@@ -162,13 +159,11 @@ class Twilio(Provider):
             self._update(number_id, differing)
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
-        try:
+        with self.reading(refusals=REFUSALS):
             page, account_status = in_parallel(
                 lambda: self.ask(lambda: self._listed(cursor)),
                 lambda: "" if cursor else self.ask(self._account_status),  # the first page has told
             )
-        except RequestFailed as failure:
-            self.cannot_read(failure, refusals=(401, 403, 404))
         if account_status in INACTIVE:
             raise self.suspended(account_status)
         return page
@@ -231,12 +226,7 @@ class Twilio(Provider):
 
     def _number(self, number_id: str) -> dict[str, Any] | None:
         """The number; None if it is gone. Raises RequestFailed."""
-        try:
-            return self.ask(lambda: number_of(self.client().incoming_phone_numbers(number_id).fetch()))
-        except Refused as failure:
-            if failure.status == 404:
-                return None
-            raise
+        return self.find(lambda: number_of(self.client().incoming_phone_numbers(number_id).fetch()))
 
     def _listed(self, cursor: str) -> tuple[list[ListedNumber], str]:
         reply = self.client().incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
@@ -258,12 +248,7 @@ class Twilio(Provider):
 
     def _update(self, number_id: str, settings: Settings) -> Settings | None:
         """Write these fields. Returns the number's settings afterwards, or None when the outcome is unknown."""
-        try:
-            return self.ask(lambda: settings_of(self.client().incoming_phone_numbers(number_id).update(**settings)))
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered:
-            return None
+        return self.write(lambda: settings_of(self.client().incoming_phone_numbers(number_id).update(**settings)))
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
