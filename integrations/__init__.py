@@ -2,15 +2,36 @@
 
 import gc
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from integrations.base import Provider
 
-# name on the wire: class in the package of that name. A module is loaded when its carrier is first spoken to, since the
-# three SDKs together take longer to import than the rest of the product.
-PROVIDERS = {"plivo": "Plivo", "twilio": "Twilio", "telnyx": "Telnyx"}
+
+@dataclass(frozen=True)
+class Carrier:
+    """What has to be known of a carrier before it is spoken to.
+
+    `label` is its name for people, and that of its class in `integrations.<name>.provider`.
+    `account_id_is_application`: an account has no other name than the application that its numbers are linked to: one
+    of the customer's if the client names it, else the one that we make.
+    """
+
+    label: str
+    account_id_is_required: bool = True
+    account_id_is_application: bool = False
+
+
+# By their names on the wire. A module is loaded when its carrier is first spoken to, since the three SDKs together take
+# longer to import than the rest of the product.
+CARRIERS = {
+    "plivo": Carrier("Plivo"),
+    "twilio": Carrier("Twilio"),
+    "telnyx": Carrier("Telnyx", account_id_is_required=False, account_id_is_application=True),
+}
+PROVIDERS = {name: carrier.label for name, carrier in CARRIERS.items()}
 
 
 def provider_class(name: str) -> "type[Provider]":

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from core.fields import OBJECT_ID
 from core.wire import wire_time
-from integrations import PROVIDERS
+from integrations import CARRIERS, PROVIDERS
 from integrations.types import Route
 from phones.api.fields import (
     MAX_PAGE_SIZE,
@@ -33,7 +33,8 @@ class CredentialsSerializer(serializers.Serializer):
     """A body with the credentials of an account. Its `accSId` is required as the integration that was sent requires."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        self.fields["accSId"].required = data.get("integration") != "telnyx"
+        carrier = CARRIERS.get(str(data.get("integration")))
+        self.fields["accSId"].required = carrier is None or carrier.account_id_is_required
         return super().run_validation(data)
 
 

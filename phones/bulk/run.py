@@ -20,7 +20,7 @@ from django.db import connections
 
 from core.errors import Refusal
 from core.wire import understood
-from integrations import PROVIDERS, provider_class
+from integrations import CARRIERS, PROVIDERS, provider_class
 from integrations.errors import CarrierUnavailable, IntegrationError
 from integrations.gate import through
 from phones.api.serializers import AddRowSerializer
@@ -217,7 +217,8 @@ class Run:
                 self.queues = {key: queue for key, queue in self.queues.items() if queue.rows or queue.in_flight}
                 used = {id(queue.gate) for queue in self.queues.values()}
                 self.gates = {key: gate for key, gate in self.gates.items() if id(gate) in used}
-            account = digest if credentials.integration == "telnyx" else credentials.account_id
+            names_account = not CARRIERS[credentials.integration].account_id_is_application
+            account = credentials.account_id if names_account else digest
             gate = self.gates.setdefault((credentials.integration, account), AccountGate(self.per_account))
             is_proved = were_good(credentials)
             self.queues[key] = AccountQueue(gate, Inventory(credentials), credentials.integration, is_proved=is_proved)

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from core.secrets import Secret
-from integrations import provider_class
+from integrations import CARRIERS, provider_class
 from integrations.applications import ApplicationProvider
 from integrations.base import Provider
 from integrations.errors import WebhookSetupFailed
@@ -37,8 +37,8 @@ class Credentials:
 
     @property
     def names_application(self) -> bool:
-        """At Telnyx the account id is that of an application of the customer's own."""
-        return self.integration == "telnyx" and bool(self.account_id)
+        """Whether the account id is that of an application of the customer's own."""
+        return CARRIERS[self.integration].account_id_is_application and bool(self.account_id)
 
 
 def known_account(credentials: Credentials) -> Account | None:
@@ -51,7 +51,7 @@ def known_account(credentials: Credentials) -> Account | None:
 
 
 def stand_in(credentials: Credentials) -> str:
-    """The account id of a Telnyx account before it has an application, so that two first adds meet in one row."""
+    """The account id before there is an application to name the account by, so that two first adds meet in one row."""
     return f"new-{credentials.digest[:40]}"
 
 
@@ -170,15 +170,15 @@ def keep_application_snapshot(account: Account, application: Application) -> Non
 
 
 def name_account(account: Account, application: Application) -> None:
-    """Note the application, and for Telnyx that its id is the account's, too."""
+    """Note the application, and that its id is the account's, where that is so."""
     account.application_id = application.id
-    if account.integration == "telnyx" and not account.application_is_customers:
+    if CARRIERS[account.integration].account_id_is_application and not account.application_is_customers:
         account.account_id = application.id
     try:
         with transaction.atomic():
             account.save(update_fields=["application_id", "account_id"])
     except IntegrityError:
-        # The same Telnyx account under another API key: the next try finds the application, and its account, by name.
+        # The same account under another API key: the next try finds the application, and its account, by name.
         raise WebhookSetupFailed("The webhooks of this account are being set up right now. Try again.") from None
 
 
