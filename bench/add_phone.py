@@ -254,7 +254,6 @@ def measure_provider(
 ) -> None:
     """Print the seconds that each add took of the provider, with shared connections and, in turn, with new ones."""
     from integrations import provider_class, transport
-    from integrations.applications import ApplicationProvider
     from integrations.base import Provider
     from integrations.types import Site
     from integrations.webhooks import Urls
@@ -268,13 +267,8 @@ def measure_provider(
     def connect() -> Provider:
         return kind(account_id=account_id, auth_token=token, site=site, deadline=transport.Deadline(25))
 
-    first = connect()
-    application_id = ""
-    if isinstance(first, ApplicationProvider):
-        found = first.find_application()
-        if found is None:
-            found = first.make_application(urls, "")
-        application_id = found.id
+    applications = connect().applications
+    application_id = (applications.find() or applications.make(urls, "")).id if applications else ""
 
     def add(one: str) -> None:
         provider = connect()

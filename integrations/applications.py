@@ -1,13 +1,127 @@
-"""What carriers share that keep webhooks on an application: how it is found, made, changed and put back."""
+"""Applications: where webhooks live at carriers that do not keep them on the number itself."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from integrations.base import Provider
-from integrations.errors import IntegrationError, Refused, Unanswered, UnknownApplication
+from integrations.errors import Refused, Unanswered
 from integrations.transport import in_parallel
 from integrations.types import Application, Difference, Route, Settings, compare_settings
 from integrations.webhooks import Urls, is_ours
+
+
+class Applications(ABC):
+    """The applications of one account: how ours is found, made, changed and deleted, and a customer's put back.
+
+    What raises RequestFailed is for providers; the rest raises IntegrationError.
+    """
+
+    # Of the list of applications: more than any account should have.
+    max_pages: int
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+
+    # -- verbs --------------------------------------------------------------------------------------------------------
+
+    def find(self, application_id: str = "") -> Application | None:
+        """The application with this id; without one, that with our name, the oldest if there are several."""
+        with self.provider.reading():
+            return self.look_up(application_id)
+
+    def look_up(self, application_id: str) -> Application | None:
+        """As find(), but raises RequestFailed."""
+        if application_id:
+            return self.read(application_id)
+        name = self.provider.site.application_name
+        # How the carriers' filters compare is not to be relied upon.
+        matches = [one for one in self.scan(name) if one.name == name]
+        return min(matches, key=lambda one: (len(one.id), one.id), default=None)
+
+    def scan(self, name: str = "") -> Iterator[Application]:
+        """The applications, at least those with this name if one is given, page by page. Raises RequestFailed."""
+        for number in range(self.max_pages):
+            found, is_last = self.provider.ask(partial(self._page, number, name))
+            yield from found
+            if is_last:
+                return
+
+    def make(self, urls: Urls, profile_id: str | None) -> Application:
+        """Make an application with our name. After an unknown outcome it is looked for by name, never made twice.
+
+        Args:
+            profile_id: as in CarrierNumber.
+        """
+        try:
+            return self._create(urls, profile_id)
+        except Refused as failure:
+            raise self.provider.setup_failed(failure.detail) from None
+        except Unanswered as failure:
+            found = self.find()
+            if found is None:
+                raise self.provider.setup_failed(failure.detail) from None
+            return found
+
+    def point(self, application: Application, urls: Urls) -> None:
+        """Set the application's addresses to ours and read back."""
+        self.write(application, self.wanted(urls))
+
+    def compare(self, application: Application, urls: Urls) -> list[Difference]:
+        """What keeps an application from bringing us the calls."""
+        return compare_settings(self.wanted(urls), application.settings) + self.other_faults(application)
+
+    def other_faults(self, application: Application) -> list[Difference]:
+        """What is wrong with our application besides its settings."""
+        return []
+
+    def restore(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
+        """Put back a customer's application as it was, if its addresses are still ours. Fine if it is gone."""
+        application = self.find(application_id)
+        if application and all(is_ours(application.settings[name], value) for name, value in self.wanted(urls).items()):
+            self.write(application, snapshot)
+
+    def write(self, application: Application, settings: Settings, profile_id: str = "") -> None:
+        """Write what differs, and a new outbound profile if there is one, and read back."""
+        changes = {name: value for name, value in settings.items() if application.settings[name] != value}
+        after = self.provider.write(lambda: self._update(application, changes, profile_id))
+        if after is None:
+            with self.provider.writing():
+                after = self.read(application.id)
+        if after is None or after.settings != settings:
+            raise self.provider.setup_failed("the application was not changed")
+
+    @abstractmethod
+    def delete(self, application_id: str) -> None:
+        """Delete an application that we made (none if the id is empty) and what else of ours went with it.
+
+        Fine if it is gone.
+        """
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def wanted(self, urls: Urls) -> Settings:
+        """An application's settings as we want them."""
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, application_id: str) -> Application | None:
+        """One application; None if there is none. Raises RequestFailed."""
+
+    @abstractmethod
+    def _page(self, number: int, name: str) -> tuple[list[Application], bool]:
+        """Within ask(): a page of the list, from 0, filtered by name if there is one; and whether it is the last."""
+
+    @abstractmethod
+    def _create(self, urls: Urls, profile_id: str | None) -> Application:
+        """Make an application with our name, in one attempt. Raises RequestFailed."""
+
+    @abstractmethod
+    def _update(self, application: Application, changes: Settings, profile_id: str) -> Application | None:
+        """Within ask(): change these settings. Returns the application as it is then, if the carrier tells."""
 
 
 @dataclass(frozen=True)
@@ -24,43 +138,9 @@ class ApplicationProvider(Provider):
     The number's settings are one field, `application_id`.
     """
 
+    @property
     @abstractmethod
-    def wanted(self, urls: Urls) -> Settings:
-        """The application's settings as we want them."""
-
-    def find_application(self, application_id: str = "") -> Application | None:
-        """The application with this id; without one, that with our name, the oldest if there are several."""
-        with self.reading():
-            return self._application(application_id) if application_id else self._find_application()
-
-    def make_application(self, urls: Urls, profile_id: str | None) -> Application:
-        """Make an application with our name. After an unknown outcome it is looked for by name, never made twice."""
-        try:
-            return self._create_application(urls, profile_id)
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered as failure:
-            found = self.find_application()
-            if found is None:
-                raise self.setup_failed(failure.detail) from None
-            return found
-
-    def point_application(self, application: Application, urls: Urls) -> None:
-        """Set the application's addresses to ours and read back."""
-        self._write_application(application, self.wanted(urls))
-
-    def restore_application(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
-        """Put back a customer's application as it was, if its addresses are still ours. Fine if it is gone."""
-        application = self.find_application(application_id)
-        if application and all(is_ours(application.settings[name], value) for name, value in self.wanted(urls).items()):
-            self._write_application(application, snapshot)
-
-    @abstractmethod
-    def delete_application(self, application_id: str) -> None:
-        """Delete an application that we made (none if the id is empty) and what else of ours went with it.
-
-        Fine if it is gone.
-        """
+    def applications(self) -> Applications: ...
 
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         return bool(application_id) and settings["application_id"] == application_id
@@ -72,7 +152,7 @@ class ApplicationProvider(Provider):
         with self.reading():
             number, application, key = in_parallel(
                 lambda: self._inspect(number_id),
-                lambda: self._application(application_id) if application_id else None,
+                lambda: self.applications.read(application_id) if application_id else None,
                 self.read_public_key,
             )
         if number is None:
@@ -84,26 +164,19 @@ class ApplicationProvider(Provider):
             return [*found, Difference("application_missing", application_id, "")]
         if number.application_id != application_id:
             found.append(Difference(self._link_reason(number.application_id), application_id, number.application_id))
-        return found + compare_settings(self.wanted(urls), application.settings) + self._application_faults(application)
+        return found + self.applications.compare(application, urls)
 
     def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
         if not self.routes_to_us(self.read(number_id), urls, application_id):
             self.apply(number_id, urls, application_id)
 
-    def is_ready(self, application: Application, urls: Urls) -> bool:
-        """Whether an application needs no change to bring us the calls."""
-        return application.settings == self.wanted(urls) and not self._application_faults(application)
-
-    def _link_reason(self, application_id: str) -> str:
+    def _link_reason(self, linked_id: str) -> str:
         """Why a number that is linked to something else does not reach us."""
-        if not application_id:
+        if not linked_id:
             return "not_linked"
         with self.reading():
-            return "overridden_by_application" if self._is_application(application_id) else "overridden_by_trunk"
-
-    def _application_faults(self, application: Application) -> list[Difference]:
-        """What else is wrong with our application."""
-        return []
+            is_application = self.kind_of(linked_id).endswith("application")
+        return "overridden_by_application" if is_application else "overridden_by_trunk"
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         before = snapshot["application_id"]
@@ -124,13 +197,14 @@ class ApplicationProvider(Provider):
         except Unanswered:
             pass  # read back by restore()
 
-    def _is_there(self, id: str) -> bool:
+    def _is_there(self, linked_id: str) -> bool:
         with self.reading():
-            return self._exists(id)
+            return bool(self.kind_of(linked_id))
 
     @abstractmethod
-    def _exists(self, id: str) -> bool:
-        """Whether what a number was linked to is known to be there still. Raises RequestFailed."""
+    def kind_of(self, linked_id: str) -> str:
+        """What a number is linked to: a word that ends in "application", or another for a trunk; empty if nothing is
+        known to be there. Raises RequestFailed."""
 
     @abstractmethod
     def _link(self, number_id: str, application_id: str) -> None:
@@ -140,32 +214,16 @@ class ApplicationProvider(Provider):
     def _inspect(self, number_id: str) -> "LinkedNumber | None":
         """The number's state; None if it is gone. Raises RequestFailed."""
 
-    @abstractmethod
-    def _is_application(self, id: str) -> bool:
-        """Whether what a number is linked to is an application and not a trunk. Raises RequestFailed."""
-
-    @abstractmethod
-    def _application(self, application_id: str) -> Application | None:
-        """Read one application. Raises RequestFailed."""
-
-    @abstractmethod
-    def _find_application(self) -> Application | None:
-        """Look for the application with our name. Raises RequestFailed."""
-
-    @abstractmethod
-    def _create_application(self, urls: Urls, profile_id: str | None) -> Application:
-        """Make an application with our name, in one attempt. Raises RequestFailed, or what else failed."""
-
-    @abstractmethod
-    def _write_application(self, application: Application, settings: Settings) -> None:
-        """Change an application's settings and read back. Raises WebhookSetupFailed."""
-
-    def unknown_application(self) -> IntegrationError:
-        return UnknownApplication(f"accSId: this {self.label} account has no application with this id.")
-
     def route_of(self, settings: Settings, application: Application | None) -> Route:
         """An application that the customer named is no conflict, and no route of ours to be forgotten either."""
         linked = settings["application_id"]
-        if not linked or (application and linked == application.id and application.name != self.site.application_name):
+        if application and linked == application.id and application.name != self.site.application_name:
             return Route.NONE
-        return Route.OURS if application and linked == application.id else Route.ELSEWHERE
+        return route_to(linked, [application.id] if application else [])
+
+
+def route_to(linked_id: str, ours: Container[str]) -> Route:
+    """Where the calls of a number go that is linked to this, if these are the ids of our applications."""
+    if not linked_id:
+        return Route.NONE
+    return Route.OURS if linked_id in ours else Route.ELSEWHERE

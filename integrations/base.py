@@ -4,13 +4,16 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from integrations.asking import Asking
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.transport import Deadline
-from integrations.types import CarrierNumber, Difference, ListedNumber, Settings, Site
+from integrations.types import Application, CarrierNumber, Difference, ListedNumber, Route, Settings, Site
 from integrations.webhooks import Answer, Urls, Webhook
+
+if TYPE_CHECKING:
+    from integrations.applications import Applications
 
 # Amazon's S3 as carriers write it, with the bucket in the path. A bucket in the host name is anybody's.
 S3_PLACES = r"s3(\.[a-z0-9-]+)?\.amazonaws\.com/[^/]+/.+"
@@ -49,6 +52,11 @@ class Provider(Asking):
     def warm_up(cls) -> None:
         """Import what the first request would wait for, beyond the module itself. Opens no connection."""
         return
+
+    @property
+    def applications(self) -> "Applications | None":
+        """The account's applications; None where webhooks live on the number."""
+        return None
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
@@ -101,6 +109,10 @@ class Provider(Asking):
 
         Raises NumberNotOwned when the number is gone.
         """
+
+    @abstractmethod
+    def route_of(self, settings: Settings, application: Application | None) -> Route:
+        """Where the calls of a number with these settings go, if this is the account's application."""
 
     @abstractmethod
     def blank(self) -> Settings:

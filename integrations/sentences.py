@@ -13,6 +13,7 @@ from integrations.errors import (
     NumberNotUsable,
     Refused,
     RequestFailed,
+    UnknownApplication,
     WebhookSetupFailed,
     WrongPublicKey,
 )
@@ -62,6 +63,9 @@ class Sentences:
             f"{self.label} console.",
             detail,
         )
+
+    def unknown_application(self) -> IntegrationError:
+        return UnknownApplication(f"accSId: this {self.label} account has no application with this id.")
 
     def media_missing(self) -> IntegrationError:
         return MediaMissing(f"{self.label} does not have the audio of this recording (any more).")

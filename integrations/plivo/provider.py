@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from plivo import RestClient
@@ -16,9 +15,10 @@ from integrations.applications import ApplicationProvider, LinkedNumber
 from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, RequestFailed
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
+from integrations.plivo.applications import PAGE_SIZE, PlivoApplications
 from integrations.plivo.events import call_of, parse_event, recording_of
 from integrations.transport import in_parallel, no_cookies, shared_adapter
-from integrations.types import Application, CarrierNumber, ListedNumber, Settings, identifier
+from integrations.types import CarrierNumber, ListedNumber, Settings, identifier
 from integrations.webhooks import (
     FORWARDED_S,
     SILENCE_S,
@@ -32,9 +32,6 @@ from integrations.webhooks import (
 )
 
 OFFICIAL_URL = "https://api.plivo.com"
-# https://www.plivo.com/docs/account/api/application (read 2026-11-23): limit is at most 20
-PAGE_SIZE = 20
-MAX_PAGES = 50
 DELETED = 204
 NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
@@ -64,13 +61,17 @@ class Plivo(ApplicationProvider):
     account_id_name = "Auth ID"
     auth_token_name = "Auth Token"
 
+    @property
+    def applications(self) -> PlivoApplications:
+        return PlivoApplications(self)
+
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         with self.reading():
             found, application = in_parallel(
                 lambda: self._number(number),
-                lambda: self._application(application_id) if application_id else self._find_application(),
+                lambda: self.applications.look_up(application_id),
             )
         if found is None or found["number"] != number:
             raise self.not_owned()
@@ -82,8 +83,7 @@ class Plivo(ApplicationProvider):
         return CarrierNumber(number, settings, self.route_of(settings, application), application)
 
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
-        # What counts is read back: the reply tells nothing.
-        return self.write(lambda: confirmed(self._request("POST", "Number", number_id, app_id=application_id)))
+        return self.write(lambda: self.change("Number", number_id, app_id=application_id))
 
     def read(self, number_id: str) -> Settings:
         with self.reading():
@@ -96,8 +96,8 @@ class Plivo(ApplicationProvider):
         offset = int(cursor or "0")
         with self.reading():
             (found, is_last), ours = in_parallel(
-                lambda: self.ask(lambda: self._page("Number", number_of, offset)),
-                self._find_application,
+                lambda: self.ask(lambda: self.page("Number", number_of, offset)),
+                lambda: self.applications.look_up(""),
             )
         numbers = [
             ListedNumber(
@@ -113,7 +113,7 @@ class Plivo(ApplicationProvider):
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
 
     def _link(self, number_id: str, application_id: str) -> None:
-        self.ask(lambda: confirmed(self._request("POST", "Number", number_id, app_id=application_id or None)))
+        self.ask(lambda: self.change("Number", number_id, app_id=application_id or None))
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -181,37 +181,14 @@ class Plivo(ApplicationProvider):
         if known_url:
             return known_url
         with self.reading():
-            url = self.find(lambda: identifier(self._request("GET", "Recording", recording_id).recording_url))
+            url = self.find(lambda: identifier(self.request("GET", "Recording", recording_id).recording_url))
         if url is None:
             raise self.media_missing()
         return url
 
-    # -- applications -------------------------------------------------------------------------------------------------
-
-    def wanted(self, urls: Urls) -> Settings:
-        return {
-            "answer_url": urls.answer, "answer_method": "POST",
-            "hangup_url": urls.status, "hangup_method": "POST",
-            "fallback_answer_url": urls.fallback, "fallback_method": "POST",
-        }  # fmt: skip
-
-    def _create_application(self, urls: Urls, profile_id: str | None) -> Application:
-        name, settings = self.site.application_name, self.wanted(urls)
-        return self.ask(
-            lambda: Application(
-                identifier(self._request("POST", "Application", app_name=name, **settings).app_id), name, settings
-            ),
-            attempts=1,
-        )
-
-    def delete_application(self, application_id: str) -> None:
-        if application_id:
-            with self.writing():
-                self.find(lambda: self._request("DELETE", "Application", application_id, cascade=False))
-
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def _request(self, method: str, *path: str, **data: Any) -> Any:
+    def request(self, method: str, *path: str, **data: Any) -> Any:
         """One request through the SDK, and its reply."""
         replies: list[Response] = []
         try:
@@ -224,21 +201,27 @@ class Plivo(ApplicationProvider):
             raise ValueError("a deletion is answered with 204 and nothing else")
         return reply
 
-    def _page(self, resource: str, parse: Any, offset: int, **query: Any) -> tuple[list[Any], bool]:
+    def change(self, *path: str, **data: Any) -> None:
+        """Change something. Its reply must be a confirmation, without which it may not have happened; it tells nothing
+        of what is there now."""
+        if not isinstance(self.request("POST", *path, **data).message, str):
+            raise TypeError("not a confirmation")
+
+    def page(self, resource: str, parse: Any, offset: int, **query: Any) -> tuple[list[Any], bool]:
         """A page of a list, and whether it is the last."""
-        reply = self._request("GET", resource, limit=PAGE_SIZE, offset=offset, **query)
+        reply = self.request("GET", resource, limit=PAGE_SIZE, offset=offset, **query)
         return [parse(one) for one in reply.objects], not getattr(reply.meta, "next", None)
 
     def _history(self, resource: str, parse: Any, cursor: str, **since: datetime) -> tuple[list[Any], str]:
         """A page of entries since then; `parse` makes nothing of those that are of no interest."""
         offset = int(cursor or "0")
         times = {name: time.strftime("%Y-%m-%d %H:%M:%S") for name, time in since.items()}
-        entries, is_last = self._page(resource, parse, offset, **times)
+        entries, is_last = self.page(resource, parse, offset, **times)
         return [one for one in entries if one], "" if is_last else str(offset + PAGE_SIZE)
 
     def _number(self, number: str) -> dict[str, Any] | None:
         """The number; None if the account does not have it. Raises RequestFailed."""
-        return self.find(lambda: number_of(self._request("GET", "Number", number)))
+        return self.find(lambda: number_of(self.request("GET", "Number", number)))
 
     def client(self, replies: list[Response]) -> RestClient:
         """A client for one request: it is not safe to share between threads. The connections are shared."""
@@ -252,36 +235,9 @@ class Plivo(ApplicationProvider):
         found = self._number(number_id)
         return LinkedNumber(found["active"] and found["voice"], found["settings"]["application_id"]) if found else None
 
-    def _is_application(self, id: str) -> bool:
-        """A Zentrunk trunk stands in the same field of a number."""
-        return self._application(id) is not None
-
-    def _exists(self, id: str) -> bool:
-        return self._application(id) is not None  # of a trunk it cannot be told
-
-    def _application(self, application_id: str) -> Application | None:
-        return self.find(lambda: application_of(self._request("GET", "Application", application_id)))
-
-    def _find_application(self) -> Application | None:
-        """How the filter compares is undocumented: each page's names are compared here."""
-        name = self.site.application_name
-        matches: list[Application] = []
-        for page in range(MAX_PAGES):
-            applications, is_last = self.ask(
-                partial(self._page, "Application", application_of, page * PAGE_SIZE, app_name=name)
-            )
-            matches += [one for one in applications if one.name == name]
-            if is_last:
-                break
-        return min(matches, key=lambda one: (len(one.id), one.id), default=None)
-
-    def _write_application(self, application: Application, settings: Settings) -> None:
-        changes = {name: value for name, value in settings.items() if application.settings[name] != value}
-        self.write(lambda: confirmed(self._request("POST", "Application", application.id, **changes)))
-        with self.writing():
-            after = self._application(application.id)
-        if after is None or after.settings != settings:
-            raise self.setup_failed("the application was not changed")
+    def kind_of(self, linked_id: str) -> str:
+        """A Zentrunk trunk stands in the same field of a number; of one it cannot be told whether it is there."""
+        return "application" if self.applications.read(linked_id) else ""
 
     def status_of(self, error: Exception) -> int | None:
         if not isinstance(error, SdkError):
@@ -293,12 +249,6 @@ class Plivo(ApplicationProvider):
         return error.headers if isinstance(error, SdkError) else {}
 
 
-def confirmed(reply: Any) -> None:
-    """Make sure that a reply is the confirmation of a change: without one it may not have happened."""
-    if not isinstance(reply.message, str):
-        raise TypeError("not a confirmation")
-
-
 def number_of(reply: Any) -> dict[str, Any]:
     linked = APPLICATION_PATH.search(getattr(reply, "application", None) or "")
     return {
@@ -307,9 +257,3 @@ def number_of(reply: Any) -> dict[str, Any]:
         "voice": getattr(reply, "voice_enabled", True) is not False,
         "settings": {"application_id": linked[1] if linked else ""},
     }
-
-
-def application_of(reply: Any) -> Application:
-    names = ("answer_url", "answer_method", "hangup_url", "hangup_method", "fallback_answer_url", "fallback_method")
-    settings = {name: getattr(reply, name, "") or "" for name in names}
-    return Application(identifier(reply.app_id), reply.app_name, settings)

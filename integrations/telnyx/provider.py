@@ -5,9 +5,7 @@ import binascii
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,23 +13,19 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from integrations import twiml
-from integrations.applications import ApplicationProvider, LinkedNumber
+from integrations.applications import ApplicationProvider, LinkedNumber, route_to
 from integrations.base import S3_PLACES
-from integrations.errors import BadSignature, Refused, RequestFailed, Unanswered
+from integrations.errors import BadSignature, RequestFailed
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
+from integrations.telnyx.applications import PAGE_SIZE, TelnyxApplications, listed
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
 from integrations.transport import in_parallel
-from integrations.types import NAME_PREFIX, Application, CarrierNumber, Difference, ListedNumber, Settings, identifier
+from integrations.types import CarrierNumber, ListedNumber, Settings, identifier
 from integrations.webhooks import Answer, Urls, Webhook, digest
 
 if TYPE_CHECKING:
     from telnyx import Telnyx as Client
 
-# The most that a page of a list has. https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications
-# (read 2026-11-23)
-PAGE_SIZE = 250
-MAX_PAGES = 20
-APPLICATION_ID = re.compile(r"[0-9]{1,20}")
 PUBLIC_KEY_BYTES = 32
 # https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks (read 2026-11-23)
 TIMESTAMP = re.compile(r"[0-9]{1,12}")
@@ -58,16 +52,20 @@ class Telnyx(ApplicationProvider):
             _ = client.phone_numbers, client.texml_applications, client.outbound_voice_profiles
             _ = client.connections, client.recordings, client.texml, client.webhook_deliveries
 
+    @property
+    def applications(self) -> TelnyxApplications:
+        return TelnyxApplications(self)
+
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def prove(self, number: str, *, application_id: str) -> CarrierNumber:
         reads: dict[str, Callable[[], Any]] = {
             "numbers": lambda: self.ask(lambda: self._numbers_like(number)),
-            "application": lambda: self._application(application_id) if application_id else self._find_application(),
+            "application": lambda: self.applications.look_up(application_id),
             "public_key": self.read_public_key,
         }
         if not application_id:
-            reads["profile_id"] = lambda: self.ask(self._profile_id)
+            reads["profile_id"] = lambda: self.ask(self.applications.profile_id)
         with self.reading():
             read = dict(zip(reads, in_parallel(*reads.values()), strict=True))
         application = read["application"]
@@ -101,7 +99,7 @@ class Telnyx(ApplicationProvider):
         page_number = int(cursor or "1")
         with self.reading():
             found, ours = in_parallel(
-                lambda: self.ask(lambda: self._page_of_numbers(page_number)), self._our_applications
+                lambda: self.ask(lambda: self._page_of_numbers(page_number)), self.applications.ours
             )
         numbers = [
             # Telnyx' numbers take calls; it has no field that says so.
@@ -109,7 +107,7 @@ class Telnyx(ApplicationProvider):
                 party(one["phone_number"]),
                 True,
                 one["status"] == "active",
-                self.route_of(one["settings"], ours.get(one["settings"]["application_id"])),
+                route_to(one["settings"]["application_id"], ours),
                 one["id"],
                 one["settings"],
             )
@@ -184,47 +182,6 @@ class Telnyx(ApplicationProvider):
     def media_auth(self) -> None:
         """The links carry their own signature, and S3 refuses a request with a second one."""
 
-    # -- applications -------------------------------------------------------------------------------------------------
-
-    def wanted(self, urls: Urls) -> Settings:
-        return {
-            "voice_url": urls.answer, "voice_method": "post",
-            "voice_fallback_url": urls.fallback,
-            "status_callback": urls.status, "status_callback_method": "post",
-        }  # fmt: skip
-
-    def _create_application(self, urls: Urls, profile_id: str | None) -> Application:
-        if profile_id is None:
-            profile_id = self.ask(self._profile_id)
-        profile_id = profile_id or self._make_profile()
-        fields = write_fields(self.wanted(urls), self.site.application_name, profile_id)
-        return self.ask(lambda: application_of(self.client().texml_applications.create(**fields).data), attempts=1)
-
-    def point_application(self, application: Application, urls: Urls) -> None:
-        profile_id = ""
-        if application.name == self.site.application_name and not application.profile_id:
-            with self.reading():
-                profile_id = self.ask(self._profile_id) or self._make_profile()
-        self._write_application(application, self.wanted(urls), profile_id)
-
-    def _application_faults(self, application: Application) -> list[Difference]:
-        """Without a profile calls go out no more; that of a customer's own application is the customer's matter."""
-        if application.name != self.site.application_name or application.profile_id:
-            return []
-        return [Difference("no_outbound_profile", "an outbound voice profile", "")]
-
-    def delete_application(self, application_id: str) -> None:
-        name = self.site.application_name
-        with self.writing():
-            if application_id:
-                deleted = self.find(lambda: self.client().texml_applications.delete(application_id))
-                # One made under an earlier PUBLIC_URL has another name, and so has the profile that was made with it.
-                before = str(getattr(getattr(deleted, "data", None), "friendly_name", None) or "")
-                name = before if before.startswith(NAME_PREFIX) else name
-            for profile in self.ask(self._profiles):
-                if profile.name == name:
-                    self.find(partial(self._delete_profile, profile.id))
-
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def client(self) -> "Client":
@@ -267,96 +224,12 @@ class Telnyx(ApplicationProvider):
         number = number_of(self.client().phone_numbers.retrieve(number_id).data)
         return LinkedNumber(number["status"] == "active", number["settings"]["application_id"])
 
-    def _is_application(self, id: str) -> bool:
-        return self._kind(id).endswith("_application")
-
-    def _exists(self, id: str) -> bool:
-        return bool(self._kind(id))
-
-    def _kind(self, id: str) -> str:
+    def kind_of(self, linked_id: str) -> str:
         """OpenAPI document: Connection, record_type. Empty if there is none."""
-        return self.find(lambda: identifier(self._connection(id).record_type)) or ""
+        return self.find(lambda: identifier(self._connection(linked_id).record_type)) or ""
 
     def _connection(self, id: str) -> Any:
         return self.client().connections.retrieve(id).data
-
-    def _application(self, application_id: str) -> Application | None:
-        if not APPLICATION_ID.fullmatch(application_id):
-            return None
-        return self.find(
-            lambda: application_of(self.client().texml_applications.retrieve(application_id).data),
-            missing=(400, 404, 422),
-        )
-
-    def _find_application(self) -> Application | None:
-        """The filter finds every name that contains ours: each page's names are compared here."""
-        name = self.site.application_name
-        matches = [one for one in self._applications({"friendly_name": name}) if one.name == name]
-        return min(matches, key=lambda one: (len(one.id), one.id), default=None)
-
-    def _our_applications(self) -> dict[str, Application]:
-        """Those with our name, and those of the customer's that call us, by their ids; all named as ours."""
-        name, url = self.site.application_name, self.site.webhooks_url
-        return {
-            one.id: replace(one, name=name)
-            for one in self._applications({})
-            if one.name == name or one.settings["voice_url"].startswith(url)
-        }
-
-    def _applications(self, filter: dict[str, str]) -> list[Application]:
-        found: list[Application] = []
-        for number in range(1, MAX_PAGES + 1):
-            page = self.ask(partial(self._applications_page, filter, number))
-            found += page
-            if len(page) < PAGE_SIZE:
-                break
-        return found
-
-    def _applications_page(self, filter: dict[str, str], number: int) -> list[Application]:
-        page = self.client().texml_applications.list(filter=filter, page_number=number, page_size=PAGE_SIZE)  # type: ignore[arg-type]
-        return [application_of(one) for one in listed(page)]
-
-    def _write_application(self, application: Application, settings: Settings, profile_id: str = "") -> None:
-        """Write what differs. The outbound settings are one field: without a new profile they stay as they are."""
-        changes = {name: value for name, value in settings.items() if application.settings[name] != value}
-        fields = write_fields({"voice_url": settings["voice_url"]} | changes, application.name, profile_id)
-        after = self.write(
-            lambda: application_of(self.client().texml_applications.update(application.id, **fields).data)
-        )
-        if after is None:
-            with self.writing():
-                after = self._application(application.id)
-        if after is None or after.settings != settings:
-            raise self.setup_failed("the application was not changed")
-
-    def _profile_id(self) -> str:
-        """An enabled outbound voice profile, without which an application cannot call out; empty if there is none."""
-        return next((identifier(one.id) for one in self._profiles() if one.enabled is not False), "")
-
-    def _profiles(self) -> list[Any]:
-        return listed(self.client().outbound_voice_profiles.list(page_size=PAGE_SIZE))
-
-    def _delete_profile(self, id: str) -> None:
-        self.client().outbound_voice_profiles.delete(id)
-
-    def _make_profile(self) -> str:
-        name = self.site.application_name
-        try:
-            return self.ask(lambda: self._create_profile(name), attempts=1)
-        except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
-        except Unanswered as failure:
-            try:
-                found = self.ask(self._profile_id)
-            except RequestFailed:
-                found = ""
-            if not found:
-                raise self.setup_failed(failure.detail) from None
-            return found
-
-    def _create_profile(self, name: str) -> str:
-        made: Any = self.client().outbound_voice_profiles.create(name=name).data
-        return identifier(made.id)
 
     def _user_id(self) -> str:
         """The account's id in TeXML, which only the record of a webhook tells; empty if there is none."""
@@ -396,12 +269,6 @@ def is_public_key(key: str) -> bool:
         return False
 
 
-def write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, Any]:
-    """The body of a request that makes or changes an application: the name and `voice_url` must be in both."""
-    outbound = {"outbound": {"outbound_voice_profile_id": profile_id}} if profile_id else {}
-    return {"friendly_name": name, **settings, **outbound}
-
-
 def number_of(number: Any) -> dict[str, Any]:
     return {
         "id": identifier(number.id),
@@ -415,21 +282,7 @@ def settings_of(number: Any) -> Settings:
     return {"application_id": str(number.connection_id or "")}
 
 
-def application_of(one: Any) -> Application:
-    names = ("voice_url", "voice_method", "voice_fallback_url", "status_callback", "status_callback_method")
-    profile_id = getattr(one.outbound, "outbound_voice_profile_id", None) or ""
-    settings = {name: getattr(one, name) or "" for name in names}
-    return Application(identifier(one.id), identifier(one.friendly_name), settings, profile_id)
-
-
 def texml_page(page: str) -> dict[str, Any]:
     """The SDK's arguments for a page of TeXML's lists, which count from zero."""
     number, _, token = page.partition(" ")
     return {"page": int(number or "0"), **({"page_token": token} if token else {})}
-
-
-def listed(page: Any) -> list[Any]:
-    """The entries of a page. An answer without them is nonsense, not an empty list."""
-    if not isinstance(page.data, list):
-        raise TypeError("not a list")
-    return page.data

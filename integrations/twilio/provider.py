@@ -19,7 +19,16 @@ from integrations.errors import BadSignature, IntegrationError, InvalidCredentia
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
 from integrations.twilio.events import CALL_STATUS, call_of, recording_of
-from integrations.types import CarrierNumber, Difference, ListedNumber, Route, Settings, compare_settings, identifier
+from integrations.types import (
+    Application,
+    CarrierNumber,
+    Difference,
+    ListedNumber,
+    Route,
+    Settings,
+    compare_settings,
+    identifier,
+)
 from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fits
 
 OFFICIAL_URL = "https://api.twilio.com"
@@ -119,7 +128,7 @@ class Twilio(Provider):
             raise self.not_owned()
         if not found["voice"]:
             raise self.not_usable("cannot take voice calls")
-        return CarrierNumber(found["sid"], found["settings"], self._route(found["settings"]))
+        return CarrierNumber(found["sid"], found["settings"], self.route_of(found["settings"]))
 
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
         return self._update(number_id, self._ours(urls))
@@ -236,7 +245,7 @@ class Twilio(Provider):
                 party(one["phone_number"]),
                 one["voice"],
                 one["active"],
-                self._route(one["settings"]),
+                self.route_of(one["settings"]),
                 one["sid"],
                 one["settings"],
             )
@@ -270,7 +279,7 @@ class Twilio(Provider):
             "status_callback": urls.status,
         }
 
-    def _route(self, settings: Settings) -> Route:
+    def route_of(self, settings: Settings, application: Application | None = None) -> Route:
         url = settings["voice_url"]
         if settings["trunk_sid"] or settings["voice_application_sid"] or settings["voice_receive_mode"] != "voice":
             return Route.ELSEWHERE

@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from threading import Lock
 
-from integrations.applications import ApplicationProvider
 from integrations.base import Provider
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber, ListedNumber, Route
@@ -106,9 +105,7 @@ class Inventory:
         public_key: str,
         asked_at: float,
     ) -> bool:
-        route = one.route
-        if isinstance(provider, ApplicationProvider):
-            route = provider.route_of(one.settings, application)
+        route = provider.route_of(one.settings, application)
         with self._lock:
             if one.number not in self._missing:
                 return False
@@ -122,8 +119,8 @@ class Inventory:
 
 def our_application(provider: Provider, credentials: Credentials) -> Application | None:
     """The application to which an account's numbers are linked, if there is one."""
-    if not isinstance(provider, ApplicationProvider):
+    if provider.applications is None:
         return None
     account = known_account(credentials)
     named = credentials.account_id if credentials.names_application else ""
-    return provider.find_application((account.application_id if account else "") or named)
+    return provider.applications.find((account.application_id if account else "") or named)

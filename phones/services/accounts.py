@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from core.secrets import Secret
 from integrations import CARRIERS, provider_class
-from integrations.applications import ApplicationProvider
 from integrations.base import Provider
 from integrations.errors import WebhookSetupFailed
 from integrations.transport import Deadline
@@ -116,7 +115,7 @@ def check_public_key(
 
 def check_named_application(credentials: Credentials, found: CarrierNumber, provider: Provider) -> None:
     """Raise UnknownApplication when the application that the client named does not exist."""
-    if credentials.names_application and found.application is None and isinstance(provider, ApplicationProvider):
+    if credentials.names_application and found.application is None:
         raise provider.unknown_application()
 
 
@@ -132,12 +131,13 @@ def ready_application(
 
     Returns an empty id for a carrier without applications. Raises IntegrationError, LineBusy, Account.DoesNotExist.
     """
-    if not isinstance(provider, ApplicationProvider):
+    applications = provider.applications
+    if applications is None:
         return ""
     urls, asked_for = urls_for(account), account.application_id
     application = found.application
     account.refresh_from_db()
-    if application and account.application_id == application.id and provider.is_ready(application, urls):
+    if application and account.application_id == application.id and not applications.compare(application, urls):
         return application.id
 
     with leases.held(account, operation_id, deadline) as abandoned:
@@ -146,18 +146,18 @@ def ready_application(
         found_id = application.id if application else ""
         is_certain = bool(found_id) and found_id == account.application_id
         if not is_certain and (abandoned or not is_new or was_made_by_us(account.integration, found_id)):
-            application = provider.find_application(account.account_id if account.application_is_customers else "")
+            application = applications.find(account.account_id if account.application_is_customers else "")
         if application is None and account.application_is_customers:
             raise provider.unknown_application()
         if application is None:
             # Noted before: there is none with our name now, so whatever has it from now on is of our making.
             account.application_is_made = True
             account.save(update_fields=["application_is_made"])
-            application = provider.make_application(urls, found.profile_id)
-        elif not provider.is_ready(application, urls):
+            application = applications.make(urls, found.profile_id)
+        elif applications.compare(application, urls):
             if account.application_is_customers and account.application_snapshot is None:
                 keep_application_snapshot(account, application)
-            provider.point_application(application, urls)
+            applications.point(application, urls)
         if account.application_is_made:  # now, or by an add that died before it could note it
             MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
         name_account(account, application)
@@ -294,19 +294,20 @@ def drop_application(account: Account, operation_id: str, provider: Provider) ->
     application_id = account.application_id
     if not Account.objects.filter(pk=account.pk, used_by=operation_id).update(application_id=""):
         return False
-    if not isinstance(provider, ApplicationProvider):
+    applications = provider.applications
+    if applications is None:
         return True
     if account.application_is_customers and account.application_snapshot:
         snapshot = json.loads(account.application_snapshot.open())
-        provider.restore_application(account.account_id, snapshot, urls_for(account))
+        applications.restore(account.account_id, snapshot, urls_for(account))
     if account.application_is_made:
         if not application_id:
             # An add that died between making it and noting its id left one that only its name tells.
-            found = provider.find_application()
+            found = applications.find()
             application_id = found.id if found else ""
         same = Account.objects.filter(integration=account.integration, application_id=application_id or None)
         if not same.exclude(pk=account.pk).exists():
-            provider.delete_application(application_id)
+            applications.delete(application_id)
     nothing_left = {"application_is_made": False, "application_snapshot": None}
     Account.objects.filter(pk=account.pk, used_by=operation_id).update(**nothing_left)
     return True

@@ -13,7 +13,6 @@ from django.utils import timezone
 
 from core.fields import new_object_id
 from core.secrets import CannotOpen, Secret
-from integrations.applications import ApplicationProvider
 from integrations.base import Provider
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
@@ -139,14 +138,14 @@ def put_right(line: Line, provider: Provider, check: Check) -> None:
     account, operation_id = line.account, new_object_id()
     leases.wait_for(line, operation_id, provider.deadline)
     try:
-        if isinstance(provider, ApplicationProvider):
+        if provider.applications:
             put_application_right(line, provider, check, operation_id)
         provider.repair(line.carrier_id, urls_for(account), account.application_id)
     finally:
         leases.give_back(line, operation_id)
 
 
-def put_application_right(line: Line, provider: ApplicationProvider, check: Check, operation_id: str) -> None:
+def put_application_right(line: Line, provider: Provider, check: Check, operation_id: str) -> None:
     """Find or make our application again, point it at us; take over the webhook key that the carrier tells."""
     account = line.account
     is_gone = any(one.reason == "application_missing" for one in check.reasons)

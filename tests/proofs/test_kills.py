@@ -52,6 +52,10 @@ PARTS = ("keep_account", "hold_line", "ready_application")
 SETTLING = ("give_line_back", "let_line_go")
 
 
+def applications_of(integration: str) -> str:
+    return f"integrations.{integration}.applications:{integration.title()}Applications"
+
+
 def cuts() -> Iterator[Cut]:
     for name, subject in SUBJECTS.items():
         provider = f"integrations.{subject.integration}.provider:{subject.integration.title()}"
@@ -68,10 +72,11 @@ def cuts() -> Iterator[Cut]:
                 for when in ("before", "after"):
                     yield Cut(name, f"phones.services.restoring:{settling}", when, known, fails=True)
         if subject.integration != "twilio":
-            yield Cut(name, f"{provider}._create_application", "after")
-            yield Cut(name, f"{provider}.delete_application", "before", fails=True)
-            yield Cut(name, f"{provider}.delete_application", "after", fails=True)
-    yield Cut("telnyx without a voice profile", "integrations.telnyx.provider:Telnyx._make_profile", "after")
+            applications = applications_of(subject.integration)
+            yield Cut(name, f"{applications}._create", "after")
+            yield Cut(name, f"{applications}.delete", "before", fails=True)
+            yield Cut(name, f"{applications}.delete", "after", fails=True)
+    yield Cut("telnyx without a voice profile", f"{applications_of('telnyx')}._make_profile", "after")
 
 
 at_each_cut = pytest.mark.parametrize("cut", list(cuts()), ids=str)
@@ -307,7 +312,7 @@ def test_an_application_that_a_dead_add_has_made_counts_as_ours(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str
 ) -> None:
     subject = SUBJECTS[name]
-    made = f"integrations.{name}.provider:{name.title()}._create_application"
+    made = f"{applications_of(name)}._create"
     assert killer.run(tenant, subject, made)["ended"] == KILLED
     assert not MadeApplication.objects.exists()
     age_leases()

@@ -120,7 +120,8 @@ def snapshot_of(phone: PhoneNumber) -> Any:
 # -- where it dies ----------------------------------------------------------------------------------------------------
 
 REMOVING, RESTORING, ACCOUNTS = "phones.services.removing", "phones.services.restoring", "phones.services.accounts"
-APPLICATIONS = "integrations.applications:ApplicationProvider"
+LINKS = "integrations.applications:ApplicationProvider"
+APPLICATIONS = "integrations.applications:Applications"
 
 
 def steps(place: Place) -> list[str]:
@@ -134,13 +135,13 @@ def steps(place: Place) -> list[str]:
     if place.way != "shared" and integration == "twilio":
         found += [f"{provider}.restore", f"{provider}._update"]
     elif place.way != "shared":
-        found += [f"{APPLICATIONS}.restore", f"{APPLICATIONS}.link"]
+        found += [f"{LINKS}.restore", f"{LINKS}.link"]
     if place.way == "last":
         found += [f"{RESTORING}:release_account", f"{ACCOUNTS}:drop_application"]
         if place.name == OWN:
-            found.append(f"{APPLICATIONS}.restore_application")
+            found.append(f"{APPLICATIONS}.restore")
         elif integration != "twilio":
-            found.append(f"{provider}.delete_application")
+            found.append(f"integrations.{integration}.applications:{integration.title()}Applications.delete")
     return found
 
 
