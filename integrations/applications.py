@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from integrations.base import Provider
@@ -124,51 +123,38 @@ class Applications(ABC):
         """Within ask(): change these settings. Returns the application as it is then, if the carrier tells."""
 
 
-@dataclass(frozen=True)
-class LinkedNumber:
-    """Whether a number can take calls, and what it is linked to."""
-
-    active: bool
-    application_id: str
-
-
 class ApplicationProvider(Provider):
     """A carrier that keeps webhooks on an application, to which numbers are linked.
 
     The number's settings are one field, `application_id`.
     """
 
+    blank = {"application_id": ""}
+
     @property
     @abstractmethod
     def applications(self) -> Applications: ...
 
-    def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
-        return bool(application_id) and settings["application_id"] == application_id
-
-    def blank(self) -> Settings:
-        return {"application_id": ""}
+    # -- verbs --------------------------------------------------------------------------------------------------------
 
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
         with self.reading():
             number, application, key = in_parallel(
-                lambda: self._inspect(number_id),
+                lambda: self._number(number_id),
                 lambda: self.applications.read(application_id) if application_id else None,
                 self.read_public_key,
             )
         if number is None:
             return [Difference("number_missing", number_id, "")]
-        found = [] if number.active else [Difference("number_inactive", "active", "inactive")]
+        found = [] if number.active and number.voice else [Difference("number_inactive", "active", "inactive")]
         if public_key and key and key != public_key:
             found.append(Difference("signature_key_changed", public_key, key))
         if application is None:
             return [*found, Difference("application_missing", application_id, "")]
-        if number.application_id != application_id:
-            found.append(Difference(self._link_reason(number.application_id), application_id, number.application_id))
+        linked_id = number.settings["application_id"]
+        if linked_id != application_id:
+            found.append(Difference(self._link_reason(linked_id), application_id, linked_id))
         return found + self.applications.compare(application, urls)
-
-    def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
-        if not self.routes_to_us(self.read(number_id), urls, application_id):
-            self.apply(number_id, urls, application_id)
 
     def _link_reason(self, linked_id: str) -> str:
         """Why a number that is linked to something else does not reach us."""
@@ -189,7 +175,7 @@ class ApplicationProvider(Provider):
     def link(self, number_id: str, application_id: str) -> None:
         """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
         try:
-            self._link(number_id, application_id)
+            self.ask(lambda: self._update(number_id, {"application_id": application_id}))
         except Refused as failure:
             if not application_id or failure.status in (401, 403) or self._is_there(application_id):
                 raise self.setup_failed(failure.detail) from None
@@ -201,18 +187,17 @@ class ApplicationProvider(Provider):
         with self.reading():
             return bool(self.kind_of(linked_id))
 
+    # -- requests -----------------------------------------------------------------------------------------------------
+
     @abstractmethod
     def kind_of(self, linked_id: str) -> str:
         """What a number is linked to: a word that ends in "application", or another for a trunk; empty if nothing is
         known to be there. Raises RequestFailed."""
 
-    @abstractmethod
-    def _link(self, number_id: str, application_id: str) -> None:
-        """Link the number; to none if the id is empty. Raises RequestFailed."""
+    # -- facts --------------------------------------------------------------------------------------------------------
 
-    @abstractmethod
-    def _inspect(self, number_id: str) -> "LinkedNumber | None":
-        """The number's state; None if it is gone. Raises RequestFailed."""
+    def wanted(self, urls: Urls, application_id: str) -> Settings:
+        return {"application_id": application_id}
 
     def route_of(self, settings: Settings, application: Application | None) -> Route:
         """An application that the customer named is no conflict, and no route of ours to be forgotten either."""

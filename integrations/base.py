@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from integrations.asking import Asking
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.transport import Deadline
-from integrations.types import Application, CarrierNumber, Difference, ListedNumber, Route, Settings, Site
+from integrations.types import Application, CarrierNumber, Difference, ListedNumber, NumberRecord, Route, Settings, Site
 from integrations.webhooks import Answer, Urls, Webhook
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Provider(Asking):
     CarrierUnavailable when it cannot be asked; a write raises WebhookSetupFailed.
     """
 
+    # The settings of a number that is routed nowhere.
+    blank: ClassVar[Settings]
     # Where the carrier keeps recordings, besides the address of its API: host and path.
     media_places: ClassVar[re.Pattern[str]]
     # The paths of recordings at that address; %s stands for the account's id. Empty: any that the API has just given.
@@ -72,29 +74,37 @@ class Provider(Asking):
             InvalidCredentials, NumberNotOwned, NumberNotUsable, CarrierUnavailable.
         """
 
-    @abstractmethod
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
         """Route the number to us with absolute values, safe to repeat.
 
         Returns the number's settings as they are then, or None where the carrier does not tell or gave no answer.
         """
+        return self.write(lambda: self._update(number_id, self.wanted(urls, application_id)))
 
-    @abstractmethod
     def read(self, number_id: str) -> Settings:
         """The number's present settings. Raises NumberNotOwned when it is gone."""
+        with self.reading():
+            found = self._number(number_id)
+        if found is None:
+            raise self.not_owned()
+        return found.settings
 
-    @abstractmethod
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
         """Whether these settings bring the number's calls to us."""
+        wanted = self.wanted(urls, application_id)
+        return settings == wanted and wanted != self.blank
 
     @abstractmethod
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
         """What is there and is not as apply() leaves it, and whether the account's webhook key is another than the one
         that we have. Reads only."""
 
-    @abstractmethod
     def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
         """As apply(), but only what differs is written."""
+        now = self.read(number_id)
+        differing = {name: value for name, value in self.wanted(urls, application_id).items() if now[name] != value}
+        if differing:
+            self.write(lambda: self._update(number_id, differing))
 
     @abstractmethod
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
@@ -109,14 +119,6 @@ class Provider(Asking):
 
         Raises NumberNotOwned when the number is gone.
         """
-
-    @abstractmethod
-    def route_of(self, settings: Settings, application: Application | None) -> Route:
-        """Where the calls of a number with these settings go, if this is the account's application."""
-
-    @abstractmethod
-    def blank(self) -> Settings:
-        """The settings of a number that is routed nowhere."""
 
     def read_public_key(self) -> str:
         """The key that the account's webhooks are signed with; empty if the carrier has none or does not tell."""
@@ -147,8 +149,16 @@ class Provider(Asking):
         """The XML document that makes the carrier do this, as text."""
 
     @abstractmethod
+    def media_url(self, recording_id: str, known_url: str) -> str:
+        """Where the audio of a recording is now. Raises MediaMissing when the carrier does not have it any more."""
+
+    def media_auth(self) -> tuple[str, str] | None:
+        """User and password for the audio, sent to the carrier's own hosts only."""
+        return self.account_id, self.auth_token
+
+    @abstractmethod
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
-        """A page of the account's calls since then, and the cursor of the next one; empty at the end.
+        """Within ask(): a page of the account's calls since then, and the cursor of the next one; empty at the end.
 
         Without the legs of forwarded calls, so at Telnyx only the inbound.
         """
@@ -156,10 +166,6 @@ class Provider(Asking):
     @abstractmethod
     def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         """The same of the account's recordings."""
-
-    @abstractmethod
-    def media_url(self, recording_id: str, known_url: str) -> str:
-        """Where the audio of a recording is now. Raises MediaMissing when the carrier does not have it any more."""
 
     def list_calls(self, since: datetime) -> Iterator[CallReport]:
         """The account's calls since then, page by page as they are wanted."""
@@ -169,6 +175,22 @@ class Provider(Asking):
         """The account's recordings since then, page by page as they are wanted."""
         return self.all_pages(lambda cursor: self.recordings_page(since, cursor))
 
-    def media_auth(self) -> tuple[str, str] | None:
-        """User and password for the audio, sent to the carrier's own hosts only."""
-        return self.account_id, self.auth_token
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _number(self, number_id: str) -> NumberRecord | None:
+        """The number; None if it is gone. Raises RequestFailed."""
+
+    @abstractmethod
+    def _update(self, number_id: str, settings: Settings) -> Settings | None:
+        """Within ask(): write these settings. Returns all that the number has then, if the carrier tells."""
+
+    # -- facts --------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def wanted(self, urls: Urls, application_id: str) -> Settings:
+        """The number's settings as we want them; blank if there is no application yet."""
+
+    @abstractmethod
+    def route_of(self, settings: Settings, application: Application | None) -> Route:
+        """Where the calls of a number with these settings go, if this is the account's application."""

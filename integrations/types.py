@@ -79,15 +79,25 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class ListedNumber:
-    """One number of an account, to pick from. `number` is E.164 digits; `id` and `settings` as in CarrierNumber."""
+class NumberRecord:
+    """A number as its carrier describes it. `number` is E.164 digits; `id` and `settings` as in CarrierNumber."""
 
+    id: str
     number: str
     voice: bool
     active: bool
-    route: Route
-    id: str
     settings: Settings = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ListedNumber(NumberRecord):
+    """One number of an account, to pick from."""
+
+    route: Route
+
+    @classmethod
+    def of(cls, record: NumberRecord, route: Route) -> "ListedNumber":
+        return cls(**vars(record), route=route)
 
 
 def compare_settings(wanted: Settings, actual: Settings) -> list[Difference]:

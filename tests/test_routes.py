@@ -18,15 +18,14 @@ BLANK = {"application_id": ""}
 class Console:
     """A provider of which only what is there now is asked."""
 
+    blank = BLANK
+
     def __init__(self, now: dict[str, str]) -> None:
         self.now = now
 
     def read(self, number_id: str) -> dict[str, str]:
         assert number_id == "n1"
         return self.now
-
-    def blank(self) -> dict[str, str]:
-        return BLANK
 
 
 def account(**fields: Any) -> Account:

@@ -11,14 +11,14 @@ from plivo.utils.signature_v3 import construct_post_url, get_signature_v3
 from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, ResponseElement, SpeakElement
 from requests import Response
 
-from integrations.applications import ApplicationProvider, LinkedNumber
+from integrations.applications import ApplicationProvider
 from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, RequestFailed
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.plivo.applications import PAGE_SIZE, PlivoApplications
 from integrations.plivo.events import call_of, parse_event, recording_of
 from integrations.transport import in_parallel, no_cookies, shared_adapter
-from integrations.types import CarrierNumber, ListedNumber, Settings, identifier
+from integrations.types import CarrierNumber, ListedNumber, NumberRecord, Settings, identifier
 from integrations.webhooks import (
     FORWARDED_S,
     SILENCE_S,
@@ -73,24 +73,13 @@ class Plivo(ApplicationProvider):
                 lambda: self._number(number),
                 lambda: self.applications.look_up(application_id),
             )
-        if found is None or found["number"] != number:
+        if found is None or found.number != number:
             raise self.not_owned()
-        if not found["active"]:
+        if not found.active:
             raise self.not_usable("is not active")
-        if not found["voice"]:
+        if not found.voice:
             raise self.not_usable("cannot take voice calls")
-        settings = found["settings"]
-        return CarrierNumber(number, settings, self.route_of(settings, application), application)
-
-    def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
-        return self.write(lambda: self.change("Number", number_id, app_id=application_id))
-
-    def read(self, number_id: str) -> Settings:
-        with self.reading():
-            found = self._number(number_id)
-        if found is None:
-            raise self.not_owned()
-        return found["settings"]
+        return CarrierNumber(number, found.settings, self.route_of(found.settings, application), application)
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         offset = int(cursor or "0")
@@ -99,21 +88,8 @@ class Plivo(ApplicationProvider):
                 lambda: self.ask(lambda: self.page("Number", number_of, offset)),
                 lambda: self.applications.look_up(""),
             )
-        numbers = [
-            ListedNumber(
-                one["number"],
-                one["voice"],
-                one["active"],
-                self.route_of(one["settings"], ours),
-                one["number"],
-                one["settings"],
-            )
-            for one in found
-        ]
+        numbers = [ListedNumber.of(one, self.route_of(one.settings, ours)) for one in found]
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
-
-    def _link(self, number_id: str, application_id: str) -> None:
-        self.ask(lambda: self.change("Number", number_id, app_id=application_id or None))
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -171,12 +147,6 @@ class Plivo(ApplicationProvider):
                 response.add(HangupElement())
         return response.to_string(pretty=False)
 
-    def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
-        return self._history("Call", call_of, cursor, end_time__gt=since)
-
-    def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
-        return self._history("Recording", recording_of, cursor, add_time__gt=since)
-
     def media_url(self, recording_id: str, known_url: str) -> str:
         if known_url:
             return known_url
@@ -186,7 +156,21 @@ class Plivo(ApplicationProvider):
             raise self.media_missing()
         return url
 
+    def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
+        return self._history("Call", call_of, cursor, end_time__gt=since)
+
+    def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
+        return self._history("Recording", recording_of, cursor, add_time__gt=since)
+
     # -- requests -----------------------------------------------------------------------------------------------------
+
+    def client(self, replies: list[Response]) -> RestClient:
+        """A client for one request: it is not safe to share between threads. The connections are shared."""
+        client = RestClient(self.account_id, self.auth_token, timeout=self.timeouts())
+        client.session.cookies = no_cookies()
+        client.session.mount(OFFICIAL_URL, shared_adapter(OFFICIAL_URL, self.site.api_url))
+        client.session.hooks["response"].append(lambda reply, **_: replies.append(reply))
+        return client
 
     def request(self, method: str, *path: str, **data: Any) -> Any:
         """One request through the SDK, and its reply."""
@@ -219,25 +203,17 @@ class Plivo(ApplicationProvider):
         entries, is_last = self.page(resource, parse, offset, **times)
         return [one for one in entries if one], "" if is_last else str(offset + PAGE_SIZE)
 
-    def _number(self, number: str) -> dict[str, Any] | None:
-        """The number; None if the account does not have it. Raises RequestFailed."""
-        return self.find(lambda: number_of(self.request("GET", "Number", number)))
+    def _number(self, number_id: str) -> NumberRecord | None:
+        return self.find(lambda: number_of(self.request("GET", "Number", number_id)))
 
-    def client(self, replies: list[Response]) -> RestClient:
-        """A client for one request: it is not safe to share between threads. The connections are shared."""
-        client = RestClient(self.account_id, self.auth_token, timeout=self.timeouts())
-        client.session.cookies = no_cookies()
-        client.session.mount(OFFICIAL_URL, shared_adapter(OFFICIAL_URL, self.site.api_url))
-        client.session.hooks["response"].append(lambda reply, **_: replies.append(reply))
-        return client
-
-    def _inspect(self, number_id: str) -> LinkedNumber | None:
-        found = self._number(number_id)
-        return LinkedNumber(found["active"] and found["voice"], found["settings"]["application_id"]) if found else None
+    def _update(self, number_id: str, settings: Settings) -> None:
+        self.change("Number", number_id, app_id=settings["application_id"] or None)
 
     def kind_of(self, linked_id: str) -> str:
         """A Zentrunk trunk stands in the same field of a number; of one it cannot be told whether it is there."""
         return "application" if self.applications.read(linked_id) else ""
+
+    # -- facts --------------------------------------------------------------------------------------------------------
 
     def status_of(self, error: Exception) -> int | None:
         if not isinstance(error, SdkError):
@@ -249,11 +225,12 @@ class Plivo(ApplicationProvider):
         return error.headers if isinstance(error, SdkError) else {}
 
 
-def number_of(reply: Any) -> dict[str, Any]:
+def number_of(reply: Any) -> NumberRecord:
     linked = APPLICATION_PATH.search(getattr(reply, "application", None) or "")
-    return {
-        "number": reply.number,
-        "active": getattr(reply, "active", True) is not False,
-        "voice": getattr(reply, "voice_enabled", True) is not False,
-        "settings": {"application_id": linked[1] if linked else ""},
-    }
+    return NumberRecord(
+        reply.number,
+        reply.number,
+        voice=getattr(reply, "voice_enabled", True) is not False,
+        active=getattr(reply, "active", True) is not False,
+        settings={"application_id": linked[1] if linked else ""},
+    )

@@ -13,14 +13,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from integrations import twiml
-from integrations.applications import ApplicationProvider, LinkedNumber, route_to
+from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, RequestFailed
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
 from integrations.telnyx.applications import PAGE_SIZE, TelnyxApplications, listed
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
 from integrations.transport import in_parallel
-from integrations.types import CarrierNumber, ListedNumber, Settings, identifier
+from integrations.types import CarrierNumber, ListedNumber, NumberRecord, Settings, identifier
 from integrations.webhooks import Answer, Urls, Webhook, digest
 
 if TYPE_CHECKING:
@@ -70,30 +70,19 @@ class Telnyx(ApplicationProvider):
             read = dict(zip(reads, in_parallel(*reads.values()), strict=True))
         application = read["application"]
         # The filter also finds longer numbers that contain this one.
-        found = next((one for one in read["numbers"] if one["phone_number"] == f"+{number}"), None)
+        found = next((one for one in read["numbers"] if one.number == number), None)
         if found is None:
             raise self.not_owned()
-        if found["status"] != "active":
+        if not found.active:
             raise self.not_usable("is not active")
-        settings = found["settings"]
         return CarrierNumber(
-            found["id"],
-            settings,
-            self.route_of(settings, application),
+            found.id,
+            found.settings,
+            self.route_of(found.settings, application),
             application,
             profile_id=read.get("profile_id"),
             public_key=read["public_key"],
         )
-
-    def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
-        return self._assign(number_id, application_id)
-
-    def read(self, number_id: str) -> Settings:
-        with self.reading():
-            settings = self.find(lambda: settings_of(self.client().phone_numbers.retrieve(number_id).data))
-        if settings is None:
-            raise self.not_owned()
-        return settings
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         page_number = int(cursor or "1")
@@ -101,22 +90,15 @@ class Telnyx(ApplicationProvider):
             found, ours = in_parallel(
                 lambda: self.ask(lambda: self._page_of_numbers(page_number)), self.applications.ours
             )
-        numbers = [
-            # Telnyx' numbers take calls; it has no field that says so.
-            ListedNumber(
-                party(one["phone_number"]),
-                True,
-                one["status"] == "active",
-                route_to(one["settings"]["application_id"], ours),
-                one["id"],
-                one["settings"],
-            )
-            for one in found
-        ]
+        numbers = [ListedNumber.of(one, route_to(one.settings["application_id"], ours)) for one in found]
         return numbers, str(page_number + 1) if len(found) == PAGE_SIZE else ""
 
-    def _link(self, number_id: str, application_id: str) -> None:
-        self.ask(lambda: self.client().phone_numbers.update(number_id, connection_id=application_id))
+    def read_public_key(self) -> str:
+        """The account's webhook key, or empty: the address is in no current document, so a no is not an error."""
+        try:
+            return self.ask(self._fetch_public_key, attempts=1)
+        except RequestFailed:
+            return ""
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -143,6 +125,17 @@ class Telnyx(ApplicationProvider):
     @classmethod
     def render_answer(cls, answer: Answer, urls: Urls) -> str:
         return twiml.render(answer, urls)
+
+    def media_url(self, recording_id: str, known_url: str) -> str:
+        """A new link: those in webhooks are good for ten minutes."""
+        with self.reading():
+            url = self.find(lambda: self._media_url(recording_id))
+        if url is None:
+            raise self.media_missing()
+        return url
+
+    def media_auth(self) -> None:
+        """The links carry their own signature, and S3 refuses a request with a second one."""
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         user_id, _, page = cursor.partition(" ")
@@ -171,17 +164,6 @@ class Telnyx(ApplicationProvider):
         found = [recording_of(one) for one in entries if one.call_control_id]
         return found, str(number + 1) if len(entries) == PAGE_SIZE else ""
 
-    def media_url(self, recording_id: str, known_url: str) -> str:
-        """A new link: those in webhooks are good for ten minutes."""
-        with self.reading():
-            url = self.find(lambda: self._media_url(recording_id))
-        if url is None:
-            raise self.media_missing()
-        return url
-
-    def media_auth(self) -> None:
-        """The links carry their own signature, and S3 refuses a request with a second one."""
-
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def client(self) -> "Client":
@@ -202,27 +184,21 @@ class Telnyx(ApplicationProvider):
             public_key="",
         )
 
-    def _numbers_like(self, number: str) -> list[dict[str, Any]]:
+    def _numbers_like(self, number: str) -> list[NumberRecord]:
         # Digits only: with a plus the filter finds nothing (OpenAPI, filter[phone_number]).
         page = self.client().phone_numbers.list(filter={"phone_number": number}, page_size=20)
         return [number_of(one) for one in listed(page)]
 
-    def _assign(self, number_id: str, application_id: str) -> Settings | None:
-        """Assign the number. Returns its settings afterwards, or None when the outcome is unknown."""
-        return self.write(
-            lambda: settings_of(self.client().phone_numbers.update(number_id, connection_id=application_id).data)
-        )
-
-    def _page_of_numbers(self, page_number: int) -> list[dict[str, Any]]:
+    def _page_of_numbers(self, page_number: int) -> list[NumberRecord]:
         page = self.client().phone_numbers.list(page_number=page_number, page_size=PAGE_SIZE)
         return [number_of(one) for one in listed(page)]
 
-    def _inspect(self, number_id: str) -> LinkedNumber | None:
-        return self.find(lambda: self._linked_number(number_id))
+    def _number(self, number_id: str) -> NumberRecord | None:
+        return self.find(lambda: number_of(self.client().phone_numbers.retrieve(number_id).data))
 
-    def _linked_number(self, number_id: str) -> LinkedNumber:
-        number = number_of(self.client().phone_numbers.retrieve(number_id).data)
-        return LinkedNumber(number["status"] == "active", number["settings"]["application_id"])
+    def _update(self, number_id: str, settings: Settings) -> Settings:
+        linked_id = settings["application_id"]
+        return settings_of(self.client().phone_numbers.update(number_id, connection_id=linked_id).data)
 
     def kind_of(self, linked_id: str) -> str:
         """OpenAPI document: Connection, record_type. Empty if there is none."""
@@ -240,19 +216,14 @@ class Telnyx(ApplicationProvider):
         urls: Any = self.client().recordings.retrieve(recording_id).data.download_urls  # type: ignore[union-attr]
         return identifier(urls.wav or urls.mp3)
 
-    def read_public_key(self) -> str:
-        """The account's webhook key, or empty: the address is in no current document, so a no is not an error."""
-        try:
-            return self.ask(self._fetch_public_key, attempts=1)
-        except RequestFailed:
-            return ""
-
     def _fetch_public_key(self) -> str:
         import httpx
 
         reply = self.client().get("/public_key", cast_to=httpx.Response)
         key = identifier(reply.json()["data"]["public"])
         return key if is_public_key(key) else ""
+
+    # -- facts --------------------------------------------------------------------------------------------------------
 
     def status_of(self, error: Exception) -> int | None:
         return getattr(error, "status_code", None)
@@ -269,13 +240,14 @@ def is_public_key(key: str) -> bool:
         return False
 
 
-def number_of(number: Any) -> dict[str, Any]:
-    return {
-        "id": identifier(number.id),
-        "phone_number": number.phone_number,
-        "status": number.status,
-        "settings": settings_of(number),
-    }
+def number_of(number: Any) -> NumberRecord:
+    return NumberRecord(
+        identifier(number.id),
+        party(number.phone_number),
+        voice=True,  # Telnyx' numbers take calls; it has no field that says so
+        active=number.status == "active",
+        settings=settings_of(number),
+    )
 
 
 def settings_of(number: Any) -> Settings:

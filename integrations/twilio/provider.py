@@ -24,6 +24,7 @@ from integrations.types import (
     CarrierNumber,
     Difference,
     ListedNumber,
+    NumberRecord,
     Route,
     Settings,
     compare_settings,
@@ -97,20 +98,12 @@ class Twilio(Provider):
     (read 2026-11-23)"""
 
     label = "Twilio"
+    blank = EMPTY
     # Those of Twilio's other regions, api.EDGE.REGION.twilio.com.
     media_places = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com" + RECORDING_PATH % r"\w+")
     recording_path = RECORDING_PATH
     account_id_name = "Account SID"
     auth_token_name = "Auth Token"
-
-    def client(self) -> Client:
-        # The environment is a dict with something in it, or the SDK would fill gaps from os.environ.
-        return Client(
-            self.account_id,
-            self.auth_token,
-            http_client=SharedHttpClient(self.site.api_url, self.timeouts()),
-            environment={"TWILIO_REGION": ""},
-        )
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
@@ -123,25 +116,12 @@ class Twilio(Provider):
         if account_status in INACTIVE:
             raise self.suspended(account_status)
         # The filter also finds longer numbers that contain this one.
-        found = next((one for one in numbers if one["phone_number"] == f"+{number}"), None)
+        found = next((one for one in numbers if one.number == number), None)
         if found is None:
             raise self.not_owned()
-        if not found["voice"]:
+        if not found.voice:
             raise self.not_usable("cannot take voice calls")
-        return CarrierNumber(found["sid"], found["settings"], self.route_of(found["settings"]))
-
-    def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
-        return self._update(number_id, self._ours(urls))
-
-    def read(self, number_id: str) -> Settings:
-        with self.reading():
-            settings = self.find(lambda: settings_of(self.client().incoming_phone_numbers(number_id).fetch()))
-        if settings is None:
-            raise self.not_owned()
-        return settings
-
-    def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
-        return settings == self._ours(urls)
+        return CarrierNumber(found.id, found.settings, self.route_of(found.settings))
 
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
         with self.reading(refusals=REFUSALS):
@@ -153,19 +133,13 @@ class Twilio(Provider):
             raise self.suspended(account_status)
         if number is None:
             return [Difference("number_missing", number_id, "")]
-        found = [] if number["voice"] else [Difference("number_inactive", "voice", "no voice")]
-        now, ours = number["settings"], self._ours(urls)
+        found = [] if number.voice else [Difference("number_inactive", "voice", "no voice")]
+        now, ours = number.settings, self.wanted(urls)
         for name, reason in OVERRIDES.items():
             if now[name] != ours[name]:
                 found.append(Difference(reason, ours[name], now[name]))
         addresses = {name: value for name, value in ours.items() if name not in OVERRIDES}
         return found + compare_settings(addresses, now)
-
-    def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
-        now = self.read(number_id)
-        differing = {name: value for name, value in self._ours(urls).items() if now[name] != value}
-        if differing:
-            self._update(number_id, differing)
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         with self.reading(refusals=REFUSALS):
@@ -178,7 +152,7 @@ class Twilio(Provider):
         return page
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
-        now, ours = self.read(number_id), self._ours(urls)
+        now, ours = self.read(number_id), self.wanted(urls)
         back = {
             name: snapshot[name]
             for group in FIELD_GROUPS
@@ -188,12 +162,9 @@ class Twilio(Provider):
         }
         if not back:
             return
-        after = self._update(number_id, back) or self.read(number_id)
+        after = self.write(lambda: self._update(number_id, back)) or self.read(number_id)
         if any(after[name] != value for name, value in back.items()):
             raise self.setup_failed("the earlier settings did not come back")
-
-    def blank(self) -> Settings:
-        return dict(EMPTY)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -227,38 +198,6 @@ class Twilio(Provider):
         account, recording = self.account_id, quote(recording_id, safe="")
         return f"{self.site.api_url}/2010-04-01/Accounts/{account}/Recordings/{recording}.wav"
 
-    # -- requests -----------------------------------------------------------------------------------------------------
-
-    def _numbers_like(self, number: str) -> list[dict[str, Any]]:
-        found = self.client().incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
-        return [number_of(one) for one in found]
-
-    def _number(self, number_id: str) -> dict[str, Any] | None:
-        """The number; None if it is gone. Raises RequestFailed."""
-        return self.find(lambda: number_of(self.client().incoming_phone_numbers(number_id).fetch()))
-
-    def _listed(self, cursor: str) -> tuple[list[ListedNumber], str]:
-        reply = self.client().incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
-        numbers = [number_of(one) for one in reply]
-        return [
-            ListedNumber(
-                party(one["phone_number"]),
-                one["voice"],
-                one["active"],
-                self.route_of(one["settings"]),
-                one["sid"],
-                one["settings"],
-            )
-            for one in numbers
-        ], cursor_after(reply)
-
-    def _account_status(self) -> str:
-        return identifier(self.client().api.v2010.accounts(self.account_id).fetch().status)
-
-    def _update(self, number_id: str, settings: Settings) -> Settings | None:
-        """Write these fields. Returns the number's settings afterwards, or None when the outcome is unknown."""
-        return self.write(lambda: settings_of(self.client().incoming_phone_numbers(number_id).update(**settings)))
-
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
         reply = self.client().calls.page(start_time_after=since, **where)
@@ -270,10 +209,39 @@ class Twilio(Provider):
         # Those of conferences have no call.
         return [recording_of(one) for one in reply if one.call_sid], cursor_after(reply)
 
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def client(self) -> Client:
+        # The environment is a dict with something in it, or the SDK would fill gaps from os.environ.
+        return Client(
+            self.account_id,
+            self.auth_token,
+            http_client=SharedHttpClient(self.site.api_url, self.timeouts()),
+            environment={"TWILIO_REGION": ""},
+        )
+
+    def _numbers_like(self, number: str) -> list[NumberRecord]:
+        found = self.client().incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
+        return [number_of(one) for one in found]
+
+    def _number(self, number_id: str) -> NumberRecord | None:
+        return self.find(lambda: number_of(self.client().incoming_phone_numbers(number_id).fetch()))
+
+    def _listed(self, cursor: str) -> tuple[list[ListedNumber], str]:
+        reply = self.client().incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
+        numbers = [number_of(one) for one in reply]
+        return [ListedNumber.of(one, self.route_of(one.settings)) for one in numbers], cursor_after(reply)
+
+    def _account_status(self) -> str:
+        return identifier(self.client().api.v2010.accounts(self.account_id).fetch().status)
+
+    def _update(self, number_id: str, settings: Settings) -> Settings:
+        return settings_of(self.client().incoming_phone_numbers(number_id).update(**settings))
+
     # -- facts --------------------------------------------------------------------------------------------------------
 
-    def _ours(self, urls: Urls) -> Settings:
-        return self.blank() | {
+    def wanted(self, urls: Urls, application_id: str = "") -> Settings:
+        return self.blank | {
             "voice_url": urls.answer,
             "voice_fallback_url": urls.fallback,
             "status_callback": urls.status,
@@ -304,14 +272,14 @@ class Twilio(Provider):
         )
 
 
-def number_of(number: Any) -> dict[str, Any]:
-    return {
-        "sid": identifier(number.sid),
-        "phone_number": number.phone_number,
-        "voice": number.capabilities["voice"],
-        "active": number.status in (None, "in-use"),
-        "settings": settings_of(number),
-    }
+def number_of(number: Any) -> NumberRecord:
+    return NumberRecord(
+        identifier(number.sid),
+        party(number.phone_number),
+        voice=number.capabilities["voice"],
+        active=number.status in (None, "in-use"),
+        settings=settings_of(number),
+    )
 
 
 def settings_of(number: Any) -> Settings:

@@ -41,7 +41,7 @@ def customers_settings(line: Line, provider: Provider, found: CarrierNumber) -> 
     is there at this moment is what stays. Raises IntegrationError."""
     settings = provider.read(line.carrier_id)
     still_ours = settings == found.settings and not line.account.application_is_customers
-    return provider.blank() if still_ours else settings
+    return provider.blank if still_ours else settings
 
 
 def sealed(settings: Settings) -> Secret:

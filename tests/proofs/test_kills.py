@@ -58,7 +58,6 @@ def applications_of(integration: str) -> str:
 
 def cuts() -> Iterator[Cut]:
     for name, subject in SUBJECTS.items():
-        provider = f"integrations.{subject.integration}.provider:{subject.integration.title()}"
         for known in (False, True):
             if known and name not in ("twilio", "plivo", "telnyx"):
                 continue
@@ -67,7 +66,7 @@ def cuts() -> Iterator[Cut]:
                     yield Cut(name, f"phones.services.adding:{step}", when, known)
             for part in PARTS:
                 yield Cut(name, f"phones.services.adding:{part}", "after", known)
-            yield Cut(name, f"{provider}.apply", "after", known)
+            yield Cut(name, "integrations.base:Provider.apply", "after", known)
             for settling in SETTLING:
                 for when in ("before", "after"):
                     yield Cut(name, f"phones.services.restoring:{settling}", when, known, fails=True)
