@@ -189,7 +189,7 @@ class Provider(Asking):
 
     @abstractmethod
     def wanted(self, urls: Urls, application_id: str) -> Settings:
-        """The number's settings as we want them; blank if there is no application yet."""
+        """The number's settings as we want them; where it is linked to an application, blank without one."""
 
     @abstractmethod
     def route_of(self, settings: Settings, application: Application | None) -> Route:
