@@ -157,12 +157,12 @@ def mixed(user_id: str, first: int, count: int, carriers: list[Carrier] = CARRIE
 
 def run(carriers: Asked, rows: list[str], workers: int, per_account: int = 8, lists: bool = True) -> dict[str, float]:
     """Add these numbers in this process, with or without reading the accounts' lists. Exits when one is not added."""
-    from phones.bulk import account_queue
+    from phones.bulk import account_queues
     from phones.bulk.files import read_rows
     from phones.bulk.run import add_rows
 
     carriers.asked()
-    account_queue.MIN_LISTED = MIN_LISTED if lists else len(rows) + 1
+    account_queues.MIN_LISTED = MIN_LISTED if lists else len(rows) + 1
     cpu, start = time.process_time(), time.perf_counter()
     outcomes = list(add_rows(read_rows(BytesIO(csv_file(rows))), workers=workers, per_account=per_account))
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu

@@ -19,13 +19,14 @@ from django.utils import timezone
 from core.fields import new_object_id
 from integrations.errors import InvalidCredentials
 from integrations.transport import Deadline
-from phones.bulk import inventory
+from phones.api.serializers import AddRowSerializer
+from phones.bulk import inventory, tasks
 from phones.bulk import rows as bulk_rows
-from phones.bulk import run as bulk
 from phones.bulk.files import FileRow, read_rows
 from phones.bulk.gates import AccountGate, Breaker
 from phones.bulk.rows import BulkRow
 from phones.bulk.run import add_rows
+from phones.bulk.screening import parse_row
 from phones.models import Account, Line, PhoneNumber
 from phones.services import remove_phone
 from phones.services.accounts import Credentials
@@ -122,7 +123,7 @@ def test_a_number_that_another_user_has_is_not_there_while_a_dead_run_holds_it(
         user=tenant.user, number=TWILIO.number, integration="twilio", operation_id=new_object_id(),
         lease_until=timezone.now() + timedelta(seconds=1),
     )  # fmt: skip
-    monkeypatch.setattr(bulk, "LOOK_AGAIN_S", 0.2)
+    monkeypatch.setattr(tasks, "LOOK_AGAIN_S", 0.2)
     assert counted(done([first])) == {"added": 1}
     assert PhoneNumber.objects.filter(state="active").count() == 2
 
@@ -594,6 +595,6 @@ def test_what_a_carrier_echoes_is_told_to_nobody(
 
 def test_a_row_and_its_outcome_never_print_the_token(sandbox: Sandbox, tenant: Tenant) -> None:
     (row,) = rows_of(tenant, TWILIO, [TWILIO.number], authToken=CANARY)
-    understood = bulk.Run(None, False, 8, False, Event()).understand(row)
-    assert isinstance(understood, BulkRow)
-    assert CANARY not in f"{row!r} {understood!r} {understood.credentials!r}"
+    parsed = parse_row(AddRowSerializer(), row)
+    assert isinstance(parsed, BulkRow)
+    assert CANARY not in f"{row!r} {parsed!r} {parsed.credentials!r}"

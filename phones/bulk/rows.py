@@ -1,4 +1,4 @@
-"""A row of a bulk add, and what became of it."""
+"""A row of a bulk add and its outcome."""
 
 import math
 import time
@@ -14,11 +14,19 @@ ADDED, EXISTS, FAILED, WOULD_ADD, NOT_TRIED = "added", "exists", "failed", "woul
 IN_WORKSPACE, IN_FILE = "This user has this number already.", "An earlier row of the file has this number."
 # A user who was looked up longer ago is looked up again.
 USER_KNOWN_S = 60.0
+# The carrier refused the number, so it accepted the credentials.
+ABOUT_THE_NUMBER = {"number_not_owned", "number_not_usable", "number_routed_elsewhere"}
+
+# The user's id and the number.
+Key = tuple[str, str]
 
 
 @dataclass
 class BulkRow:
-    """A row that makes sense; `line` is its place in the file, `user` as it was looked up at `looked_up_at`."""
+    """A valid row; `line` is its place in the file, `user` the user as found at `looked_up_at`.
+
+    Times are seconds on the monotonic clock.
+    """
 
     line: int
     user_id: str
@@ -28,27 +36,27 @@ class BulkRow:
     settings: dict[str, Any] = field(repr=False)
     user: User | None = field(default=None, repr=False)
     looked_up_at: float = -math.inf
-    tried_at: float = 0.0
+    first_tried_at: float = 0.0
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         return self.user_id, self.number
 
     @property
     def is_user_known(self) -> bool:
-        """Whether `user` is what it was a moment ago; None then says that there is no such user."""
+        """Whether `user` was looked up recently. If so and it is None, there is no such user."""
         return time.monotonic() - self.looked_up_at < USER_KNOWN_S
 
     def ended(
         self, outcome: str, error: Refusal | IntegrationError | None = None, *, message: str = ""
     ) -> "RowOutcome":
-        told = (error.code, error.field, str(error)) if error else (None, None, message)
-        return RowOutcome(self.line, self.user_id, self.number, outcome, *told)
+        report = (error.code, error.field, str(error)) if error else (None, None, message)
+        return RowOutcome(self.line, self.user_id, self.number, outcome, *report)
 
 
 @dataclass(frozen=True)
 class RowOutcome:
-    """What became of a row: added, exists, failed, would_add or not_tried; `error` is the API's machine code."""
+    """How a row ended: added, exists, failed, would_add or not_tried; `error` is the API's machine code."""
 
     line: int
     user_id: str
@@ -57,3 +65,20 @@ class RowOutcome:
     error: str | None = None
     field: str | None = None
     message: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.user_id, self.phone_number
+
+    @property
+    def shows_valid_credentials(self) -> bool:
+        """Whether the carrier accepted the credentials: it let us add the number, or refused just this number."""
+        return self.outcome in (ADDED, WOULD_ADD) or self.error in ABOUT_THE_NUMBER
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A row that could not be tried to the end: try it again at `due_at`, in seconds on the monotonic clock."""
+
+    row: BulkRow
+    due_at: float

@@ -20,7 +20,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from integrations import PROVIDERS, load
-from phones.bulk.account_queue import PER_ACCOUNT
+from phones.bulk.account_queues import PER_ACCOUNT
 from phones.bulk.files import FileRow, UnreadableFile, read_rows
 from phones.bulk.rows import RowOutcome
 from phones.bulk.run import WORKERS, add_rows

@@ -1,0 +1,90 @@
+"""What a worker of a bulk add does with one task: add the number of a row, or read a page of an account's list."""
+
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+from core.errors import Refusal
+from integrations.errors import CarrierUnavailable, IntegrationError
+from phones.bulk.account_queues import AccountQueue, PageRead, ReadPage, Result, Task
+from phones.bulk.rows import ADDED, EXISTS, FAILED, IN_WORKSPACE, WOULD_ADD, BulkRow, Retry, RowOutcome
+from phones.bulk.screening import existing_keys, find_users
+from phones.errors import LineBusy, NoSuchUser, PhoneExists
+from phones.models import LEASE
+from phones.services.adding import Knowledge, add_phone, rehearse_add
+from users.limits import LimitHeld
+
+log = logging.getLogger(__name__)
+
+# One row may wait for other rows of its account at the gate; with the 5 s to undo it stays below a lease.
+ROW_BUDGET_S = 40.0
+# How long a row waits in all for what a dead process holds, and how often it looks.
+PATIENCE_S, LOOK_AGAIN_S = 2.5 * LEASE.total_seconds(), 1.0
+CRASHED = "Something went wrong on our side; nothing was added or changed. The log tells more."
+
+
+def perform(queue: AccountQueue, task: Task, *, workspace_id: str | None, dry_run: bool) -> Result:
+    """Do a task. Runs in a worker's thread and never raises."""
+    if isinstance(task, ReadPage):
+        return read_page(queue, task)
+    task.first_tried_at = task.first_tried_at or time.monotonic()
+    try:
+        return try_row(queue, task, workspace_id=workspace_id, dry_run=dry_run)
+    except Exception as error:
+        log.error("Row %s could not be added", task.line, exc_info=error)
+        return task.ended(FAILED, Refusal(CRASHED))
+
+
+def read_page(queue: AccountQueue, task: ReadPage) -> PageRead:
+    try:
+        queue.inventory.read_on(task.numbers)
+    except IntegrationError as error:
+        log.info("The numbers of an account could not be listed: %s (%s)", error, error.detail)
+        return PageRead(has_failed=True)  # the next row finds out what is wrong
+    except Exception as error:
+        queue.inventory.give_up()
+        log.error("The numbers of an account could not be listed", exc_info=error)
+    return PageRead()
+
+
+def try_row(queue: AccountQueue, row: BulkRow, *, workspace_id: str | None, dry_run: bool) -> RowOutcome | Retry:
+    try:
+        if not row.is_user_known:
+            find_users([row], workspace_id=workspace_id)
+        if row.user is None:
+            raise NoSuchUser
+        add(queue, row, dry_run=dry_run)
+        return row.ended(WOULD_ADD if dry_run else ADDED)
+    except PhoneExists as error:
+        if row.key in existing_keys([row]):
+            return row.ended(EXISTS, message=IN_WORKSPACE)
+        return retry_or_fail(row, error)
+    except (LineBusy, LimitHeld) as error:
+        return retry_or_fail(row, error)
+    except (Refusal, IntegrationError) as error:
+        if error.code == CarrierUnavailable.code and queue.gate.is_closed:
+            return retry_or_fail(row, error)
+        return row.ended(FAILED, error)
+
+
+def add(queue: AccountQueue, row: BulkRow, *, dry_run: bool) -> None:
+    arguments: dict[str, Any] = {
+        **asdict(row.credentials),
+        "user": row.user,
+        "number": row.number,
+        "on_conflict": row.on_conflict,
+        "knowledge": Knowledge(queue.is_proved, queue.inventory.take(row.number) if queue.is_proved else None),
+        "settings": row.settings,
+        "budget_s": ROW_BUDGET_S,
+    }
+    if dry_run:
+        rehearse_add(**arguments)
+    else:
+        add_phone(**arguments)
+
+
+def retry_or_fail(row: BulkRow, error: Refusal | IntegrationError) -> RowOutcome | Retry:
+    """What somebody else holds comes free: its holder ends, or its lease does."""
+    now = time.monotonic()
+    return row.ended(FAILED, error) if now - row.first_tried_at > PATIENCE_S else Retry(row, now + LOOK_AGAIN_S)
