@@ -20,10 +20,11 @@ from core.fields import new_object_id
 from integrations.errors import InvalidCredentials
 from integrations.transport import Deadline
 from phones.api.serializers import AddRowSerializer
-from phones.bulk import inventory, tasks
+from phones.bulk import listed_numbers, tasks
 from phones.bulk import rows as bulk_rows
 from phones.bulk.files import FileRow, read_rows
 from phones.bulk.gates import AccountGate, Breaker
+from phones.bulk.listed_numbers import ListedNumbers
 from phones.bulk.rows import BulkRow
 from phones.bulk.run import add_rows
 from phones.bulk.screening import parse_row
@@ -211,37 +212,37 @@ def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandb
     credentials = Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token)
     with pytest.raises(InvalidCredentials):
         sandbox.state.account("twilio", TWILIO.acc_sid).status = "suspended"
-        inventory.Inventory(credentials).read_on([])
+        ListedNumbers(credentials).read_page([])
     sandbox.state.account("twilio", TWILIO.acc_sid).status = "active"
     sandbox.clear_ledger()
-    wanted = inventory.Inventory(credentials)
+    wanted = ListedNumbers(credentials)
     for _ in range(3):
-        wanted.read_on([])
+        wanted.read_page([])
     assert len(sandbox.ledger) == 4
 
 
 def test_the_list_is_not_believed_of_a_number_that_is_routed_anywhere(sandbox: Sandbox, carrier: Good) -> None:
-    listed = inventory.Inventory(Credentials(carrier.integration, carrier.acc_sid, carrier.auth_token))
-    listed.read_on([carrier.number, carrier.routed_elsewhere])
-    assert listed.listed() == {carrier.number}
-    assert listed.take(carrier.routed_elsewhere) is None
+    listed = ListedNumbers(Credentials(carrier.integration, carrier.acc_sid, carrier.auth_token))
+    listed.read_page([carrier.number, carrier.routed_elsewhere])
+    assert listed.fresh() == {carrier.number}
+    assert listed.pop(carrier.routed_elsewhere) is None
 
 
 def test_a_page_that_was_not_used_up_in_time_is_read_again_before_the_next(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = some(sandbox, TWILIO, 300)
-    listed = inventory.Inventory(Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token))
-    listed.read_on(numbers)
-    monkeypatch.setattr(inventory, "FRESH_S", 0.0)
-    listed.read_on(numbers)
+    listed = ListedNumbers(Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token))
+    listed.read_page(numbers)
+    monkeypatch.setattr(listed_numbers, "FRESH_S", 0.0)
+    listed.read_page(numbers)
     monkeypatch.undo()
-    shown = listed.listed()
+    shown = listed.fresh()
     assert 200 < len(shown) <= 250
     for number in shown:
-        assert listed.take(number)
-    listed.read_on([number for number in numbers if number not in shown])
-    assert listed.listed() == set(numbers) - shown
+        assert listed.pop(number)
+    listed.read_page([number for number in numbers if number not in shown])
+    assert listed.fresh() == set(numbers) - shown
     pages = [one.query["Page"] for one in sandbox.ledger if "Page" in one.query]
     assert pages == [["1"]], "the first page is asked for without its number"
     assert sum("IncomingPhoneNumbers" in one.path for one in sandbox.ledger) == 3
@@ -252,16 +253,16 @@ def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(
 ) -> None:
     """Each number is changed at the carrier right after the list was read."""
     numbers = some(sandbox, TWILIO, 30)
-    read_on = inventory.Inventory.read_on
+    read_page = ListedNumbers.read_page
 
-    def read_then_change(self: inventory.Inventory, wanted: Any) -> None:
-        read_on(self, wanted)
+    def read_then_change(self: ListedNumbers, wanted: Any) -> None:
+        read_page(self, wanted)
         for number in wanted:
             sandbox.console("twilio", TWILIO.acc_sid, number=number, voice_url=f"https://new.example/{number}")
         time.sleep(0.05)
 
-    monkeypatch.setattr(inventory, "FRESH_S", 0.05)
-    monkeypatch.setattr(inventory.Inventory, "read_on", read_then_change)
+    monkeypatch.setattr(listed_numbers, "FRESH_S", 0.05)
+    monkeypatch.setattr(ListedNumbers, "read_page", read_then_change)
     assert counted(done(rows_of(tenant, TWILIO, numbers), workers=1)) == {"added": 30}
     before = {line.number: json.loads(line.snapshot.open())["voice_url"] for line in Line.objects.all()}
     assert sum(url == f"https://new.example/{number}" for number, url in before.items()) >= 11

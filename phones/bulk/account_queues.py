@@ -9,7 +9,7 @@ from core.errors import Refusal
 from integrations import CARRIERS, PROVIDERS, provider_class
 from integrations.errors import CarrierUnavailable, InvalidCredentials, WebhookSetupFailed
 from phones.bulk.gates import AccountGate, Breaker
-from phones.bulk.inventory import Inventory
+from phones.bulk.listed_numbers import ListedNumbers
 from phones.bulk.rows import BulkRow, Retry, RowOutcome
 from phones.services.accounts import Credentials, known_account, proved_before
 
@@ -34,7 +34,7 @@ class ReadPage:
 
 @dataclass(frozen=True)
 class PageRead:
-    """The result of `ReadPage`; what the page showed is in the queue's inventory."""
+    """The result of `ReadPage`; what the page showed is in the queue's `listed`."""
 
     has_failed: bool = False
 
@@ -50,8 +50,8 @@ class AccountQueue:
     integration: str
     gate: AccountGate
     breaker: Breaker
-    inventory: Inventory
-    is_proved: bool
+    listed: ListedNumbers
+    is_verified: bool
     rows: deque[BulkRow] = field(default_factory=deque)
     in_flight: int = 0
     is_reading: bool = False
@@ -60,36 +60,36 @@ class AccountQueue:
     refusal: Refusal | None = None
 
     @property
-    def most(self) -> int:
+    def max_in_flight(self) -> int:
         """How much may be under way. Unless its credentials are proved one row goes ahead, so that no others are spent
         on a wrong token. A row that the list has not shown takes two requests at a time: half as many of them leave
         room at the gate for the page that spares the others theirs."""
-        if not self.is_proved:
+        if not self.is_verified:
             return 1
-        if self.is_reading and not self.inventory.listed():
+        if self.is_reading and not self.listed.fresh():
             return 1 + min(self.gate.limit, PER_ACCOUNT) // 2
         return self.gate.limit + AT_THE_GATE
 
     @property
     def may_start(self) -> bool:
-        return bool(self.rows) and self.in_flight < self.most and not self.gate.is_closed
+        return bool(self.rows) and self.in_flight < self.max_in_flight and not self.gate.is_closed
 
     @property
-    def wants_page(self) -> bool:
+    def should_read_page(self) -> bool:
         """Whether to read on in the account's list, as what it has shown is soon used up."""
         return (
-            self.is_proved
+            self.is_verified
             and not self.is_reading
             and self.has_begun_row
             and len(self.rows) >= MIN_LISTED
-            and self.inventory.is_worth_it(len(self.rows))
-            and len(self.inventory.listed()) < 2 * self.gate.limit
+            and self.listed.may_read_page(len(self.rows))
+            and len(self.listed.fresh()) < 2 * self.gate.limit
         )
 
     @property
     def urgency(self) -> tuple[bool, float]:
         """Unproved accounts first, as they have one row under way at most; then who has most to do for each worker."""
-        return not self.is_proved, len(self.rows) / (self.in_flight + 1)
+        return not self.is_verified, len(self.rows) / (self.in_flight + 1)
 
     def begin(self, task: Task) -> None:
         """Note that a worker was given a task."""
@@ -102,34 +102,34 @@ class AccountQueue:
         self.in_flight -= 1
         if isinstance(result, PageRead):
             self.is_reading = False
-            self.is_proved = self.is_proved and not result.has_failed
+            self.is_verified = self.is_verified and not result.has_failed
             self.put_listed_first()
         elif isinstance(result, RowOutcome):
-            self.learn(result)
+            self.learn_from(result)
 
     def put_listed_first(self) -> None:
         """So that what the list has shown is used while it is fresh, though the file has another order."""
-        listed = self.inventory.listed()
-        self.rows = deque(sorted(self.rows, key=lambda row: row.number not in listed))
+        fresh = self.listed.fresh()
+        self.rows = deque(sorted(self.rows, key=lambda row: row.number not in fresh))
 
-    def learn(self, outcome: RowOutcome) -> None:
+    def learn_from(self, outcome: RowOutcome) -> None:
         if outcome.error == CarrierUnavailable.code:
             self.breaker.note(answered=False)
         elif outcome.shows_valid_credentials:
             self.breaker.note(answered=True)
-            self.is_proved = True
+            self.is_verified = True
         elif outcome.error == InvalidCredentials.code:
             self.breaker.note(answered=True)
             # Of an account that was good before one more row makes sure, and it alone.
-            if not self.is_proved:
+            if not self.is_verified:
                 self.refusal = Refusal(outcome.message, code=outcome.error, field=outcome.field)
             self.doubt_credentials()
         elif outcome.error == WebhookSetupFailed.code:
             self.doubt_credentials()
 
     def doubt_credentials(self) -> None:
-        self.is_proved = False
-        self.inventory.forget()
+        self.is_verified = False
+        self.listed.clear()
 
 
 class AccountQueues:
@@ -164,8 +164,8 @@ class AccountQueues:
                 integration,
                 self._gates.setdefault((integration, account), AccountGate(self.per_account)),
                 self._breakers[integration],
-                Inventory(credentials),
-                is_proved=were_good(credentials),
+                ListedNumbers(credentials),
+                is_verified=are_verified(credentials),
             )
         return self._queues[key]
 
@@ -175,7 +175,7 @@ class AccountQueues:
         self._gates = {key: gate for key, gate in self._gates.items() if id(gate) in used}
 
 
-def were_good(credentials: Credentials) -> bool:
+def are_verified(credentials: Credentials) -> bool:
     """Whether we know the account by these credentials, and all of it: its rows need not wait for one of them."""
     try:
         account = known_account(credentials)

@@ -47,7 +47,7 @@ class BulkRow:
         """Whether `user` was looked up recently. If so and it is None, there is no such user."""
         return time.monotonic() - self.looked_up_at < USER_KNOWN_S
 
-    def ended(
+    def outcome(
         self, outcome: str, error: Refusal | IntegrationError | None = None, *, message: str = ""
     ) -> "RowOutcome":
         report = (error.code, error.field, str(error)) if error else (None, None, message)

@@ -125,10 +125,10 @@ class Run:
     def report_not_tried(self, rows: Iterator[FileRow]) -> Iterator[RowOutcome]:
         """Report the rows that were not started and the rest of the file as not tried."""
         for queue in self.queues:
-            yield from (row.ended(NOT_TRIED) for row in queue.rows)
-        yield from (retry.row.ended(NOT_TRIED) for retry in self.retries)
+            yield from (row.outcome(NOT_TRIED) for row in queue.rows)
+        yield from (retry.row.outcome(NOT_TRIED) for retry in self.retries)
         for followers in self.followers.values():
-            yield from (row.ended(NOT_TRIED) for row in followers)
+            yield from (row.outcome(NOT_TRIED) for row in followers)
         for unread in rows:
             yield RowOutcome(unread.line, *unread.shown(), NOT_TRIED)
 
@@ -143,19 +143,19 @@ class Run:
         """Fail the rows of accounts whose credentials were refused, without asking the carrier about each."""
         for queue in self.queues:
             while queue.refusal and queue.rows:
-                yield from self.finish(queue.rows.popleft().ended(FAILED, queue.refusal))
+                yield from self.finish(queue.rows.popleft().outcome(FAILED, queue.refusal))
 
     def start_tasks(self) -> Iterator[RowOutcome]:
         """Give tasks to idle workers, and yield the outcomes of rows that need no worker."""
         while not self.workers.are_busy and not self.is_stopped and (queue := self.queues.most_urgent()):
-            if queue.wants_page:
+            if queue.should_read_page:
                 self.workers.submit(queue, ReadPage([row.number for row in queue.rows]))
                 continue
             row = queue.rows.popleft()
             if row.key in self.rehearsed:
-                yield from self.finish(row.ended(EXISTS, message=IN_FILE))
+                yield from self.finish(row.outcome(EXISTS, message=IN_FILE))
             elif not queue.breaker.allows():
-                yield from self.finish(row.ended(FAILED, not_asked(queue.integration)))
+                yield from self.finish(row.outcome(FAILED, not_asked(queue.integration)))
             else:
                 self.workers.submit(queue, row)
 
@@ -176,7 +176,7 @@ class Run:
         yield outcome
         while followers and outcome.outcome in (ADDED, EXISTS):
             self.unfinished -= 1
-            yield followers.popleft().ended(EXISTS, message=IN_WORKSPACE)
+            yield followers.popleft().outcome(EXISTS, message=IN_WORKSPACE)
         if followers:
             self.queues.put(followers.popleft())
         else:

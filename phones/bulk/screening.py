@@ -34,9 +34,9 @@ def screen(file_rows: list[FileRow], *, workspace_id: str | None) -> tuple[list[
         log.error("Rows could not be looked up together", exc_info=error)
     for row in rows:
         if row.is_user_known and row.user is None:
-            outcomes.append(row.ended(FAILED, NoSuchUser()))
+            outcomes.append(row.outcome(FAILED, NoSuchUser()))
         elif row.key in existing:
-            outcomes.append(row.ended(EXISTS, message=IN_WORKSPACE))
+            outcomes.append(row.outcome(EXISTS, message=IN_WORKSPACE))
         else:
             to_try.append(row)
     return to_try, outcomes

@@ -33,17 +33,17 @@ def perform(queue: AccountQueue, task: Task, *, workspace_id: str | None, dry_ru
         return try_row(queue, task, workspace_id=workspace_id, dry_run=dry_run)
     except Exception as error:
         log.error("Row %s could not be added", task.line, exc_info=error)
-        return task.ended(FAILED, Refusal(CRASHED))
+        return task.outcome(FAILED, Refusal(CRASHED))
 
 
 def read_page(queue: AccountQueue, task: ReadPage) -> PageRead:
     try:
-        queue.inventory.read_on(task.numbers)
+        queue.listed.read_page(task.numbers)
     except IntegrationError as error:
         log.info("The numbers of an account could not be listed: %s (%s)", error, error.detail)
         return PageRead(has_failed=True)  # the next row finds out what is wrong
     except Exception as error:
-        queue.inventory.give_up()
+        queue.listed.stop_reading()
         log.error("The numbers of an account could not be listed", exc_info=error)
     return PageRead()
 
@@ -55,17 +55,17 @@ def try_row(queue: AccountQueue, row: BulkRow, *, workspace_id: str | None, dry_
         if row.user is None:
             raise NoSuchUser
         add(queue, row, dry_run=dry_run)
-        return row.ended(WOULD_ADD if dry_run else ADDED)
+        return row.outcome(WOULD_ADD if dry_run else ADDED)
     except PhoneExists as error:
         if row.key in existing_keys([row]):
-            return row.ended(EXISTS, message=IN_WORKSPACE)
+            return row.outcome(EXISTS, message=IN_WORKSPACE)
         return retry_or_fail(row, error)
     except (LineBusy, LimitHeld) as error:
         return retry_or_fail(row, error)
     except (Refusal, IntegrationError) as error:
         if error.code == CarrierUnavailable.code and queue.gate.is_closed:
             return retry_or_fail(row, error)
-        return row.ended(FAILED, error)
+        return row.outcome(FAILED, error)
 
 
 def add(queue: AccountQueue, row: BulkRow, *, dry_run: bool) -> None:
@@ -74,7 +74,7 @@ def add(queue: AccountQueue, row: BulkRow, *, dry_run: bool) -> None:
         "user": row.user,
         "number": row.number,
         "on_conflict": row.on_conflict,
-        "knowledge": Knowledge(queue.is_proved, queue.inventory.take(row.number) if queue.is_proved else None),
+        "knowledge": Knowledge(queue.is_verified, queue.listed.pop(row.number) if queue.is_verified else None),
         "settings": row.settings,
         "budget_s": ROW_BUDGET_S,
     }
@@ -87,4 +87,4 @@ def add(queue: AccountQueue, row: BulkRow, *, dry_run: bool) -> None:
 def retry_or_fail(row: BulkRow, error: Refusal | IntegrationError) -> RowOutcome | Retry:
     """What somebody else holds comes free: its holder ends, or its lease does."""
     now = time.monotonic()
-    return row.ended(FAILED, error) if now - row.first_tried_at > PATIENCE_S else Retry(row, now + LOOK_AGAIN_S)
+    return row.outcome(FAILED, error) if now - row.first_tried_at > PATIENCE_S else Retry(row, now + LOOK_AGAIN_S)
