@@ -15,7 +15,7 @@ from core.fields import new_object_id
 from core.secrets import CannotOpen
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
-from phones.bulk.imports import forget_old_imports
+from phones.bulk.imports import expire_imports
 from phones.errors import LineBusy
 from phones.models import Account, CallEvent, Line, PhoneNumber, lease_is_over, token_digest
 from phones.services import leases
@@ -75,7 +75,7 @@ def reconcile() -> Outcome:
     unmerged = CallEvent.objects.filter(merged_at=None).select_related("account").order_by("received_at")
     outcome.merged_events = sum(merge_or_leave(event) for event in unmerged[:MAX_EVENTS])
     pull_accounts(outcome)
-    attempt("forgetting old imports", forget_old_imports)
+    attempt("expiring imports", expire_imports)
     attempt("counting the figures of the dashboard", count_figures)
     return outcome
 

@@ -1,4 +1,4 @@
-"""Files of numbers that staff bring, kept row by row until they are added (services/importing.py)."""
+"""Files of numbers that staff import, stored row by row until they are added (importing.py)."""
 
 import json
 from collections.abc import Iterator
@@ -12,34 +12,34 @@ from core.secrets import Secret
 from phones.bulk.files import FileRow, UnreadableFile, read_rows
 from phones.models import Import, ImportRow
 
-MOST_ROWS = 20_000
+MAX_ROWS = 20_000
 CHUNK = 500
 KEPT_FOR = timedelta(days=1)
 
 State = Import.State
-# The outcome of rows that are yet to be done.
+# The outcome of the rows still to be processed.
 PENDING = {State.PREVIEWING: "", State.ADDING: "would_add"}
 
 
-def bring(
+def store_import(
     stream: BinaryIO, *, name: str, staff: str, workspace_id: str | None, defaults: dict[str, str]
 ) -> tuple[Import, list[str]]:
-    """Keep the rows of a file and begin to try them.
+    """Store the rows of a file; `importing.resume` then previews them.
 
     Args:
         stream: seekable, at its start.
-        name: of the file.
-        staff: the e-mail address of who brings it.
-        workspace_id: whose users may own the numbers; None: any workspace's.
-        defaults: fields of rows that leave them out.
+        name: the name of the file.
+        staff: the e-mail address of the importing staff member.
+        workspace_id: only users of this workspace may own the numbers; None: of any workspace.
+        defaults: values of fields that a row leaves out.
 
-    Returns the import and the columns that were not understood. Raises UnreadableFile; then nothing is kept.
+    Returns the import and the names of the columns that are not ours. Raises UnreadableFile and then stores nothing.
     """
     file = Import(name=name[-200:], staff=staff, workspace_id=workspace_id, state=State.READY)
     rows = read_rows(stream, name=name, defaults=defaults)
     file.save(force_insert=True)
     try:
-        keep_rows(file, rows)
+        store_rows(file, rows)
     except BaseException:
         file.delete()
         raise
@@ -48,11 +48,11 @@ def bring(
     return file, rows.unknown_columns
 
 
-def keep_rows(file: Import, rows: Iterator[FileRow]) -> None:
+def store_rows(file: Import, rows: Iterator[FileRow]) -> None:
     waiting: list[ImportRow] = []
     for count, row in enumerate(rows, 1):
-        if count > MOST_ROWS:
-            raise UnreadableFile(f"The file has more than {MOST_ROWS} rows. Split it, or use manage.py add_phones.")
+        if count > MAX_ROWS:
+            raise UnreadableFile(f"The file has more than {MAX_ROWS} rows. Split it, or use manage.py add_phones.")
         waiting.append(as_import_row(file, row))
         if len(waiting) == CHUNK:
             ImportRow.objects.bulk_create(waiting)
@@ -62,16 +62,16 @@ def keep_rows(file: Import, rows: Iterator[FileRow]) -> None:
 
 def as_import_row(file: Import, row: FileRow) -> ImportRow:
     user_id, number = row.shown()
-    kept = ImportRow(file=file, line=row.line, user_id=user_id, number=number)
+    stored = ImportRow(file=file, line=row.line, user_id=user_id, number=number)
     if row.problem:
-        kept.outcome, kept.error, kept.message = "failed", row.problem.code, str(row.problem)
+        stored.outcome, stored.error, stored.message = "failed", row.problem.code, str(row.problem)
     else:
-        kept.fields = Secret.seal(json.dumps(row.fields))
-    return kept
+        stored.fields = Secret.seal(json.dumps(row.fields))
+    return stored
 
 
 def begin_adding(file: Import) -> bool:
-    """Go on from the preview to adding what can be added. Says no if that was done already."""
+    """Move on from the preview to adding what can be added. Returns False if that has happened already."""
     if not Import.objects.filter(pk=file.pk, state=State.READY).update(state=State.ADDING):
         return False
     file.state = State.ADDING
@@ -96,14 +96,14 @@ def counts_of(file: Import) -> dict[str, int]:
     return dict(file.rows.order_by().values_list("outcome").annotate(count=Count("pk")))
 
 
-def forget(file: Import) -> None:
-    """Nothing of a row's secrets is needed any more."""
+def erase_secrets(file: Import) -> None:
+    """Delete the fields of the rows, which include auth tokens; the outcomes stay."""
     file.rows.filter(fields__isnull=False).update(fields=None)
 
 
-def forget_old_imports() -> None:
-    """What nobody went on with within a day is forgotten (`reconcile`)."""
+def expire_imports() -> None:
+    """Close the imports that nobody finished within a day, and erase their secrets."""
     old = Import.objects.filter(created_at__lt=timezone.now() - KEPT_FOR, created_at__gt=timezone.now() - 30 * KEPT_FOR)
     for file in old.exclude(state=State.DONE):
-        forget(file)
+        erase_secrets(file)
         Import.objects.filter(pk=file.pk).update(state=State.DONE)

@@ -17,7 +17,7 @@ from integrations import PROVIDERS
 from integrations.errors import IntegrationError
 from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
 from phones.bulk.files import UnreadableFile
-from phones.bulk.imports import bring
+from phones.bulk.imports import store_import
 from phones.models import Import, PhoneNumber
 from phones.services import add_phone, available_phones, change_phone, rotate_auth_token
 from phones.services.accounts import Credentials
@@ -337,7 +337,7 @@ class ImportForm(RefusableForm):
         typed = self.cleaned_data
         workspace = typed["workspace"]
         try:
-            self.brought, self.unknown_columns = bring(
+            self.brought, self.unknown_columns = store_import(
                 typed["file"].file,
                 name=typed["file"].name,
                 staff=self.staff.email,

@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
-from phones.bulk.importing import go_on, has_stopped
+from phones.bulk.importing import has_stopped, resume
 from phones.bulk.imports import begin_adding, counts_of
 from phones.desk.forms import ImportForm
 from phones.desk.pages import DeskAdmin
@@ -56,7 +56,7 @@ class ImportAdmin(DeskAdmin):
                 names = ", ".join(form.unknown_columns)
                 self.message_user(request, f"Columns that mean nothing here: {names}.", messages.WARNING)
             audit.record("import.bring", workspace_id=form.brought.workspace_id, detail=form.brought.name)
-            go_on(form.brought)
+            resume(form.brought)
             return redirect("admin:phones_import_change", form.brought.pk)
         return self.show(request, "upload", "Import numbers", form=form)
 
@@ -70,7 +70,7 @@ class ImportAdmin(DeskAdmin):
             if not self.has_add_permission(request):
                 raise PermissionDenied
             has_begun = begin_adding(file)
-            if go_on(file) or has_begun:
+            if resume(file) or has_begun:
                 action = "import.add" if has_begun else "import.resume"
                 audit.record(action, workspace_id=file.workspace_id, detail=file.name)
             return redirect("admin:phones_import_change", file.pk)
