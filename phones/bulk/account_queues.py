@@ -1,4 +1,4 @@
-"""The rows of a bulk add that wait, in a queue for each carrier account, and how many of each may be in progress."""
+"""The waiting rows of a bulk add: a queue for each carrier account, which knows how many of them may be in progress."""
 
 import logging
 from collections import deque
@@ -13,13 +13,13 @@ from phones.bulk.listed_numbers import ListedNumbers
 from phones.bulk.rows import BulkRow, Retry, RowOutcome
 from phones.services.accounts import Credentials, known_account, proved_before
 
-# Requests of one account at a time, until its carrier says that they are too many.
+# Concurrent requests for one account, until its carrier answers 429.
 PER_ACCOUNT = 8
-# An account's list is read for the rows that wait; for fewer than this each is asked for itself.
+# With fewer waiting rows than this, each number is asked for by itself instead of reading the account's list.
 MIN_LISTED = 12
-# Rows of an account beyond those that its gate lets through: it is not idle while a row is written down here.
+# Rows of an account in progress beyond the gate's limit, so the gate is not idle while we write a row to the database.
 AT_THE_GATE = 4
-# Accounts that are remembered though no row of theirs waits.
+# Beyond this many queues, those without rows are dropped.
 MAX_ACCOUNTS = 1000
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ Result = RowOutcome | Retry | PageRead
 
 @dataclass
 class AccountQueue:
-    """The waiting rows of one account, and what is known of the account."""
+    """The waiting rows of one account, and what we know about the account."""
 
     integration: str
     gate: AccountGate
@@ -55,15 +55,19 @@ class AccountQueue:
     rows: deque[BulkRow] = field(default_factory=deque)
     in_flight: int = 0
     is_reading: bool = False
-    # A row was begun since the last page: a list that is old before it is used does not keep the rows from their turn.
+    # Whether a row was started since the last page. Without one no page is read: if pages went stale before they were
+    # used, we would read nothing but pages.
     has_begun_row: bool = True
     refusal: Refusal | None = None
 
     @property
     def max_in_flight(self) -> int:
-        """How much may be under way. Unless its credentials are proved one row goes ahead, so that no others are spent
-        on a wrong token. A row that the list has not shown takes two requests at a time: half as many of them leave
-        room at the gate for the page that spares the others theirs."""
+        """How many tasks may be in progress.
+
+        Until one row has verified the credentials, run only that row, so a wrong token costs a single attempt. While
+        the first page is being read, run only half as many rows: a number that is not listed takes two requests at a
+        time, and the page, which saves the other rows these requests, must get through the gate too.
+        """
         if not self.is_verified:
             return 1
         if self.is_reading and not self.listed.fresh():
@@ -76,7 +80,7 @@ class AccountQueue:
 
     @property
     def should_read_page(self) -> bool:
-        """Whether to read on in the account's list, as what it has shown is soon used up."""
+        """Whether to read another page of the account's list, because few listed numbers are left."""
         return (
             self.is_verified
             and not self.is_reading
@@ -88,17 +92,17 @@ class AccountQueue:
 
     @property
     def urgency(self) -> tuple[bool, float]:
-        """Unproved accounts first, as they have one row under way at most; then who has most to do for each worker."""
+        """Accounts to verify come first, as each runs one row only; then those with the most rows for each worker."""
         return not self.is_verified, len(self.rows) / (self.in_flight + 1)
 
     def begin(self, task: Task) -> None:
-        """Note that a worker was given a task."""
+        """Record that a worker has started a task."""
         self.in_flight += 1
         self.is_reading = self.is_reading or isinstance(task, ReadPage)
         self.has_begun_row = isinstance(task, BulkRow)
 
     def end(self, result: Result) -> None:
-        """Note how a task ended, and what that says about the account and its carrier."""
+        """Record how a task ended, and what that says about the account and its carrier."""
         self.in_flight -= 1
         if isinstance(result, PageRead):
             self.is_reading = False
@@ -108,7 +112,7 @@ class AccountQueue:
             self.learn_from(result)
 
     def put_listed_first(self) -> None:
-        """So that what the list has shown is used while it is fresh, though the file has another order."""
+        """Use listed numbers while they are fresh, although the file has them in another order."""
         fresh = self.listed.fresh()
         self.rows = deque(sorted(self.rows, key=lambda row: row.number not in fresh))
 
@@ -120,7 +124,7 @@ class AccountQueue:
             self.is_verified = True
         elif outcome.error == InvalidCredentials.code:
             self.breaker.note(answered=True)
-            # Of an account that was good before one more row makes sure, and it alone.
+            # If the credentials were valid before, one more row must confirm the refusal.
             if not self.is_verified:
                 self.refusal = Refusal(outcome.message, code=outcome.error, field=outcome.field)
             self.doubt_credentials()
@@ -133,7 +137,7 @@ class AccountQueue:
 
 
 class AccountQueues:
-    """The queues of all accounts. They are made as rows come for them."""
+    """The queues of all accounts. A queue is made when the first row for it comes."""
 
     def __init__(self, per_account: int) -> None:
         self.per_account = per_account
@@ -176,12 +180,12 @@ class AccountQueues:
 
 
 def are_verified(credentials: Credentials) -> bool:
-    """Whether we know the account by these credentials, and all of it: its rows need not wait for one of them."""
+    """Whether we hold the account with these credentials and any key it needs, so no row has to verify them first."""
     try:
         account = known_account(credentials)
         has_key = account and account.public_key
         is_whole = has_key or not provider_class(credentials.integration).signs_with_public_key
         return bool(is_whole) and proved_before(account, credentials)
-    except Exception as error:  # its first row finds out
+    except Exception as error:  # the first row verifies them
         log.info("An account could not be looked up", exc_info=error)
         return False

@@ -1,6 +1,6 @@
-"""The rows of a file of numbers: CSV, JSON, JSON lines or XLSX, told apart by what is in it.
+"""Read the rows of a file of numbers: CSV, JSON, JSON lines or XLSX, recognized by the content.
 
-A cell may hold a secret, though it stands in the wrong column: no sentence and no repr repeats one.
+A cell may hold a secret, even in the wrong column, so no message and no repr repeats what a cell contains.
 """
 
 import codecs
@@ -33,37 +33,36 @@ ZIP, OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 TRUE, FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 MAX_LINE = 64 * 1024
-# The columns of a spreadsheet that are looked at.
+# Columns of a spreadsheet that are read.
 MAX_COLUMNS = 64
-# Rows without anything in them, besides as many as there are others. A spreadsheet of 2 KB may have billions.
+# Empty rows beyond the number of filled ones. A spreadsheet of 2 KB may have billions.
 MAX_BLANKS = 100_000
-# What a row consists of that has only delimiters in it.
+# The characters of a line without any value.
 NOTHING = ' \t\r\n,;|"'
-# Spreadsheets keep 15 digits of a number.
+# Spreadsheets store 15 significant digits of a number.
 EXACT = 10**15
 MAX_UNKNOWN = 20
 
-
 NOT_TEXT = "The file is not text in UTF-8. Save it as CSV UTF-8, or as .xlsx."
-NOT_JSON = "This is not one JSON object in strict JSON."
+NOT_JSON = "This is not a JSON object in strict JSON."
 
 
 class UnreadableFile(Refusal):
-    """The file as a whole makes no sense; no row of it was used. `str(error)` says why and what to do."""
+    """The file as a whole cannot be used. `str(error)` says why and what to do."""
 
     code = "unreadable_file"
 
 
 @dataclass
 class FileRow:
-    """One row: its place in the file, its fields by their names in the API; or what is wrong with it as a whole."""
+    """One row: its place in the file, and its fields by their API names, or what is wrong with the row as a whole."""
 
     line: int
     fields: dict[str, Any] = field(repr=False)
     problem: Refusal | None = None
 
     def shown(self) -> tuple[str, str]:
-        """The user's id and the number as they were written, where they look like it."""
+        """The user's id and the number as written; empty where they do not look like one."""
         user_id, number = (self.fields.get(name) for name in ("userId", "phoneNumber"))
         return (
             user_id if isinstance(user_id, str) and OBJECT_ID.fullmatch(user_id) else "",
@@ -72,7 +71,7 @@ class FileRow:
 
 
 class FileRows(Iterator[FileRow]):
-    """The rows of a file as they are read. `unknown_columns` mean nothing to us."""
+    """Iterates over the rows of a file as they are read. `unknown_columns` are the names that are not ours."""
 
     def __init__(self, rows: Iterator[FileRow], unknown_columns: list[str]) -> None:
         self.rows = rows
@@ -83,18 +82,18 @@ class FileRows(Iterator[FileRow]):
 
 
 def read_rows(stream: BinaryIO, *, name: str = "", defaults: Mapping[str, str] | None = None) -> FileRows:
-    """Read the rows of a file one after the other; the memory does not grow with it.
+    """Read the rows of a file one by one; memory use does not grow with the file.
 
     Args:
         stream: seekable, at its start. It stays open.
-        name: of the file, whose ending refuses what is none of these; what it is its content tells.
-        defaults: fields of rows that leave them out, such as `authToken`.
+        name: the file's name. A wrong extension is refused; the format itself is recognized by the content.
+        defaults: values of fields that a row leaves out, such as `authToken`.
 
-    Raises UnreadableFile, also while it is iterated: who must know before the first row reads it twice.
+    Raises UnreadableFile, also during iteration. To be sure before using the first row, read the file twice.
     """
     ending = PurePath(name).suffix.lower()
     if ending and ending not in ENDINGS:
-        raise UnreadableFile(f"Files of this kind are not read. Save it as one of {', '.join(ENDINGS)}.")
+        raise UnreadableFile(f"Files of this kind are not supported. Save it as one of {', '.join(ENDINGS)}.")
     reader = Reader(stream, dict(defaults or {}))
     return FileRows(reader.rows(), reader.unknown)
 
@@ -108,7 +107,7 @@ class Reader:
         self.line = self.blanks = self.filled = 0
 
     def rows(self) -> Iterator[FileRow]:
-        """Every row that is not blank. Raises UnreadableFile, also when there is none."""
+        """Every row that is not blank. Raises UnreadableFile if there is none."""
         self.stream.seek(0)
         start = self.stream.read(4)
         self.stream.seek(0)
@@ -122,16 +121,16 @@ class Reader:
         if not self.filled:
             raise UnreadableFile("The file has no rows.")
 
-    def pass_over_blank(self) -> None:
-        """Count a row without anything in it."""
+    def count_blank(self) -> None:
+        """Count an empty row. Raises UnreadableFile if there are too many."""
         self.blanks += 1
         if self.blanks > MAX_BLANKS + self.filled:
             raise UnreadableFile(
-                f"The file has more than {MAX_BLANKS} empty rows. Copy those that are filled in into a new file."
+                f"The file has more than {MAX_BLANKS} empty rows. Copy the filled rows into a new file."
             )
 
     def column(self, name: str) -> str:
-        """The field that a column or a key means; the name itself if it is none of ours."""
+        """The field that a column or key stands for; empty if it is not one of ours, which is then noted as unknown."""
         known = BY_PLAIN_NAME.get(plain(name), "")
         shown = "".join(letter for letter in name[:40] if letter.isprintable())
         if not known and shown and shown not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
@@ -172,7 +171,7 @@ class Reader:
             if "\0" in line:
                 raise UnreadableFile(NOT_TEXT)
             if not line.strip(NOTHING):
-                self.pass_over_blank()
+                self.count_blank()
             yield line
 
     def csv(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
@@ -190,14 +189,14 @@ class Reader:
             try:
                 cells = next(reader, None)
             except csv.Error:
-                raise UnreadableFile(f"Line {line} is not CSV: look at its quotes.") from None
+                raise UnreadableFile(f"Line {line} is not valid CSV. Check its quotation marks.") from None
             if cells is None:
                 return
             if any(cell.strip() for cell in cells):
                 yield self.row(line, names, cells)
 
     def json_lines(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
-        """Objects, one in a line. A line that is none is a bad row."""
+        """One object per line. A line that is not an object becomes a row with a problem."""
         for line in self.lines(text):
             if not line.strip():
                 continue
@@ -209,7 +208,7 @@ class Reader:
                 yield self.item(self.line, item)
 
     def json_array(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
-        """A list of objects; a row's place is its place in the list."""
+        """A list of objects; `line` is the position in the list."""
         decoder = json.JSONDecoder(object_pairs_hook=object_without_duplicates, parse_constant=refuse_constant)
         buffer, at, number, is_first = text.read(MAX_LINE).lstrip()[1:], 0, 0, True
         while True:
@@ -218,7 +217,7 @@ class Reader:
                 buffer = (buffer + part).lstrip()
             if buffer.startswith("]"):
                 if buffer[1:].strip() or text.read(1024).strip():
-                    raise UnreadableFile("There is more after the end of the JSON list.")
+                    raise UnreadableFile("There is text after the end of the JSON list.")
                 return
             try:
                 if not is_first:
@@ -228,7 +227,7 @@ class Reader:
                 is_first, number = False, number + 1
                 item, at = decoder.raw_decode(buffer)
             except (ValueError, RecursionError, Refusal):
-                raise UnreadableFile(f"The JSON list cannot be read from its item {number or 1} on.") from None
+                raise UnreadableFile(f"The JSON list cannot be read from item {number or 1} on.") from None
             if isinstance(item, dict):
                 yield self.item(number, item)
             else:
@@ -241,7 +240,7 @@ class Reader:
     # -- a spreadsheet ------------------------------------------------------------------------------------------------
 
     def spreadsheet(self) -> Iterator[FileRow]:
-        import openpyxl  # 150 ms that only those with such a file need wait for
+        import openpyxl  # takes 150 ms, so only when it is needed
 
         try:
             check_bounds(self.stream)
@@ -251,7 +250,7 @@ class Reader:
                 names: list[str] | None = None
                 for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
                     if all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells):
-                        self.pass_over_blank()
+                        self.count_blank()
                     elif names is None:
                         names = self.header(["" if cell is None else str(cell) for cell in cells])
                     else:
@@ -260,10 +259,10 @@ class Reader:
             raise
         except OutOfBounds:
             raise UnreadableFile(
-                "The spreadsheet is too large. Split it, or save it as CSV; or copy the rows into a new one."
+                "The spreadsheet is too large. Split it, save it as CSV, or copy the rows into a new one."
             ) from None
-        except Exception:  # whatever zipfile, the XML parser and openpyxl trip over
-            raise UnreadableFile("The file looks like .xlsx and cannot be read. Save it anew, or as CSV.") from None
+        except Exception:  # zipfile, the XML parser and openpyxl raise many kinds
+            raise UnreadableFile("The file looks like .xlsx but cannot be read. Save it again, or as CSV.") from None
 
     # -- columns ------------------------------------------------------------------------------------------------------
 
@@ -272,14 +271,14 @@ class Reader:
         return {plain(name) for name in names} & BY_PLAIN_NAME.keys()
 
     def header(self, cells: list[str]) -> list[str]:
-        """The fields that the columns mean, empty for those that mean nothing."""
+        """The field that each column stands for, empty for unknown ones. Raises UnreadableFile if one is missing."""
         known = self.known(cells)
         missing = [name for name in NEEDED if name.lower() not in known and name not in self.defaults]
         if missing:
-            # The names that are there are not repeated: without a header they are the first row's cells.
+            # The names that are there are not repeated: if the header is missing, they are the cells of the first row.
             raise UnreadableFile(
-                f"The first line must name the columns, and it lacks {', '.join(missing)}. "
-                f"Needed are {', '.join(NEEDED)}; accSId for Twilio and Plivo."
+                f"The first line must name the columns. Missing: {', '.join(missing)}. "
+                f"Required: {', '.join(NEEDED)}; for Twilio and Plivo also accSId."
             )
         names = [self.column(cell.strip()) for cell in cells]
         if len([name for name in names if name]) > len(known):
@@ -287,7 +286,7 @@ class Reader:
         return names
 
     def row(self, line: int, names: list[str], cells: Any) -> FileRow:
-        """A row of cells. An empty cell is a field left out."""
+        """A row from its cells. An empty cell counts as a field left out."""
         fields: dict[str, Any] = {}
         problem = None
         for name, cell in zip(names, cells, strict=False):
@@ -308,12 +307,12 @@ def plain(name: str) -> str:
 
 
 def cell_value(name: str, cell: Any) -> str | bool:
-    """A cell as the API would get it. Raises ValueError for a number that the spreadsheet has rounded."""
+    """The cell's value as in an API request. Raises ValueError for a number that the spreadsheet has rounded."""
     if cell is None:
         return ""
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         if abs(cell) >= EXACT or cell != int(cell):
-            raise ValueError("the spreadsheet keeps no more than 15 digits of a number. Format the column as text.")
+            raise ValueError("a spreadsheet stores only 15 digits of a number. Format the column as text.")
         cell = int(cell)
     text = str(cell).strip()
     if name == "record" and text.lower() in TRUE | FALSE:

@@ -1,4 +1,4 @@
-"""How fast carriers may be asked by a run that adds many numbers: a gate for an account, a breaker for a carrier."""
+"""Limits on what a bulk add asks carriers: a gate for each account, a breaker for each carrier."""
 
 import random
 import time
@@ -10,16 +10,16 @@ from integrations.errors import Unanswered
 from integrations.gate import Gate
 from integrations.transport import Deadline
 
-# Where a carrier that has had too many requests does not say how long to wait; and the longest that it is believed.
+# How long to wait after a 429 that does not say; and the longest wait that we accept from a carrier.
 PAUSE_S, MAX_PAUSE_S = 1.0, 120.0
-# So that those who wait do not all come back in the same moment.
+# Keeps waiting requests from all coming back at the same moment.
 JITTER = 0.25
 
 
 class AccountGate(Gate):
-    """Lets so many requests of one carrier account through at a time; fewer once the carrier says it was too many.
+    """Limits the concurrent requests for one carrier account.
 
-    After a 429 nobody passes until the carrier's time is over, and from then on half as many as before, for good.
+    After a 429 nothing passes until the carrier's waiting time is over, and from then on the limit is halved for good.
     """
 
     def __init__(self, limit: int) -> None:
@@ -59,7 +59,7 @@ class AccountGate(Gate):
         pause_s = min(PAUSE_S if retry_after_s is None else retry_after_s, MAX_PAUSE_S)
         with self._changed:
             now = time.monotonic()
-            # All that were under way together were too many together: that is one reason to halve, not one for each.
+            # Requests that were in progress together halve the limit once, not once for each 429.
             if began > self.slowed_at:
                 self.limit = max(1, self.limit // 2)
                 self.slowed_at = now
@@ -69,7 +69,7 @@ class AccountGate(Gate):
 
 
 class Breaker:
-    """Spares a carrier that does not answer: after so many failures in a row nobody asks it, but one now and then."""
+    """Stops asking a carrier that does not answer: after FAILURES in a row, one row is tried every REST_S seconds."""
 
     FAILURES = 5
     REST_S = 30.0
@@ -79,7 +79,7 @@ class Breaker:
         self.next_trial = 0.0
 
     def allows(self) -> bool:
-        """Whether the carrier may be asked. When it is its time, says so to one and lets the next wait again."""
+        """Whether the carrier may be asked now. After too many failures a True is the only one for REST_S seconds."""
         if self.failures < self.FAILURES:
             return True
         now = time.monotonic()
@@ -89,7 +89,7 @@ class Breaker:
         return True
 
     def note(self, *, answered: bool) -> None:
-        """Count how a question ended."""
+        """Record whether the carrier answered."""
         self.failures = 0 if answered else self.failures + 1
         if self.failures == self.FAILURES:
             self.next_trial = time.monotonic() + self.REST_S

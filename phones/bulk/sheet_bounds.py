@@ -1,38 +1,39 @@
-"""What an XLSX file may hold, looked at before it is opened.
+"""Check the size and structure of an XLSX file before it is opened.
 
-Its reader builds most parts in memory as a whole and reads some again for each sheet, and a few kilobytes unpack to a
+openpyxl builds most parts in memory as a whole and reads some again for each sheet, and a few kilobytes can unpack to a
 thousand times as much.
 """
 
 import zipfile
 from typing import BinaryIO
-from xml.parsers import expat  # the reader's own parser, so both see the same; nothing is built here
+from xml.parsers import expat  # openpyxl's own parser, so both see the same; it builds no tree
 
 MAX_PARTS, MAX_SHEETS = 1000, 256
-# Of the file, and of a part that is no sheet.
+# Unpacked: all parts together, and a part that is not a worksheet.
 MAX_UNPACKED_BYTES, MAX_PART_BYTES = 256 * 1024 * 1024, 16 * 1024 * 1024
-# In all: 250,000 rows of six cells are about as many.
+# In the whole file: about 250,000 rows of six cells.
 MAX_ALL_ELEMENTS = 5_000_000
-# Elements of a part, by the name of its root: texts that cells share, references to other parts, and all others.
+# In a part, by the name of its root element: shared texts, references to other parts, and any other part.
 MAX_ELEMENTS, MAX_OTHER_ELEMENTS = {"sst": 1_000_000, "Relationships": 10_000}, 200_000
-# Of a worksheet: elements of a row, which has 16,384 cells at most; before the rows; and elsewhere.
+# In a worksheet: elements of a row, which has at most 16,384 cells; elements and bytes before the rows; elements
+# anywhere else.
 MAX_IN_ROW, MAX_BEFORE_ROWS, MAX_BYTES_BEFORE_ROWS, MAX_OUTSIDE = 100_000, 20_000, 1024 * 1024, 200_000
-# A cell has 32,767 characters at most.
+# A cell has at most 32,767 characters.
 MAX_DEPTH, MAX_BYTES_BETWEEN_TAGS = 64, 1024 * 1024
 CHUNK_BYTES = 64 * 1024
-# What the reader takes for a row, and for the beginning of the rows.
+# The elements that openpyxl takes for a row and for the start of the rows.
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 ROW, ROWS = f"{MAIN} row", f"{MAIN} sheetData"
 
 
 class OutOfBounds(Exception):
-    """There is more in the file than in any that people fill in."""
+    """The file is larger than any that people fill in."""
 
 
 def check_bounds(stream: BinaryIO) -> None:
-    """Raise OutOfBounds for a file that would keep its reader busy for long, or take much memory.
+    """Raise OutOfBounds for a file that would take openpyxl much time or memory.
 
-    Raises also ValueError for a file with a document type, and what zipfile raises for one that is none.
+    Also raises ValueError for a file with a document type declaration, and what zipfile raises if it is not a ZIP file.
     """
     with zipfile.ZipFile(stream) as archive:
         parts = archive.infolist()
@@ -40,13 +41,13 @@ def check_bounds(stream: BinaryIO) -> None:
             raise OutOfBounds
         left = MAX_ALL_ELEMENTS
         for part in parts:
-            one = Part(part.file_size, left)
-            one.read(archive, part)
-            left = one.left
+            checked = Part(part.file_size, left)
+            checked.read(archive, part)
+            left = checked.left
 
 
 class Part:
-    """One part of the file as far as it is XML, counted element by element."""
+    """One part of the file, if it is XML, counted element by element. `left` is what the whole file may still have."""
 
     def __init__(self, size: int, left: int) -> None:
         self.size, self.left = size, left
@@ -65,10 +66,10 @@ class Part:
                     self.parser.Parse(chunk)
                     self.measure()
             except expat.ExpatError:
-                return  # a picture; or it is broken, and the reader stops here too
+                return  # a picture, or broken XML, at which openpyxl stops too
 
     def refuse(self, *_: object) -> None:
-        raise ValueError("a document type, of which nothing good is to be expected")
+        raise ValueError("a document type declaration, which no spreadsheet needs")
 
     def start(self, name: str, _: object) -> None:
         local_name = name.rpartition(" ")[2]
@@ -79,7 +80,7 @@ class Part:
             self.root = local_name
             if local_name != "worksheet" and self.size > MAX_PART_BYTES:
                 raise OutOfBounds
-        if self.row_depth and local_name != "si":  # of which a part that calls itself a sheet has none
+        if self.row_depth and local_name != "si":  # shared texts, which do not occur in a worksheet
             self.in_row += 1
         elif name == ROW:
             self.row_depth, self.in_row = self.depth, 0
@@ -89,7 +90,7 @@ class Part:
             self.sheets += local_name == "sheet"
         if self.left < 0 or self.depth > MAX_DEPTH or self.in_row > MAX_IN_ROW or self.sheets > MAX_SHEETS:
             raise OutOfBounds
-        if self.elements > self.most():
+        if self.elements > self.max_elements():
             raise OutOfBounds
 
     def end(self, _: str) -> None:
@@ -98,14 +99,14 @@ class Part:
             self.row_depth = self.in_row = 0
         self.depth -= 1
 
-    def most(self) -> int:
-        """How many elements the part may have, those in rows aside."""
+    def max_elements(self) -> int:
+        """How many elements the part may have outside rows."""
         if self.root == "worksheet":
             return MAX_OUTSIDE if self.rows_began else MAX_BEFORE_ROWS
         return MAX_ELEMENTS.get(self.root, MAX_OTHER_ELEMENTS)
 
     def measure(self) -> int:
-        """Look at how much there is between two tags, and before the rows. Returns where the parser is."""
+        """Check the bytes since the last tag and before the rows. Returns the parser's position in bytes."""
         at = self.parser.CurrentByteIndex
         if at - self.last_tag_at > MAX_BYTES_BETWEEN_TAGS:
             raise OutOfBounds

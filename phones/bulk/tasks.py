@@ -17,11 +17,11 @@ from users.limits import LimitHeld
 
 log = logging.getLogger(__name__)
 
-# One row may wait for other rows of its account at the gate; with the 5 s to undo it stays below a lease.
+# Includes waiting at the gate for other rows of the account; with 5 s to undo, it stays below a lease.
 ROW_BUDGET_S = 40.0
-# How long a row waits in all for what a dead process holds, and how often it looks.
+# How long a row waits in all for what a dead process holds, and how long before each retry.
 PATIENCE_S, LOOK_AGAIN_S = 2.5 * LEASE.total_seconds(), 1.0
-CRASHED = "Something went wrong on our side; nothing was added or changed. The log tells more."
+CRASHED = "Something went wrong on our side; nothing was added or changed. See the log."
 
 
 def perform(queue: AccountQueue, task: Task, *, workspace_id: str | None, dry_run: bool) -> Result:
@@ -41,7 +41,7 @@ def read_page(queue: AccountQueue, task: ReadPage) -> PageRead:
         queue.listed.read_page(task.numbers)
     except IntegrationError as error:
         log.info("The numbers of an account could not be listed: %s (%s)", error, error.detail)
-        return PageRead(has_failed=True)  # the next row finds out what is wrong
+        return PageRead(has_failed=True)  # the next row shows what is wrong
     except Exception as error:
         queue.listed.stop_reading()
         log.error("The numbers of an account could not be listed", exc_info=error)
@@ -85,6 +85,6 @@ def add(queue: AccountQueue, row: BulkRow, *, dry_run: bool) -> None:
 
 
 def retry_or_fail(row: BulkRow, error: Refusal | IntegrationError) -> RowOutcome | Retry:
-    """What somebody else holds comes free: its holder ends, or its lease does."""
+    """Try again later, as whoever holds the lease or limit either finishes or lets it expire; fail after PATIENCE_S."""
     now = time.monotonic()
     return row.outcome(FAILED, error) if now - row.first_tried_at > PATIENCE_S else Retry(row, now + LOOK_AGAIN_S)
