@@ -26,7 +26,7 @@ from tests.support.state import age_leases, changes, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUND = "no answer for"
+ROUND = "no answer from"
 
 
 class Service:
@@ -90,7 +90,7 @@ def test_the_round_that_it_is_in_is_finished(sandbox: Sandbox, tenant: Tenant, t
         assert service.rounds() == 0, "it is in the middle of the first round"
         assert service.stop() == 0
         assert service.rounds() == 1
-        assert "asked 3 accounts for calls, no answer for 0" in service.text()
+        assert "asked 3 accounts for missed calls, no answer from 0" in service.text()
 
 
 def test_a_round_without_its_database_does_not_end_it(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_round_without_its_database_does_not_end_it(sandbox: Sandbox, tmp_path
         with running(tmp_path, sandbox, database.url) as service:
             wait_until(service.rounds)
             with database.table_away("phones_phonenumber"):
-                wait_until(lambda: service.text().count("This round failed") >= 2)
+                wait_until(lambda: service.text().count("This run failed") >= 2)
             good = service.rounds()
             wait_until(lambda: service.rounds() >= good + 2)
             assert service.stop() == 0

@@ -1,4 +1,4 @@
-"""Door 3: many numbers from a file."""
+"""Door 3: add many numbers from a file."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ from users.models import User
 AnyFile = TypeVar("AnyFile", bound=IO[Any])
 USAGE, SOME_FAILED, INTERRUPTED = 2, 3, 130
 COLUMNS = ("line", "userId", "phoneNumber", "outcome", "error", "message")
-# What makes a spreadsheet take a cell for a formula.
+# First characters that make a spreadsheet treat a cell as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -46,30 +46,34 @@ def between(low: int, high: int) -> Callable[[str], int]:
 
 class Command(BaseCommand):
     help = (
-        "Add the numbers of a file: CSV, JSON, JSON lines or XLSX, with the columns userId, phoneNumber, integration, "
-        "authToken, accSId and, if wanted, onConflict, publicKey, label, action, greeting, forwardTo, record. Safe to "
-        "run again. Exit status: 0 all are added or were there, 3 some rows failed, 2 the file or the arguments are "
-        "wrong, 1 nothing could run, 130 interrupted."
+        "Add the numbers in a CSV, JSON, JSON lines or XLSX file. Columns: userId, phoneNumber, integration, "
+        "authToken, accSId; optional: onConflict, publicKey, label, action, greeting, forwardTo, record. Safe to run "
+        "again. Exit status: 0 all numbers were added or existed already, 3 some rows failed or the report is "
+        "incomplete, 2 invalid file or arguments, 1 the command could not run, 130 interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE|-", help="the file, or - for standard input")
-        parser.add_argument("--workspace", metavar="ID", help="only users of this workspace")
-        parser.add_argument("--auth-token-env", metavar="VARNAME", help="variable with the token for rows without one")
+        parser.add_argument("--workspace", metavar="ID", help="accept only users of this workspace")
+        parser.add_argument(
+            "--auth-token-env", metavar="VARNAME", help="variable with the authToken for rows without one"
+        )
         parser.add_argument("--account-id", metavar="ID", help="accSId for rows without one")
-        parser.add_argument("--dry-run", action="store_true", help="ask the carriers and write nothing")
-        parser.add_argument("--workers", type=between(1, 64), default=WORKERS, metavar="N", help="rows at a time")
+        parser.add_argument("--dry-run", action="store_true", help="ask the carriers but change nothing")
+        parser.add_argument(
+            "--workers", type=between(1, 64), default=WORKERS, metavar="N", help="rows in progress at a time"
+        )
         parser.add_argument(
             "--per-account",
             type=between(1, 64),
             default=PER_ACCOUNT,
             metavar="N",
-            help="requests of one account at a time",
+            help="concurrent requests for one carrier account",
         )
-        parser.add_argument("--fail-fast", action="store_true", help="begin no other row once one has failed")
-        parser.add_argument("--limit", type=between(1, 10**9), metavar="N", help="only the first N rows")
+        parser.add_argument("--fail-fast", action="store_true", help="start no more rows once one has failed")
+        parser.add_argument("--limit", type=between(1, 10**9), metavar="N", help="read only the first N rows")
         parser.add_argument("--output", choices=["table", "json", "jsonl"], default="table")
-        parser.add_argument("--report", metavar="FILE", help="write the rows with their outcomes as CSV")
+        parser.add_argument("--report", metavar="FILE", help="write the outcome of every row to this CSV file")
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.require_database()
@@ -78,7 +82,7 @@ class Command(BaseCommand):
         counts: Counter[str] = Counter()
         with ExitStack() as stack:
             file = stack.enter_context(opened(options["file"]))
-            read = Reading(file, options["file"], self.defaults(options), options["limit"])
+            read = InputFile(file, options["file"], self.defaults(options), options["limit"])
             total, carriers = self.look_through(read)
             output = OUTPUTS[options["output"]](self.stdout)
             report = stack.enter_context(Report.at(options["report"], self.stderr.write))
@@ -97,7 +101,7 @@ class Command(BaseCommand):
             for outcome in outcomes:
                 counts[outcome.outcome] += 1
                 progress.count(outcome.outcome)
-                # Those that were not tried are counted, no more; the report has them, to be run again.
+                # Rows that were not tried are only counted here; the report lists them.
                 if outcome.outcome != "not_tried":
                     output.row(wire_row(outcome))
                 report.row(wire_row(outcome))
@@ -111,22 +115,21 @@ class Command(BaseCommand):
         try:
             User.objects.exists()
         except DatabaseError:
-            raise CommandError("The database cannot be used. Run: manage.py migrate") from None
+            raise CommandError("The database is not ready. Run: manage.py migrate") from None
 
     def defaults(self, options: dict[str, Any]) -> dict[str, str]:
-        """The credentials of rows without them. The token comes from the environment: others can read an argument."""
+        """Credentials for rows without them. The token comes from the environment: arguments are visible to others."""
         given = {}
         if variable := options["auth_token_env"]:
             if not os.environ.get(variable):
-                raise CommandError("--auth-token-env: there is no such variable, or it is empty.", returncode=USAGE)
+                raise CommandError("--auth-token-env: this environment variable is not set or empty.", returncode=USAGE)
             given["authToken"] = os.environ[variable]
         if options["account_id"]:
             given["accSId"] = options["account_id"]
         return given
 
-    def look_through(self, read: "Reading") -> tuple[int, set[str]]:
-        """Read the whole file before a carrier is asked about its first row. Returns how many rows it has, and of which
-        carriers."""
+    def look_through(self, read: "InputFile") -> tuple[int, set[str]]:
+        """Read the whole file once, before any carrier is asked. Returns the number of rows and their carriers."""
         total, carriers = 0, set()
         try:
             for row in read.rows():
@@ -135,13 +138,13 @@ class Command(BaseCommand):
         except UnreadableFile as error:
             raise CommandError(str(error), returncode=USAGE) from None
         if read.unknown_columns:
-            self.stderr.write(f"Columns that mean nothing here: {', '.join(read.unknown_columns)}.")
+            self.stderr.write(f"Ignored unknown columns: {', '.join(read.unknown_columns)}.")
         return total, carriers & PROVIDERS.keys()
 
 
 @dataclass
-class Reading:
-    """A file that is read more than once."""
+class InputFile:
+    """A file that is read twice: to check it, and to add its numbers."""
 
     file: BinaryIO
     name: str
@@ -157,7 +160,7 @@ class Reading:
 
 @contextmanager
 def opened(name: str) -> Iterator[BinaryIO]:
-    """The file; standard input is kept in memory, since nothing of it may lie about on a disk."""
+    """Open the file. Standard input is kept in memory: it may hold secrets, which must not be left on a disk."""
     if name == "-":
         yield io.BytesIO(sys.stdin.buffer.read())
         return
@@ -174,14 +177,14 @@ def open_or_refuse(what: str, open_it: Callable[[], AnyFile]) -> AnyFile:
 
 @contextmanager
 def interrupts(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C, or SIGTERM, begins no other row; a second one ends at once, as a kill would."""
+    """On Ctrl-C or SIGTERM, start no more rows; on a second signal, exit at once, as a kill would."""
 
     def interrupt(number: int, frame: object) -> None:
         if stop.is_set():
             os._exit(INTERRUPTED)
         stop.set()
-        # Not through the stream, which may be in the middle of a write.
-        os.write(2, b"Interrupted: what is under way is finished first. Again: end at once.\n")
+        # Not through sys.stderr: the signal may have interrupted a write to it.
+        os.write(2, b"Interrupted. Finishing the rows in progress; press Ctrl-C again to stop now.\n")
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -211,21 +214,21 @@ def summary_of(counts: Counter[str], *, dry_run: bool) -> dict[str, int]:
 
 
 class Table:
-    """Lines for people."""
+    """Lines for people to read."""
 
     def __init__(self, out: Any) -> None:
         self.out = out
 
     def row(self, row: dict[str, Any]) -> None:
-        told = f"{row['error']}: {row['message']}" if row["error"] else row["message"]
-        self.out.write(f"{row['line']:>7}  {row['phoneNumber']:<16} {row['outcome']:<9}  {told}".rstrip())
+        message = f"{row['error']}: {row['message']}" if row["error"] else row["message"]
+        self.out.write(f"{row['line']:>7}  {row['phoneNumber']:<16} {row['outcome']:<9}  {message}".rstrip())
 
     def end(self, summary: dict[str, int]) -> None:
         self.out.write(", ".join(f"{name} {count}" for name, count in summary.items()))
 
 
 class Json(Table):
-    """One object, written as the rows come."""
+    """One object, written row by row."""
 
     before = '{"rows": ['
 
@@ -239,7 +242,7 @@ class Json(Table):
 
 
 class JsonLines(Table):
-    """An object in each line, the summary last."""
+    """One object per line, the summary last."""
 
     def row(self, row: dict[str, Any]) -> None:
         self.out.write(json.dumps(row))
@@ -252,7 +255,7 @@ OUTPUTS: dict[str, type[Table]] = {"table": Table, "json": Json, "jsonl": JsonLi
 
 
 class Report:
-    """The rows as CSV. When it cannot be written any more, the adding goes on without it."""
+    """The outcomes as CSV. If writing fails, the rows are still added, without a report."""
 
     def __init__(self, file: TextIO | None, say: Callable[[str], object]) -> None:
         self.file, self.say = file, say
@@ -280,7 +283,7 @@ class Report:
         if self.file is None or self.failed:
             return
         try:
-            csv.writer(self.file).writerow([harmless("" if cell is None else str(cell)) for cell in cells])
+            csv.writer(self.file).writerow([escape_formula("" if cell is None else str(cell)) for cell in cells])
         except OSError as error:
             self.fail(error)
 
@@ -294,9 +297,9 @@ class Report:
     def fail(self, error: OSError) -> None:
         if not self.failed:
             self.failed = True
-            self.say(f"The report is not complete: {error.strerror}. The numbers are added all the same.")
+            self.say(f"The report is incomplete: {error.strerror}. The numbers themselves are not affected.")
 
 
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
+def escape_formula(cell: str) -> str:
+    """The cell, quoted if a spreadsheet would treat it as a formula."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell

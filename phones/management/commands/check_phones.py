@@ -15,20 +15,20 @@ from phones.services.checking import Check, check_lines
 
 class Command(BaseCommand):
     help = (
-        "Compare what the carriers have with what we want, for every number. Run it every hour, from cron for example. "
-        "Exit status: 0 all are well, 3 some are not."
+        "Check every number's settings at its carrier against what they should be. Run it hourly, for example from "
+        "cron. Exit status: 0 all numbers are fine or repaired, 3 some are not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--repair", action="store_true", help="put right what differs")
-        parser.add_argument("--workspace", metavar="ID", help="only the numbers of this workspace")
-        parser.add_argument("--output", choices=["table", "json"], default="table", help="json: one object in a line")
+        parser.add_argument("--repair", action="store_true", help="fix the settings that differ")
+        parser.add_argument("--workspace", metavar="ID", help="check only the numbers of this workspace")
+        parser.add_argument("--output", choices=["table", "json"], default="table", help="json: one object per line")
 
     def handle(self, *args: Any, **options: Any) -> None:
         phones = PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)
         if options["workspace"] is not None:
             if not OBJECT_ID.fullmatch(options["workspace"]):
-                raise CommandError("--workspace: not an id of 24 hexadecimal digits.", returncode=2)
+                raise CommandError("--workspace: send an id of 24 hexadecimal digits.", returncode=2)
             phones = phones.filter(user__workspace=options["workspace"])
         lines = Line.objects.filter(pk__in=phones.values("line")).order_by("pk")
         counts: Counter[str] = Counter()
@@ -52,5 +52,5 @@ def as_json(line: Line, check: Check | None) -> str:
 def as_text(line: Line, check: Check | None) -> str:
     if check is None:
         return f"{line.number}  {line.account.integration:<7} failed: see the log"
-    told = "repaired" if check.repaired else ", ".join(reason.reason for reason in check.reasons)
-    return f"{line.number}  {line.account.integration:<7} {check.health:<11} {told}".rstrip()
+    findings = "repaired" if check.repaired else ", ".join(reason.reason for reason in check.reasons)
+    return f"{line.number}  {line.account.integration:<7} {check.health:<11} {findings}".rstrip()

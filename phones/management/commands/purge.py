@@ -7,8 +7,8 @@ from phones.services.purging import Retention, old_rows
 
 class Command(BaseCommand):
     help = (
-        "Delete what has been kept for long enough: old events, imports and audit entries, and what has expired. Safe "
-        "while the server runs, to interrupt and to run again. Run it every day, from cron for example."
+        "Delete events, imports, audit entries and calls past their retention, and whatever has expired. Safe to run "
+        "while the server is running, to interrupt and to run again. Run it daily, for example from cron."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -19,9 +19,9 @@ class Command(BaseCommand):
             ("audit", kept.audit_days),
             ("calls", kept.calls_days),
         ):
-            told = f"keep them for N days (default: {days or 'for good'})"
-            parser.add_argument(f"--{what}-days", type=int, default=days, metavar="N", help=told)
-        parser.add_argument("--dry-run", action="store_true", help="count what would be deleted")
+            text = f"days to keep {what} (default: {days or 'forever'})"
+            parser.add_argument(f"--{what}-days", type=int, default=days, metavar="N", help=text)
+        parser.add_argument("--dry-run", action="store_true", help="only count what would be deleted")
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = {name: options[name] for name in ("events_days", "imports_days", "audit_days", "calls_days")}

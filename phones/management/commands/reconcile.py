@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 class Command(BaseCommand):
     help = (
-        "Finish adds that a crash or a carrier's outage left half-done, and bring in calls whose webhooks were missed. "
-        "Run it every minute: as a service with --every 60, or from cron without."
+        "Finish or undo what a crash or a carrier outage interrupted, and fetch calls whose webhooks were missed. "
+        "Run it every minute: as a service with --every 60, or from cron without it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -24,7 +24,7 @@ class Command(BaseCommand):
             "--every",
             type=int,
             metavar="SECONDS",
-            help="run again and again, until SIGTERM or SIGINT; then finish what is begun and exit with 0",
+            help="repeat at this interval; on SIGTERM or SIGINT, finish the current run and exit with 0",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,29 +39,29 @@ class Command(BaseCommand):
 
     def run(self) -> Outcome:
         outcome = reconcile()
-        self.stdout.write(f"settled {outcome.settled}, not yet {outcome.failed + outcome.refused}")
+        self.stdout.write(f"finished {outcome.settled}, still pending {outcome.failed + outcome.refused}")
         self.stdout.write(
-            f"merged {outcome.merged_events} events, asked {outcome.pulled_accounts} accounts for calls, "
-            f"no answer for {outcome.unanswered_accounts}"
+            f"merged {outcome.merged_events} events, asked {outcome.pulled_accounts} accounts for missed calls, "
+            f"no answer from {outcome.unanswered_accounts}"
         )
         if refused := outcome.refused + outcome.refused_accounts:
-            self.stdout.write(f"credentials refused {refused}: asked less often until there is a new auth token")
+            self.stdout.write(f"credentials refused {refused}: retried less often until there is a new auth token")
         self.stdout.flush()
         return outcome
 
     def serve(self, every_s: int) -> None:
-        """A round every so many seconds, or right after one that took longer, until a signal comes."""
-        # A handler may put into this queue whatever it interrupts; an Event could lock itself out.
+        """Run every `every_s` seconds, or at once after a run that took longer, until a signal arrives."""
+        # SimpleQueue.put is reentrant, so a handler may call it whatever it interrupts; an Event could deadlock.
         signals: SimpleQueue[int] = SimpleQueue()
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, lambda number, frame: signals.put(number))
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda number, frame: signals.put(number))
         while True:
             began = time.monotonic()
             try:
-                close_old_connections()  # one that broke in the last round
+                close_old_connections()  # a connection may have broken in the last run
                 self.run()
-            except Exception as error:  # the database is away: it comes back
-                log.error("This round failed; the next one is in %s s", every_s, exc_info=error)
+            except Exception as error:  # such as a database that is down and will be back
+                log.error("This run failed; the next one starts in %s s", every_s, exc_info=error)
             try:
                 signals.get(timeout=max(0.0, began + every_s - time.monotonic()))
                 return
