@@ -161,6 +161,8 @@ def test_a_number_that_is_twice_in_the_file_is_added_once(sandbox: Sandbox, tena
     assert [outcomes[line].error or outcomes[line].outcome for line in sorted(outcomes)] == [
         once, "number_not_owned", "exists", "exists", "number_not_owned",
     ]  # fmt: skip
+    where = "An earlier row of the file" if dry_run else "This user"
+    assert all(one.message.startswith(where) for one in outcomes.values() if one.outcome == "exists")
     assert not AuditEntry.objects.filter(outcome="phone_exists").exists(), "nothing is tried of what is there"
 
 

@@ -113,14 +113,17 @@ class Run:
     def admit(self, batch: list[FileRow]) -> Iterator[RowOutcome]:
         """Queue the rows that a carrier must be asked about, and yield the outcomes of the others."""
         to_try, outcomes = screen(batch, workspace_id=self.workspace_id)
-        self.unfinished += len(to_try)
+        yield from outcomes
         for row in to_try:
+            if row.key in self.rehearsed:
+                yield row.outcome(EXISTS, message=IN_FILE)
+                continue
+            self.unfinished += 1
             if row.key in self.followers:
                 self.followers[row.key].append(row)
             else:
                 self.followers[row.key] = deque()
                 self.queues.put(row)
-        yield from outcomes
 
     def report_not_tried(self, rows: Iterator[FileRow]) -> Iterator[RowOutcome]:
         """Report the rows that were not started and the rest of the file as not tried."""
@@ -152,12 +155,10 @@ class Run:
                 self.workers.submit(queue, ReadPage([row.number for row in queue.rows]))
                 continue
             row = queue.rows.popleft()
-            if row.key in self.rehearsed:
-                yield from self.finish(row.outcome(EXISTS, message=IN_FILE))
-            elif not queue.breaker.allows():
-                yield from self.finish(row.outcome(FAILED, not_asked(queue.integration)))
-            else:
+            if queue.breaker.allows():
                 self.workers.submit(queue, row)
+            else:
+                yield from self.finish(row.outcome(FAILED, not_asked(queue.integration)))
 
     def collect_results(self, wait_s: float) -> Iterator[RowOutcome]:
         """Process the results that are ready; if none is, wait up to `wait_s` seconds for the first."""
@@ -170,13 +171,15 @@ class Run:
     def finish(self, outcome: RowOutcome) -> Iterator[RowOutcome]:
         """Yield a row's outcome and those of its followers that need not be tried any more; queue the next follower."""
         self.unfinished -= 1
+        message = IN_WORKSPACE
         if outcome.outcome == WOULD_ADD:
             self.rehearsed.add(outcome.key)
+            message = IN_FILE
         followers = self.followers[outcome.key]
         yield outcome
-        while followers and outcome.outcome in (ADDED, EXISTS):
+        while followers and outcome.outcome in (ADDED, EXISTS, WOULD_ADD):
             self.unfinished -= 1
-            yield followers.popleft().outcome(EXISTS, message=IN_WORKSPACE)
+            yield followers.popleft().outcome(EXISTS, message=message)
         if followers:
             self.queues.put(followers.popleft())
         else:
