@@ -1,8 +1,8 @@
-"""What the bulk add costs: speed-up by its workers, time beside a carrier that admits ten at a time, memory.
+"""Measures the bulk add: the speed-up from its workers, its time at a carrier that admits ten requests, its memory.
 
-The sandbox is a process of its own, 500 ms away: what the carriers' APIs take to answer a request across an ocean. One
-worker on a sample and 32 on 2,000 numbers of five accounts are measured in one process, which has loaded the SDKs, on
-one database; each account has a number already, so that its application is there.
+The sandbox runs in its own process and answers after 500 ms, as a carrier's API does across an ocean. One worker on a
+sample and 32 workers on 2,000 numbers of five accounts run in one process with the SDKs loaded, on one database. Each
+account has a number already, so its application exists.
 """
 
 import argparse
@@ -35,8 +35,10 @@ COLUMNS = "userId,phoneNumber,integration,authToken,accSId"
 
 @dataclass(frozen=True)
 class Carrier:
-    """An account in the sandbox, and how many of a hundred numbers are its. Plivo takes two rounds for each, the others
-    one, so that it has half as many."""
+    """An account in the sandbox, and its share of the numbers in percent.
+
+    Plivo needs two rounds of requests for each number and the others one, so its account has half as many.
+    """
 
     name: str
     account: str
@@ -46,7 +48,7 @@ class Carrier:
     share: int
 
     def numbers(self, first: int, count: int) -> list[str]:
-        """Of `count` numbers of all accounts those of this one, from its `first` on."""
+        """This account's share of `count` numbers, starting with its number `first`."""
         return [f"{self.prefix}{first + index:06}" for index in range(count * self.share // 100)]
 
     def rows(self, user_id: str, numbers: list[str]) -> list[str]:
@@ -66,8 +68,11 @@ CARRIERS = [
 
 
 def serve(count: int) -> None:
-    """The sandbox with this many numbers, until stdin ends. Prints its address, and for each line what was asked since:
-    the book would else grow with every page of a list."""
+    """Run the sandbox with this many numbers until stdin ends.
+
+    Prints its URL, and for each line of stdin the counts since the last one. The ledger is cleared each time, as it
+    would grow with every page of a list.
+    """
     with Sandbox() as sandbox:
         for carrier in CARRIERS:
             for number in carrier.numbers(0, count):
@@ -78,7 +83,7 @@ def serve(count: int) -> None:
 
 
 def told_of(sandbox: Sandbox) -> dict[str, int]:
-    """What was asked since the last time."""
+    """The number of requests, and of 429s among them, since the last call."""
     asked = sandbox.ledger
     sandbox.clear_ledger()
     return {"requests": len(asked), "refused": sum(one.status == 429 for one in asked)}
@@ -89,7 +94,7 @@ class Asked(Protocol):
 
 
 class Carriers:
-    """The sandbox in a process of its own. A context manager."""
+    """The sandbox in its own process. A context manager."""
 
     def __init__(self, count: int) -> None:
         command = [sys.executable, "-m", "bench.bulk", "--serve", str(count)]
@@ -109,7 +114,7 @@ class Carriers:
         return self.process.stdout.readline().strip()
 
     def asked(self) -> dict[str, int]:
-        """What was asked since the last time."""
+        """The number of requests, and of 429s among them, since the last call."""
         assert self.process.stdin
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -138,7 +143,7 @@ def environment(directory: Path, url: str) -> dict[str, str]:
 
 
 def make_user(settings: dict[str, str]) -> str:
-    """A database with a user; returns the user's id."""
+    """Make a database with one user. Returns the user's id."""
     subprocess.run([*DJANGO, "migrate", "--verbosity", "0"], env=settings, check=True)
     command = [*DJANGO, "create_workspace", "Bench", "--email", "bench@example.com"]
     made = subprocess.run(command, env=settings, check=True, capture_output=True)
@@ -150,13 +155,16 @@ def csv_file(rows: list[str]) -> bytes:
 
 
 def mixed(user_id: str, first: int, count: int, carriers: list[Carrier] = CARRIERS) -> list[str]:
-    """Rows of all accounts, in the order of a file that several people have filled."""
+    """Rows of all accounts, evenly mixed."""
     lists = [carrier.rows(user_id, carrier.numbers(first, count)) for carrier in carriers]
     return [row for _, row in sorted((place / len(rows), row) for rows in lists for place, row in enumerate(rows))]
 
 
 def run(carriers: Asked, rows: list[str], workers: int, per_account: int = 8, lists: bool = True) -> dict[str, float]:
-    """Add these numbers in this process, with or without reading the accounts' lists. Exits when one is not added."""
+    """Add these numbers in this process, reading the accounts' lists or not. Exits if a number is not added.
+
+    Returns the rows, wall and CPU seconds, requests and 429s.
+    """
     from phones.bulk import account_queues
     from phones.bulk.files import read_rows
     from phones.bulk.run import add_rows
@@ -166,16 +174,16 @@ def run(carriers: Asked, rows: list[str], workers: int, per_account: int = 8, li
     cpu, start = time.process_time(), time.perf_counter()
     outcomes = list(add_rows(read_rows(BytesIO(csv_file(rows))), workers=workers, per_account=per_account))
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu
-    bad = [one for one in outcomes if one.outcome != "added"]
+    bad = [outcome for outcome in outcomes if outcome.outcome != "added"]
     if bad or len(outcomes) != len(rows):
         sys.exit(f"{len(bad)} of {len(rows)} were not added: {bad[:3]}")
-    told = {"rows": len(rows), "wall_s": wall_s, "cpu_s": cpu_s, **carriers.asked()}
-    print(", ".join(f"{name} {value:.4g}" for name, value in told.items()), flush=True)
-    return told
+    measured = {"rows": len(rows), "wall_s": wall_s, "cpu_s": cpu_s, **carriers.asked()}
+    print(", ".join(f"{name} {value:.4g}" for name, value in measured.items()), flush=True)
+    return measured
 
 
 def peak_kib(settings: dict[str, str], file: Path, rows: list[str]) -> int:
-    """The peak memory of the command on a file of these rows."""
+    """The peak memory in KiB of the command on a file with these rows."""
     file.write_bytes(csv_file(rows))
     with (file.parent / "out").open("wb") as out:
         command = subprocess.Popen([*DJANGO, "add_phones", str(file)], env=settings, stdout=out, stderr=out)
@@ -188,7 +196,7 @@ def peak_kib(settings: dict[str, str], file: Path, rows: list[str]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
-    parser.add_argument("--only", choices=["speed", "memory"], help="one half of it")
+    parser.add_argument("--only", choices=["speed", "memory"], help="measure only this")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
@@ -212,13 +220,13 @@ def speed() -> list[Line]:
         load(PROVIDERS)  # as the command does
         run(carriers, mixed(user_id, 0, 10), 5)  # makes the applications
         carriers.set(delay_s=DELAY_S)
-        # One worker is too slow for a list to stay fresh: to compare the same work, each number is asked for by itself,
-        # and no account holds the workers up.
+        # With one worker, listed numbers go stale before they are used. To compare like with like, neither run reads
+        # lists, and no account's limit holds workers up.
         print("one worker, then all of them, then all of them with the accounts' lists:")
         one = run(carriers, mixed(user_id, 10, SAMPLE), 1, WORKERS, lists=False)
         many = run(carriers, mixed(user_id, 100, NUMBERS), WORKERS, WORKERS, lists=False)
         listed = run(carriers, mixed(user_id, 600, NUMBERS // 2), WORKERS)
-        print("a carrier that admits ten at a time, asked by 8 at a time, then by 32:")
+        print("a carrier that admits ten requests at a time, with a limit of 8 for the account, then of 32:")
         carriers.set(concurrency_limit=ADMITTED)
         twilio = CARRIERS[0]
         crowds = [
@@ -232,7 +240,7 @@ def speed() -> list[Line]:
 
     speed_up = (one["wall_s"] / one["rows"]) / (many["wall_s"] / many["rows"])
     print(f"speed-up at {WORKERS} workers: {speed_up:.1f}")
-    # The least that a number needs is one request, the write.
+    # Ideal: one request for each number, the write.
     calm, eager = (crowd["wall_s"] / (CROWD * DELAY_S / ADMITTED) for crowd in crowds)
     return [
         Line(f"{WORKERS} workers / their speed-up", WORKERS / speed_up, 1 / 0.9),
