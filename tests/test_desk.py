@@ -737,7 +737,7 @@ def test_a_crash_tells_nothing_of_what_was_typed(
 
     desk = sign_in(supervisor)
     desk.raise_request_exception = False
-    monkeypatch.setattr("phones.desk.forms.add_phone", crash)
+    monkeypatch.setattr("phones.desk.number_admin.add_phone", crash)
     page = desk.post(ADD, form(tenant, TWILIO, auth_token=CANARY))
     assert page.status_code == 500
     assert "something that nobody foresaw" in caplog.text

@@ -1,5 +1,5 @@
-"""Door 2: what support staff type in the admin. Each form asks the service that the API asks, and shows its refusals
-beside the fields that they are about."""
+"""Door 2: what support staff type in the admin. A form reads it with the API's serializers; the view calls the service
+and gives a refusal back, to be shown beside the field that it is about."""
 
 import json
 import re
@@ -16,14 +16,9 @@ from core.widgets import ObjectIdSelect
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
 from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
-from phones.bulk.files import UnreadableFile
-from phones.bulk.imports import store_import
-from phones.models import Import, PhoneNumber
-from phones.services import add_phone, available_phones, change_phone, rotate_auth_token
+from phones.models import PhoneNumber
 from phones.services.accounts import Credentials
 from phones.services.changing import check_inbound
-from phones.services.picking import write_cursor
-from phones.services.slots import carrier_slot
 from users.models import MAY_OWN_NUMBERS, User, Workspace
 
 # field of the API: field of our forms
@@ -164,21 +159,17 @@ class ChangePhoneForm(InboundForm):
         names = ("label", "action", "greeting", "forward_to", "record")
         super().__init__(data, initial={name: getattr(phone, name) for name in names})
         self.phone = phone
+        # After `is_valid()`: the fields of the row that differ.
+        self.changes: dict[str, Any] = {}
 
-    def _post_clean(self) -> None:
-        changes = {} if self.errors else self.read_changes(self.phone)
-        changes = {name: value for name, value in changes.items() if value != getattr(self.phone, name)}
-        try:
-            change_phone(self.phone, changes)
-        except Refusal as refusal:
-            self.refuse(refusal)
+    def clean(self) -> None:
+        if not self.errors:
+            changes = self.read_changes(self.phone)
+            self.changes = {name: value for name, value in changes.items() if value != getattr(self.phone, name)}
 
 
 class AddPhoneForm(InboundForm):
-    """Add a number, or look at those of an account to pick one (`_pick`).
-
-    After `is_valid()` there is either `phone`, the active number, or `page` with `following`, the account's numbers.
-    """
+    """Add a number, or look at those of an account to pick one (`is_pick`)."""
 
     user = forms.ModelChoiceField(
         User.objects.filter(MAY_OWN_NUMBERS),
@@ -217,60 +208,57 @@ class AddPhoneForm(InboundForm):
     def __init__(self, data: Any, *, staff: User) -> None:
         super().__init__(data)
         self.staff = staff
-        self.phone: PhoneNumber | None = None
-        self.page: list[Any] | None = None
-        self.following = ""
+        self.token = ""
+        # After `is_valid()`: what add_phone() takes, or available_phones().
+        self.arguments: dict[str, Any] = {}
 
-    def _post_clean(self) -> None:
+    @property
+    def is_pick(self) -> bool:
+        return "_pick" in self.data
+
+    def clean(self) -> None:
         # A token left empty is the one typed before.
-        token = self.cleaned_data.get("auth_token") or self.token_kept()
+        self.token = self.cleaned_data.get("auth_token") or self.token_kept()
         if not self.errors:
-            try:
-                if "_pick" in self.data:
-                    self.pick(token)
-                else:
-                    self.add(token)
-            except (Refusal, IntegrationError) as refusal:
-                self.refuse(refusal)
-        if token and "auth_token" not in self.errors:
-            self.keep_token(token)
+            self.arguments = self.read_pick() if self.is_pick else self.read_add()
 
-    def add(self, token: str) -> None:
+    def read_add(self) -> dict[str, Any]:
         typed = self.cleaned_data
+        user = typed["user"]
         wanted = {
-            **self.credentials(token),
-            "userId": typed["user"].pk,
+            **self.credentials(),
+            "userId": user.pk,
             "phoneNumber": pasted_number(typed["number"]),
             "onConflict": typed["on_conflict"],
             "publicKey": typed["public_key"],
         }
         fields = self.understand(AddPhoneSerializer(data=without_blanks(wanted)))
-        changes = self.read_changes(PhoneNumber(user=typed["user"], number=fields.get("number", "")))
-        if not self.errors:
-            fields.pop("user_id")
-            with carrier_slot():
-                self.phone = add_phone(user=typed["user"], **fields, settings=changes)
+        fields.pop("user_id", None)
+        changes = self.read_changes(PhoneNumber(user=user, number=fields.get("number", "")))
+        return {"user": user, **fields, "settings": changes}
 
-    def pick(self, token: str) -> None:
-        wanted = self.credentials(token) | {"cursor": self.cleaned_data["cursor"]}
+    def read_pick(self) -> dict[str, Any]:
+        typed = self.cleaned_data
+        wanted = self.credentials() | {"cursor": typed["cursor"]}
         fields = self.understand(AvailablePhonesSerializer(data=without_blanks(wanted)))
-        if fields:
-            cursor = fields.pop("cursor")
-            workspace_id = self.cleaned_data["user"].workspace_id
-            with carrier_slot():
-                self.page, following = available_phones(Credentials(**fields), workspace_id, cursor)
-            self.following = write_cursor(following) if following else ""
+        if not fields:
+            return {}
+        cursor = fields.pop("cursor")
+        return {"credentials": Credentials(**fields), "workspace_id": typed["user"].workspace_id, "cursor": cursor}
 
-    def credentials(self, token: str) -> dict[str, str]:
+    def credentials(self) -> dict[str, str]:
         """As the API takes them."""
         typed = self.cleaned_data
-        return {"integration": typed["integration"], "authToken": token, "accSId": typed["account_id"]}
+        return {"integration": typed["integration"], "authToken": self.token, "accSId": typed["account_id"]}
 
     # -- between two pages -------------------------------------------------------------------------------------------
 
-    def keep_token(self, token: str) -> None:
-        """Seal the token into the form, for this member of staff and a few minutes: nobody types it twice."""
-        kept = json.dumps({"token": token, "staff": self.staff.pk, "until": time.time() + KEPT_FOR_S})
+    def keep_token(self) -> None:
+        """Seal a token that was not refused into the form, for this member of staff and a few minutes: nobody types it
+        twice."""
+        if not self.token or "auth_token" in self.errors:
+            return
+        kept = json.dumps({"token": self.token, "staff": self.staff.pk, "until": time.time() + KEPT_FOR_S})
         self.data = {**self.data.dict(), "kept_token": Secret.seal(kept).sealed}  # type: ignore[attr-defined]
         self.fields["auth_token"].widget.attrs["placeholder"] = "kept from before; type to replace it"
 
@@ -296,24 +284,14 @@ class RotateForm(RefusableForm):
         help_text="Webhooks that the carrier still signs with it are lost.",
     )  # fmt: skip
 
-    def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
-        super().__init__(data)
-        self.phone = phone
-
-    def _post_clean(self) -> None:
-        if self.errors:
-            return
-        fields = self.understand(ChangePhoneSerializer(data={"authToken": self.cleaned_data["auth_token"]}))
-        if not fields:
-            return
-        try:
-            with carrier_slot():
-                rotate_auth_token(self.phone, fields["auth_token"], end_old_token=self.cleaned_data["end_old_token"])
-        except (Refusal, IntegrationError) as refusal:
-            self.refuse(refusal)
+    def clean(self) -> None:
+        if not self.errors:
+            self.cleaned_data |= self.understand(
+                ChangePhoneSerializer(data={"authToken": self.cleaned_data["auth_token"]})
+            )
 
 
-class ImportForm(RefusableForm):
+class ImportForm(forms.Form):
     """A file of numbers, and what its rows may leave out."""
 
     file = forms.FileField(help_text="CSV, XLSX, JSON or JSON lines, at most 10 MB and 20,000 rows.")
@@ -325,24 +303,7 @@ class ImportForm(RefusableForm):
     account_id = forms.CharField(label="Account id", required=False, help_text="For rows without accSId.")
     auth_token = PasswordField(label="Auth token", required=False, help_text="For rows without authToken.")
 
-    def __init__(self, data: Any, files: Any, *, staff: User) -> None:
-        super().__init__(data, files)
-        self.staff = staff
-        self.brought: Import | None = None
-        self.unknown_columns: list[str] = []
-
-    def _post_clean(self) -> None:
-        if self.errors:
-            return
+    def defaults(self) -> dict[str, str]:
+        """The fields of rows that leave them out, as the API names them."""
         typed = self.cleaned_data
-        workspace = typed["workspace"]
-        try:
-            self.brought, self.unknown_columns = store_import(
-                typed["file"].file,
-                name=typed["file"].name,
-                staff=self.staff.email,
-                workspace_id=workspace.pk if workspace else None,
-                defaults=without_blanks({"accSId": typed["account_id"], "authToken": typed["auth_token"]}),
-            )
-        except UnreadableFile as problem:
-            self.add_error("file", forms.ValidationError(str(problem), problem.code))
+        return without_blanks({"accSId": typed["account_id"], "authToken": typed["auth_token"]})

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -10,8 +11,9 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
+from phones.bulk.files import UnreadableFile
 from phones.bulk.importing import has_stopped, resume
-from phones.bulk.imports import begin_adding, counts_of
+from phones.bulk.imports import begin_adding, counts_of, store_import
 from phones.desk.forms import ImportForm
 from phones.desk.pages import DeskAdmin
 from phones.models import Import
@@ -47,18 +49,31 @@ class ImportAdmin(DeskAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        is_sent = request.method == "POST"
-        form = ImportForm(
-            request.POST if is_sent else None, request.FILES if is_sent else None, staff=cast(User, request.user)
-        )
-        if is_sent and form.is_valid() and form.brought:
-            if form.unknown_columns:
-                names = ", ".join(form.unknown_columns)
-                self.message_user(request, f"Columns that mean nothing here: {names}.", messages.WARNING)
-            audit.record("import.bring", workspace_id=form.brought.workspace_id, detail=form.brought.name)
-            resume(form.brought)
-            return redirect("admin:phones_import_change", form.brought.pk)
+        form = ImportForm(request.POST or None, request.FILES or None)
+        if form.is_valid():
+            try:
+                file = self.bring(request, form)
+                return redirect("admin:phones_import_change", file.pk)
+            except UnreadableFile as problem:
+                form.add_error("file", forms.ValidationError(str(problem), problem.code))
         return self.show(request, "upload", "Import numbers", form=form)
+
+    def bring(self, request: HttpRequest, form: ImportForm) -> Import:
+        """Keep the rows of the file and begin to try them. Raises UnreadableFile."""
+        upload, workspace = form.cleaned_data["file"], form.cleaned_data["workspace"]
+        file, unknown_columns = store_import(
+            upload.file,
+            name=upload.name,
+            staff=cast(User, request.user).email,
+            workspace_id=workspace.pk if workspace else None,
+            defaults=form.defaults(),
+        )
+        if unknown_columns:
+            names = ", ".join(unknown_columns)
+            self.message_user(request, f"Columns that mean nothing here: {names}.", messages.WARNING)
+        audit.record("import.bring", workspace_id=file.workspace_id, detail=file.name)
+        resume(file)
+        return file
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

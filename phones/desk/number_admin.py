@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
+from core.errors import Refusal
 from core.fields import OBJECT_ID
 from core.secrets import CannotOpen
 from integrations import PROVIDERS
@@ -26,9 +27,10 @@ from phones.desk.pages import DeskAdmin
 from phones.errors import NoSuchPhone
 from phones.models import Line, PhoneNumber, Recording
 from phones.numbers import readable
-from phones.services import check_line, remove_phone
+from phones.services import add_phone, available_phones, change_phone, check_line, remove_phone, rotate_auth_token
 from phones.services.checking import Check, check_lines
 from phones.services.phone_list import with_details
+from phones.services.picking import write_cursor
 from phones.services.reasons import in_words
 from phones.services.refused import refused_webhooks
 from phones.services.removing import remove_phones
@@ -200,13 +202,28 @@ class PhoneNumberAdmin(DeskAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = AddPhoneForm(request.POST or None, staff=cast(User, request.user))
-        if request.method == "POST" and form.is_valid():
-            if form.phone:
-                number = readable(form.phone.number)
-                self.message_user(request, f"{number} was added; its calls come here now.", messages.SUCCESS)
-                return redirect("admin:phones_phonenumber_change", form.phone.pk)
-            return self.show(request, "pick", "Pick a number", form=form, passed_on=passed_on(form))
+        if form.is_valid():
+            try:
+                return self.pick(request, form) if form.is_pick else self.add(request, form)
+            except (Refusal, IntegrationError) as refusal:
+                form.refuse(refusal)
+        form.keep_token()
         return self.show(request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=CARRIER_NAMES)
+
+    def add(self, request: HttpRequest, form: AddPhoneForm) -> HttpResponse:
+        with carrier_slot():
+            phone = add_phone(**form.arguments)
+        self.message_user(request, f"{readable(phone.number)} was added; its calls come here now.", messages.SUCCESS)
+        return redirect("admin:phones_phonenumber_change", phone.pk)
+
+    def pick(self, request: HttpRequest, form: AddPhoneForm) -> HttpResponse:
+        with carrier_slot():
+            numbers, following = available_phones(**form.arguments)
+        form.keep_token()
+        return self.show(
+            request, "pick", "Pick a number",
+            numbers=numbers, cursor=write_cursor(following) if following else "", passed_on=passed_on(form),
+        )  # fmt: skip
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -220,8 +237,12 @@ class PhoneNumberAdmin(DeskAdmin):
             if not may_change:
                 raise PermissionDenied
             if form.is_valid():
-                self.message_user(request, "Saved.", messages.SUCCESS)
-                return redirect("admin:phones_phonenumber_change", phone.pk)
+                try:
+                    change_phone(phone, form.changes)
+                    self.message_user(request, "Saved.", messages.SUCCESS)
+                    return redirect("admin:phones_phonenumber_change", phone.pk)
+                except Refusal as refusal:
+                    form.refuse(refusal)
         assert phone.line is not None  # noqa: S101  every active number has one
         calls = words.recent_calls(phone.line)
         return self.show(
@@ -253,14 +274,16 @@ class PhoneNumberAdmin(DeskAdmin):
         phone = self.phone(request, id)
         if not request.user.has_perm("phones.rotate_phonenumber"):
             raise PermissionDenied
-        form = RotateForm(request.POST or None, phone=phone)
-        if request.method == "POST" and form.is_valid():
-            self.message_user(
-                request,
-                "The carrier accepts the new auth token. It holds for all numbers of the account from now on.",
-                messages.SUCCESS,
-            )
-            return redirect("admin:phones_phonenumber_change", phone.pk)
+        form = RotateForm(request.POST or None)
+        if form.is_valid():
+            try:
+                with carrier_slot():
+                    rotate_auth_token(phone, **form.cleaned_data)
+                text = "The carrier accepts the new auth token. It holds for all numbers of the account from now on."
+                self.message_user(request, text, messages.SUCCESS)
+                return redirect("admin:phones_phonenumber_change", phone.pk)
+            except (Refusal, IntegrationError) as refusal:
+                form.refuse(refusal)
         return self.show(request, "rotate", "New auth token", form=form, phone=phone)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
