@@ -19,7 +19,7 @@ from django.db import connections
 
 from phones.models import Account, Line, PhoneNumber
 from phones.services import at_once, carriers, checking
-from phones.services.reasons import shown_setting
+from phones.services.reasons import public_setting
 from sandbox import state as seeds
 from sandbox.ledger import Exchange
 from sandbox.sandbox import Sandbox
@@ -911,4 +911,4 @@ def test_no_reason_shows_our_token_or_what_is_secret_in_a_customers_address(
     ],
 )  # fmt: skip
 def test_what_is_shown_of_a_setting(value: str, shown: str) -> None:
-    assert shown_setting(value) == shown
+    assert public_setting(value) == shown

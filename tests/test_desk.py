@@ -16,11 +16,11 @@ from django.utils import timezone
 from django.views.debug import get_exception_reporter_filter
 
 from integrations.base import Provider
-from phones.desk.charts import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, by_day
 from phones.desk.number_admin import PhoneNumberAdmin
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
 from phones.services import add_phone, change_phone
 from phones.services.searching import find_phones
+from phones.templatetags.dashboard import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, by_day
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, PLIVO, TWILIO, Good
@@ -48,7 +48,7 @@ def errors_of(response: Any) -> dict[str, list[str]]:
     return {field: [error.code for error in errors] for field, errors in found.items()}
 
 
-def told(response: Any) -> str:
+def messages_in(response: Any) -> str:
     return " ".join(str(message) for message in response.context["messages"])
 
 
@@ -242,14 +242,14 @@ def test_the_page_shows_what_should_be_beside_what_is(desk: Client, tenant: Tena
         trunk_sid=seeds.TWILIO_TRUNK,
     )  # fmt: skip
     checked = desk.post(f"{LIST}{phone.pk}/check/", {"check": ""}, follow=True)
-    assert "A SIP trunk takes the calls" in told(checked)
+    assert "A SIP trunk takes the calls" in messages_in(checked)
     html = checked.content.decode()
     assert "https://…@elsewhere.example.com/a?…" in html
     assert "canary" not in html and "u:pw" not in html
     assert "Repair writes ours again." in html and "Repair detaches it." in html
     assert Account.objects.get().webhook_token not in html
     repaired = desk.post(f"{LIST}{phone.pk}/check/", {"repair": ""}, follow=True)
-    assert "Repaired" in told(repaired)
+    assert "Repaired" in messages_in(repaired)
     assert Line.objects.get().health == "ok"
     entry = AuditEntry.objects.get(action="phone.repair")
     assert (entry.outcome, entry.detail, entry.actor) == (
@@ -280,7 +280,7 @@ def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: 
     phones = [added(tenant, TWILIO), added(tenant, PLIVO)]
     sandbox.console("twilio", TWILIO.acc_sid, number=TWILIO.number, voice_url="")
     chosen = {"_selected_action": [phone.pk for phone in phones], "action": "repair_selected"}
-    text = told(desk.post(LIST, chosen, follow=True))
+    text = messages_in(desk.post(LIST, chosen, follow=True))
     assert "+1 212-555-1234: Repaired" in text and "+1 415-555-1234: Checked" in text
 
 
@@ -312,7 +312,7 @@ def test_removing_says_first_what_comes_back_and_then_brings_it_back(
     phone = added(tenant, TWILIO, TWILIO.routed_elsewhere)
     page = desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
     assert f"Voice URL: {seeds.FOREIGN_URL}/twilio/answer" in page
-    assert "again what it had before" in told(desk.post(f"{LIST}{phone.pk}/delete/", follow=True))
+    assert "again what it had before" in messages_in(desk.post(f"{LIST}{phone.pk}/delete/", follow=True))
     assert not PhoneNumber.objects.exists()
     assert sandbox.snapshot() == before
 
@@ -769,9 +769,9 @@ def test_a_number_that_somebody_else_removes_meanwhile_is_not_found(
     desk: Client, tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phone = added(tenant, TWILIO)
-    page = PhoneNumberAdmin.phone
+    page = PhoneNumberAdmin.get_phone
     monkeypatch.setattr(
-        PhoneNumberAdmin, "phone", lambda *args: (page(*args), PhoneNumber.objects.update(state="removing"))[0]
+        PhoneNumberAdmin, "get_phone", lambda *args: (page(*args), PhoneNumber.objects.update(state="removing"))[0]
     )
     assert desk.post(f"{LIST}{phone.pk}/delete/").status_code == 404
 

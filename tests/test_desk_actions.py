@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 REMOVE = f"{LIST}remove/"
 
 
-def told(reply: Any) -> str:
+def messages_in(reply: Any) -> str:
     return " ".join(str(message) for message in reply.context["messages"])
 
 
@@ -182,7 +182,7 @@ def test_several_numbers_are_removed_as_one_is(desk: Client, tenant: Tenant, san
     for told_before in (f"Voice URL: {seeds.FOREIGN_URL}/twilio/answer", seeds.PLIVO_CUSTOMER_APP):
         assert told_before in html
     done = desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True)
-    assert told(done).count("was removed, and the carrier has again what it had before") == 3
+    assert messages_in(done).count("was removed, and the carrier has again what it had before") == 3
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
     assert trail() == [("phone.remove", "supervisor@example.com")] * 3
@@ -191,15 +191,15 @@ def test_several_numbers_are_removed_as_one_is(desk: Client, tenant: Tenant, san
 def test_many_are_removed_part_by_part_and_the_page_tells_how_far_it_is(
     desk: Client, tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(number_admin, "REMOVED_AT_ONCE", 2)
+    monkeypatch.setattr(number_admin, "REMOVED_PER_PAGE", 2)
     before = sandbox.snapshot()
     phones = [added(tenant, TWILIO, number) for number in (TWILIO.number, TWILIO.another, TWILIO.routed_elsewhere)]
     page = desk.post(REMOVE, {"total": "3", "id": [phone.pk for phone in phones]})
     html = page.content.decode()
     assert "2 of 3 are done" in html and '<progress max="3" value="2">' in html and "data-goes-on" in html
     assert PhoneNumber.objects.count() == 1
-    done = desk.post(REMOVE, {"total": "3", "id": page.context["left"]}, follow=True)
-    assert told(done).count("was removed") == 3, "what came of the first two is told at the end, too"
+    done = desk.post(REMOVE, {"total": "3", "id": page.context["remaining"]}, follow=True)
+    assert messages_in(done).count("was removed") == 3, "what came of the first two is told at the end, too"
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_put_back_yet_is_told_and_follows(desk: Client, tenant: T
     before = sandbox.snapshot()
     phones = [added(tenant, CARRIERS["twilio"]), added(tenant, CARRIERS["plivo"])]
     sandbox.fault("reset", carrier="plivo", times=None)
-    text = told(desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True))
+    text = messages_in(desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True))
     assert "has again what it had before" in text and "The carrier did not answer" in text
     sandbox.clear_faults()
     assert reconcile().failed == 0
@@ -225,7 +225,7 @@ def test_two_users_of_one_number_can_both_be_chosen(
     phones = [added(one, carrier, carrier.routed_elsewhere) for one in (tenant, colleague)]
     assert "another user here has this number too" not in choose(desk, phones).content.decode()
     assert "another user here has this number too" in choose(desk, phones[:1]).content.decode()
-    text = told(desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True))
+    text = messages_in(desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True))
     assert text.count("was removed") == 2
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
@@ -237,16 +237,16 @@ def test_a_number_that_somebody_else_has_removed_meanwhile_is_passed_over(
     phones = [added(tenant, TWILIO), added(tenant, TWILIO, TWILIO.another)]
     ids = [phone.pk for phone in phones]
     desk.post(REMOVE, {"id": ids[:1]})
-    assert told(desk.post(REMOVE, {"id": [*ids, "nonsense", "0" * 24]}, follow=True)).count("was removed") == 2
+    assert messages_in(desk.post(REMOVE, {"id": [*ids, "nonsense", "0" * 24]}, follow=True)).count("was removed") == 2
     assert_nothing_is_left()
 
 
 def test_too_many_are_refused_as_a_whole(
     desk: Client, tenant: Tenant, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(number_admin, "MOST_REMOVED", 1)
+    monkeypatch.setattr(number_admin, "MAX_REMOVED", 1)
     phones = [added(tenant, TWILIO), added(tenant, TWILIO, TWILIO.another)]
-    assert "At most 1 numbers are removed at a time" in told(choose(desk, phones))
+    assert "At most 1 numbers are removed at a time" in messages_in(choose(desk, phones))
     assert PhoneNumber.objects.filter(state="active").count() == 2
 
 

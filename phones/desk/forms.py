@@ -68,7 +68,7 @@ CARRIER_NAMES = {
 }  # fmt: skip
 # What web pages and spreadsheets put between the digits, besides what the API takes.
 PASTED_SEPARATORS = re.compile(r"[\s./\u00a0\u2010-\u2015\u2212]+")
-KEPT_FOR_S = 15 * 60
+TOKEN_KEPT_S = 15 * 60
 
 
 def pasted_number(text: str) -> str:
@@ -79,20 +79,22 @@ def pasted_number(text: str) -> str:
 class RefusableForm(forms.Form):
     """A form whose service may refuse."""
 
-    def understand(self, serializer: Serializer) -> dict[str, Any]:
+    def read_with(self, serializer: Serializer) -> dict[str, Any]:
         """The fields as the API reads them; what is wrong is said beside each."""
         if serializer.is_valid():
             return serializer.validated_data
         for name, errors in serializer.errors.items():
             error = errors[0]
             code = error.code if error.code.startswith("invalid_") else "invalid_field"
-            self.add_error(self.field_of(name), forms.ValidationError(capitalised(str(error)), code))
+            self.add_error(self.form_field(name), forms.ValidationError(capitalised(str(error)), code))
         return {}
 
     def refuse(self, refusal: Refusal | IntegrationError) -> None:
-        self.add_error(self.field_of(refusal.field), forms.ValidationError(in_plain_words(str(refusal)), refusal.code))
+        self.add_error(
+            self.form_field(refusal.field), forms.ValidationError(in_plain_words(str(refusal)), refusal.code)
+        )
 
-    def field_of(self, wire_name: str | None) -> str | None:
+    def form_field(self, wire_name: str | None) -> str | None:
         name = FIELDS.get(wire_name or "")
         return name if name in self.fields else None
 
@@ -138,7 +140,7 @@ class InboundForm(RefusableForm):
             "forwardTo": pasted_number(typed["forward_to"]),
             "record": typed["record"],
         }
-        fields = self.understand(ChangePhoneSerializer(data={"label": typed["label"], "inbound": inbound}))
+        fields = self.read_with(ChangePhoneSerializer(data={"label": typed["label"], "inbound": inbound}))
         changes = {**fields.pop("inbound", {}), **fields}
         if changes:
             try:
@@ -148,8 +150,8 @@ class InboundForm(RefusableForm):
                 return {}
         return changes
 
-    def field_of(self, wire_name: str | None) -> str | None:
-        return "forward_to" if wire_name == "inbound" else super().field_of(wire_name)
+    def form_field(self, wire_name: str | None) -> str | None:
+        return "forward_to" if wire_name == "inbound" else super().form_field(wire_name)
 
 
 class ChangePhoneForm(InboundForm):
@@ -232,7 +234,7 @@ class AddPhoneForm(InboundForm):
             "onConflict": typed["on_conflict"],
             "publicKey": typed["public_key"],
         }
-        fields = self.understand(AddPhoneSerializer(data=without_blanks(wanted)))
+        fields = self.read_with(AddPhoneSerializer(data=without_blanks(wanted)))
         fields.pop("user_id", None)
         changes = self.read_changes(PhoneNumber(user=user, number=fields.get("number", "")))
         return {"user": user, **fields, "settings": changes}
@@ -240,7 +242,7 @@ class AddPhoneForm(InboundForm):
     def read_pick(self) -> dict[str, Any]:
         typed = self.cleaned_data
         wanted = self.credentials() | {"cursor": typed["cursor"]}
-        fields = self.understand(AvailablePhonesSerializer(data=without_blanks(wanted)))
+        fields = self.read_with(AvailablePhonesSerializer(data=without_blanks(wanted)))
         if not fields:
             return {}
         cursor = fields.pop("cursor")
@@ -258,7 +260,7 @@ class AddPhoneForm(InboundForm):
         twice."""
         if not self.token or "auth_token" in self.errors:
             return
-        kept = json.dumps({"token": self.token, "staff": self.staff.pk, "until": time.time() + KEPT_FOR_S})
+        kept = json.dumps({"token": self.token, "staff": self.staff.pk, "until": time.time() + TOKEN_KEPT_S})
         self.data = {**self.data.dict(), "kept_token": Secret.seal(kept).sealed}  # type: ignore[attr-defined]
         self.fields["auth_token"].widget.attrs["placeholder"] = "kept from before; type to replace it"
 
@@ -286,7 +288,7 @@ class RotateForm(RefusableForm):
 
     def clean(self) -> None:
         if not self.errors:
-            self.cleaned_data |= self.understand(
+            self.cleaned_data |= self.read_with(
                 ChangePhoneSerializer(data={"authToken": self.cleaned_data["auth_token"]})
             )
 

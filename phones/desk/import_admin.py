@@ -52,13 +52,13 @@ class ImportAdmin(DeskAdmin):
         form = ImportForm(request.POST or None, request.FILES or None)
         if form.is_valid():
             try:
-                file = self.bring(request, form)
+                file = self.start_import(request, form)
                 return redirect("admin:phones_import_change", file.pk)
             except UnreadableFile as problem:
                 form.add_error("file", forms.ValidationError(str(problem), problem.code))
-        return self.show(request, "upload", "Import numbers", form=form)
+        return self.render_page(request, "upload", "Import numbers", form=form)
 
-    def bring(self, request: HttpRequest, form: ImportForm) -> Import:
+    def start_import(self, request: HttpRequest, form: ImportForm) -> Import:
         """Keep the rows of the file and begin to try them. Raises UnreadableFile."""
         upload, workspace = form.cleaned_data["file"], form.cleaned_data["workspace"]
         file, unknown_columns = store_import(
@@ -78,7 +78,7 @@ class ImportAdmin(DeskAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        file = self.row(self.get_queryset(request), object_id)
+        file = self.get_or_404(self.get_queryset(request), object_id)
         if not self.has_view_permission(request, file):
             raise PermissionDenied
         if request.method == "POST":
@@ -90,15 +90,15 @@ class ImportAdmin(DeskAdmin):
                 audit.record(action, workspace_id=file.workspace_id, detail=file.name)
             return redirect("admin:phones_import_change", file.pk)
         counts = counts_of(file)
-        shown = request.GET.get("outcome")
+        outcome = request.GET.get("outcome")
         rows = file.rows.defer("fields").order_by("line")
-        if shown in OUTCOMES:
-            rows = rows.filter(outcome=shown)
+        if outcome in OUTCOMES:
+            rows = rows.filter(outcome=outcome)
         total = sum(counts.values())
-        waiting = counts.get("would_add" if file.state == Import.State.ADDING else "", 0)
-        return self.show(
+        pending = counts.get("would_add" if file.state == Import.State.ADDING else "", 0)
+        return self.render_page(
             request, "progress", file.name,
-            file=file, has_stopped=has_stopped(file), total=total, done=total - waiting, shown=shown,
+            file=file, has_stopped=has_stopped(file), total=total, done=total - pending, outcome=outcome,
             addable=counts.get("would_add", 0),
             rows=Paginator(rows, ROWS_ON_A_PAGE).get_page(request.GET.get("page")),
             outcomes=[(key, *OUTCOMES[key], counts[key]) for key in OUTCOMES if counts.get(key)],

@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.template.defaultfilters import pluralize
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
@@ -41,9 +42,9 @@ from users.limits import LimitReached
 from users.models import User
 
 # How many numbers are removed with one confirmation, and before the page tells how far it is.
-MOST_REMOVED, REMOVED_AT_ONCE = 200, 8
+MAX_REMOVED, REMOVED_PER_PAGE = 200, 8
 # What is said of a number that was removed.
-REMOVED = {
+REMOVAL_MESSAGES = {
     Restoration.DONE: (messages.SUCCESS, "was removed, and the carrier has again what it had before."),
     Restoration.STILL_NEEDED: (
         messages.SUCCESS,
@@ -143,46 +144,50 @@ class PhoneNumberAdmin(DeskAdmin):
         lines = Line.objects.filter(pk__in=list(phones.values_list("line", flat=True)))
         with carrier_slot():
             for line, check in check_lines(lines, repair=repair):
-                level, text = told(check) if check else (messages.ERROR, "could not be checked; the log tells why")
+                level, text = (
+                    message_of(check) if check else (messages.ERROR, "could not be checked; the log tells why")
+                )
                 self.message_user(request, f"{readable(line.number)}: {text}", level)
 
     @admin.action(description="Remove…", permissions=["delete"])
     def remove_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> HttpResponse | None:
         """Show what removing them means; `remove_several_view` does it."""
-        chosen = list(phones[: MOST_REMOVED + 1])
-        if len(chosen) > MOST_REMOVED:
-            text = f"At most {MOST_REMOVED} numbers are removed at a time. Nothing was removed; select fewer."
+        chosen = list(phones[: MAX_REMOVED + 1])
+        if len(chosen) > MAX_REMOVED:
+            text = f"At most {MAX_REMOVED} numbers are removed at a time. Nothing was removed; select fewer."
             self.message_user(request, text, messages.ERROR)
             return None
-        going = [phone.pk for phone in chosen]
-        title = f"Remove {numbers(len(chosen))}?"
-        rows = [{"phone": phone, "comes_back": words.what_comes_back(phone, going=going)} for phone in chosen]
-        return self.show(request, "remove_several", title, rows=rows)
+        removed_with = [phone.pk for phone in chosen]
+        title = f"Remove {len(chosen)} number{pluralize(len(chosen))}?"
+        rows = [
+            {"phone": phone, "restored": words.restored_settings(phone, removed_with=removed_with)} for phone in chosen
+        ]
+        return self.render_page(request, "remove_several", title, rows=rows)
 
     def remove_several_view(self, request: HttpRequest) -> HttpResponse:
-        """Remove the first of the numbers, and let the page that shows how far it is send those that are left."""
+        """Remove the first of the numbers, and let the page that shows how far it is send the remaining ones."""
         if request.method != "POST" or not self.has_delete_permission(request):
             raise PermissionDenied
-        ids = [id for id in request.POST.getlist("id") if OBJECT_ID.fullmatch(id)][:MOST_REMOVED]
-        left, is_paused = ids[REMOVED_AT_ONCE:], False
+        ids = [id for id in request.POST.getlist("id") if OBJECT_ID.fullmatch(id)][:MAX_REMOVED]
+        remaining, is_paused = ids[REMOVED_PER_PAGE:], False
         try:
             with carrier_slot():
-                self.remove_all(request, ids[:REMOVED_AT_ONCE])
+                self.remove_all(request, ids[:REMOVED_PER_PAGE])
         except LimitReached:
-            left, is_paused = ids, True
-        if not left:
+            remaining, is_paused = ids, True
+        if not remaining:
             return redirect("admin:phones_phonenumber_changelist")
         total = max(len(ids), int(given) if (given := request.POST.get("total", "")).isdecimal() else 0)
-        return self.show(
-            request, "removing", f"Removing {numbers(total)}",
-            left=left, total=total, done=total - len(left), is_paused=is_paused,
+        return self.render_page(
+            request, "removing", f"Removing {total} number{pluralize(total)}",
+            remaining=remaining, total=total, done=total - len(remaining), is_paused=is_paused,
         )  # fmt: skip
 
     def remove_all(self, request: HttpRequest, ids: list[str]) -> None:
         found = self.get_queryset(request).filter(pk__in=ids)
         for phone, restoration in remove_phones(found):
             if restoration:
-                level, text = REMOVED[restoration]
+                level, text = REMOVAL_MESSAGES[restoration]
             elif found.filter(pk=phone.pk).exists():
                 level, text = messages.ERROR, "could not be removed; the log tells why."
             else:
@@ -208,7 +213,9 @@ class PhoneNumberAdmin(DeskAdmin):
             except (Refusal, IntegrationError) as refusal:
                 form.refuse(refusal)
         form.keep_token()
-        return self.show(request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=CARRIER_NAMES)
+        return self.render_page(
+            request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=CARRIER_NAMES
+        )
 
     def add(self, request: HttpRequest, form: AddPhoneForm) -> HttpResponse:
         with carrier_slot():
@@ -220,15 +227,15 @@ class PhoneNumberAdmin(DeskAdmin):
         with carrier_slot():
             numbers, following = available_phones(**form.arguments)
         form.keep_token()
-        return self.show(
+        return self.render_page(
             request, "pick", "Pick a number",
-            numbers=numbers, cursor=write_cursor(following) if following else "", passed_on=passed_on(form),
+            numbers=numbers, cursor=write_cursor(following) if following else "", hidden_fields=hidden_fields(form),
         )  # fmt: skip
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        phone = self.phone(request, object_id)
+        phone = self.get_phone(request, object_id)
         if not self.has_view_or_change_permission(request, phone):
             raise PermissionDenied
         may_change = self.has_change_permission(request, phone)
@@ -245,25 +252,25 @@ class PhoneNumberAdmin(DeskAdmin):
                     form.refuse(refusal)
         assert phone.line is not None  # noqa: S101  every active number has one
         calls = words.recent_calls(phone.line)
-        return self.show(
+        return self.render_page(
             request, "number", readable(phone.number),
             phone=phone, line=phone.line, account=phone.line.account, form=form, may_change=may_change,
-            settings=words.settings_of(phone.line),
-            calls=[{"row": call, "recordings": words.playable(call)} for call in calls],
+            settings=words.carrier_settings(phone.line),
+            calls=[{"row": call, "recordings": words.recordings_of(call)} for call in calls],
             events=words.recent_events(calls),
             refusals=refused_webhooks(phone.line.account),
             entries=words.recent_entries(phone),
         )  # fmt: skip
 
     def check_view(self, request: HttpRequest, id: str) -> HttpResponse:
-        phone, repair = self.phone(request, id), "repair" in request.POST
+        phone, repair = self.get_phone(request, id), "repair" in request.POST
         allowed = self.has_repair_permission(request) if repair else self.has_check_permission(request)
         if request.method != "POST" or not allowed:
             raise PermissionDenied
         assert phone.line is not None  # noqa: S101
         try:
             with carrier_slot():
-                level, text = told(check_line(phone.line, repair=repair))
+                level, text = message_of(check_line(phone.line, repair=repair))
         except NoSuchPhone:
             raise Http404 from None
         self.message_user(request, text, level)
@@ -271,7 +278,7 @@ class PhoneNumberAdmin(DeskAdmin):
 
     @SECRETS
     def rotate_view(self, request: HttpRequest, id: str) -> HttpResponse:
-        phone = self.phone(request, id)
+        phone = self.get_phone(request, id)
         if not request.user.has_perm("phones.rotate_phonenumber"):
             raise PermissionDenied
         form = RotateForm(request.POST or None)
@@ -284,29 +291,29 @@ class PhoneNumberAdmin(DeskAdmin):
                 return redirect("admin:phones_phonenumber_change", phone.pk)
             except (Refusal, IntegrationError) as refusal:
                 form.refuse(refusal)
-        return self.show(request, "rotate", "New auth token", form=form, phone=phone)
+        return self.render_page(request, "rotate", "New auth token", form=form, phone=phone)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        phone = self.phone(request, object_id)
+        phone = self.get_phone(request, object_id)
         if not self.has_delete_permission(request, phone):
             raise PermissionDenied
         if request.method == "POST":
             try:
                 with carrier_slot():
-                    level, text = REMOVED[remove_phone(phone)]
+                    level, text = REMOVAL_MESSAGES[remove_phone(phone)]
             except NoSuchPhone:
                 raise Http404 from None
             self.message_user(request, f"{readable(phone.number)} {text}", level)
             return redirect("admin:phones_phonenumber_changelist")
-        return self.show(
-            request, "remove", f"Remove {readable(phone.number)}?", phone=phone, comes_back=words.what_comes_back(phone)
+        return self.render_page(
+            request, "remove", f"Remove {readable(phone.number)}?", phone=phone, restored=words.restored_settings(phone)
         )
 
     def media_view(self, request: HttpRequest, id: str) -> HttpResponseBase:
         if not request.user.has_perm("phones.hear_recording"):
             raise PermissionDenied
         rows = Recording.objects.select_related("account", "call__line")
-        recording: Recording = self.row(rows, id)
+        recording: Recording = self.get_or_404(rows, id)
         line = recording.call.line
         if not line or not line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exists():
             raise Http404
@@ -317,12 +324,12 @@ class PhoneNumberAdmin(DeskAdmin):
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def phone(self, request: HttpRequest, id: str) -> PhoneNumber:
-        return self.row(self.get_queryset(request), id)
+    def get_phone(self, request: HttpRequest, id: str) -> PhoneNumber:
+        return self.get_or_404(self.get_queryset(request), id)
 
 
-def told(check: Check) -> tuple[int, str]:
-    """The result of a check as a message: its level and its text."""
+def message_of(check: Check) -> tuple[int, str]:
+    """The level and the text of the message about a check."""
     if check.repaired:
         return messages.SUCCESS, "Repaired: the carrier has what we want again."
     if not check.reasons:
@@ -330,15 +337,11 @@ def told(check: Check) -> tuple[int, str]:
     return messages.WARNING, " ".join(" ".join(in_words(one.reason)) for one in check.reasons)
 
 
-def numbers(count: int) -> str:
-    return f"{count} number{'s' if count != 1 else ''}"
-
-
 def admin_form(form: AddPhoneForm) -> helpers.AdminForm:
     return helpers.AdminForm(form, form.fieldsets, {})  # type: ignore[arg-type]
 
 
-def passed_on(form: AddPhoneForm) -> list[tuple[str, str]]:
+def hidden_fields(form: AddPhoneForm) -> list[tuple[str, str]]:
     """The fields that the second step sends along: all but those that it asks for, and the token itself."""
     own = {"number", "auth_token", "cursor"}
     return [(name, form.data[name]) for name in form.fields if name not in own and form.data.get(name)]

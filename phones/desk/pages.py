@@ -27,15 +27,15 @@ class DeskAdmin(admin.ModelAdmin):
     def media(self) -> Media:
         return super().media + WorkspaceForm().media + Media(js=[SCRIPT])  # type: ignore[list-item]
 
-    def row(self, rows: QuerySet[Any], id: str) -> Any:
-        """The row with this id, or 404."""
+    def get_or_404(self, rows: QuerySet[Any], id: str) -> Any:
+        """Return the row with this ID. Raises Http404."""
         found: Model | None = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
         if found is None:
             raise Http404
         return found
 
-    def show(self, request: HttpRequest, page: str, title: str, **context: Any) -> HttpResponse:
-        """A page of templates/admin/phones/<model>/."""
+    def render_page(self, request: HttpRequest, page: str, title: str, **context: Any) -> HttpResponse:
+        """Render a page of templates/admin/phones/<model>/."""
         own = {"title": title, "opts": self.opts, "media": self.media, **context}
         template = f"admin/phones/{self.opts.model_name}/{page}.html"
         return TemplateResponse(request, template, self.admin_site.each_context(request) | own)

@@ -13,7 +13,7 @@ from phones.models import Call, CallEvent, Line, PhoneNumber
 from phones.services.call_log import newest_calls
 from phones.services.carriers import urls_for
 from phones.services.checking import open_reasons
-from phones.services.reasons import in_words, shown_setting
+from phones.services.reasons import in_words, public_setting
 from phones.services.restoring import is_needed
 from users.models import AuditEntry
 
@@ -32,21 +32,21 @@ ROUTES = {
 
 
 class Setting(NamedTuple):
-    """One setting at the carrier as of the last check. Without `what` it is as expected."""
+    """One setting at the carrier as of the last check. Without a `problem` it is as expected."""
 
     name: str
     expected: str
     actual: str
-    what: str = ""
+    problem: str = ""
     advice: str = ""
 
 
-def settings_of(line: Line) -> list[Setting]:
+def carrier_settings(line: Line) -> list[Setting]:
     """The addresses that the carrier should have, beside what the last check found."""
     account, reasons = line.account, open_reasons(line)
     settings = []
     for field, name in ADDRESSES.items():
-        shown = shown_setting(getattr(urls_for(account), field))
+        shown = public_setting(getattr(urls_for(account), field))
         differing = next((one for one in reasons if one["expected"] == shown), None)
         if differing:
             reasons.remove(differing)
@@ -69,7 +69,7 @@ def recent_calls(line: Line) -> list[Call]:
     return newest_calls(Call.objects.filter(line=line), limit=CALLS)[0]
 
 
-def playable(call: Call) -> list[dict[str, Any]]:
+def recordings_of(call: Call) -> list[dict[str, Any]]:
     gone = (RecordingStatus.ABSENT, RecordingStatus.FAILED)
     return [{"row": one, "is_gone": one.status in gone} for one in call.recordings.all()]
 
@@ -85,20 +85,20 @@ def recent_entries(phone: PhoneNumber) -> QuerySet[AuditEntry]:
     return AuditEntry.objects.filter(number=phone.number).order_by("-at", "-id")[:ENTRIES]
 
 
-def what_comes_back(phone: PhoneNumber, *, going: Collection[str] = ()) -> list[str]:
+def restored_settings(phone: PhoneNumber, *, removed_with: Collection[str] = ()) -> list[str]:
     """What removing the number puts back at the carrier, in words.
 
     Args:
-        going: the ids of the numbers that are removed with it.
+        removed_with: the ids of the numbers that are removed with it.
     """
     line = phone.line
     if line is None:
         return []
-    if is_needed(line, without=[phone.pk, *going]):
+    if is_needed(line, without=[phone.pk, *removed_with]):
         return ["Nothing changes at the carrier: another user here has this number too."]
     try:
         snapshot = json.loads(line.snapshot.open())
     except CannotOpen:
         return ["What was there before cannot be read: a key is missing from CREDENTIAL_KEYS. Put it back first."]
-    before = [f"{name}: {shown_setting(snapshot[key])}" for key, name in ROUTES.items() if snapshot.get(key)]
+    before = [f"{name}: {public_setting(snapshot[key])}" for key, name in ROUTES.items() if snapshot.get(key)]
     return before or [f"The number had no route at {PROVIDERS[phone.integration]} before us, and has none again."]

@@ -23,7 +23,7 @@ from phones.services import at_once, leases
 from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.forwarding import find_loop
-from phones.services.reasons import shown_setting
+from phones.services.reasons import public_setting
 from phones.services.refused import REFUSED, align_lines, refusal_reasons
 from users import audit
 
@@ -121,7 +121,7 @@ def compare(line: Line, provider: Provider) -> Check:
 
 def shown(reason: Difference) -> Difference:
     """Without secrets: from here it goes to clients, pages and files. A repair compares anew."""
-    return replace(reason, expected=shown_setting(reason.expected), actual=shown_setting(reason.actual))
+    return replace(reason, expected=public_setting(reason.expected), actual=public_setting(reason.actual))
 
 
 def as_check(reasons: list[Difference]) -> Check:

@@ -69,7 +69,7 @@ def in_words(reason: str) -> tuple[str, str]:
     return REASONS.get(reason, UNKNOWN_REASON)
 
 
-def shown_setting(value: str) -> str:
+def public_setting(value: str) -> str:
     """A carrier's setting without what may be a secret in an address: our token, a user and password, a query."""
     for hidden, shown in HIDDEN:
         value = hidden.sub(shown, value)

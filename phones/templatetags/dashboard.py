@@ -1,14 +1,14 @@
 """The dashboard on the first page of the admin."""
 
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
 from django import template
 from django.utils import timezone
 
 from core.envelope import ERRORS
 from integrations import PROVIDERS
-from phones.desk.charts import by_day
 from phones.models import Line, PhoneNumber
 from phones.numbers import readable
 from phones.services.checking import open_reasons
@@ -17,21 +17,23 @@ from phones.services.reasons import in_words
 
 register = template.Library()
 
-UNWELL, MOST_UNFINISHED = 5, 1_000
-OLD = timedelta(minutes=10)
+UNWELL, MAX_UNFINISHED = 5, 1_000
+STALE_AFTER = timedelta(minutes=10)
+# In units of the drawing; it is scaled to the page.
+WIDTH, HEIGHT, LABEL_HEIGHT, GAP = 560, 140, 18, 6
 
 
 @register.inclusion_tag("admin/phones/dashboard.html", takes_context=True)
 def dashboard(context: dict[str, Any]) -> dict[str, Any]:
     """Everything that the dashboard shows, for those who may see numbers."""
     if not context["request"].user.has_perm("phones.view_phonenumber"):
-        return {"shown": False}
+        return {"may_view": False}
     carriers, counted = sorted(PROVIDERS), counted_at()
-    unfinished = PhoneNumber.objects.filter(state__in=PhoneNumber.UNFINISHED)[:MOST_UNFINISHED].count()
+    unfinished = PhoneNumber.objects.filter(state__in=PhoneNumber.UNFINISHED)[:MAX_UNFINISHED].count()
     return {
-        "shown": True,
+        "may_view": True,
         "counted_at": counted,
-        "is_old": counted is None or counted < timezone.now() - OLD,
+        "is_stale": counted is None or counted < timezone.now() - STALE_AFTER,
         "carriers": [(name, PROVIDERS[name]) for name in carriers],
         "health": health_table(),
         "adds": by_day(figures_of("adds"), carriers),
@@ -76,3 +78,60 @@ def row_of(line: Line) -> dict[str, Any]:
     reasons = open_reasons(line)
     what = in_words(reasons[0]["reason"])[0] if reasons else ""
     return {"line": line, "phone": phone, "number": readable(line.number), "what": what}
+
+
+# -- charts -----------------------------------------------------------------------------------------------------------
+
+
+class Bar(NamedTuple):
+    """One part of a stack; `css` colours it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    css: str
+    title: str
+
+
+class Day(NamedTuple):
+    """A column of the chart and a row of its table."""
+
+    label: str
+    middle: float
+    counts: list[int]
+    total: int
+
+
+class Chart(NamedTuple):
+    """Stacked bars, one for each day."""
+
+    names: list[str]
+    days: list[Day]
+    bars: list[Bar]
+    most: int
+    width: int = WIDTH
+    height: int = HEIGHT
+
+    @property
+    def total(self) -> int:
+        return sum(day.total for day in self.days)
+
+
+def by_day(counts: Mapping[date, Mapping[str, int]], names: list[str]) -> Chart:
+    """Draw counts of each day, one part of the bar for each name."""
+    step = WIDTH / max(1, len(counts))
+    most = max((sum(of_day.values()) for of_day in counts.values()), default=0)
+    scale = (HEIGHT - LABEL_HEIGHT - GAP) / most if most else 0
+    days, bars = [], []
+    for place, (day, of_day) in enumerate(counts.items()):
+        values = [of_day.get(name, 0) for name in names]
+        days.append(Day(f"{day.day} {day:%b}", round((place + 0.5) * step, 1), values, sum(values)))
+        top = float(HEIGHT - LABEL_HEIGHT)
+        for name, value in zip(names, values, strict=True):
+            if value:
+                top -= value * scale
+                title = f"{day.day} {day:%b}, {name}: {value}"
+                left, height = place * step + GAP / 2, value * scale
+                bars.append(Bar(round(left, 1), round(top, 1), round(step - GAP, 1), round(height, 1), name, title))
+    return Chart(names, days, bars, most)
