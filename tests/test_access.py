@@ -167,7 +167,7 @@ def test_too_many_wrong_codes_are_refused_for_a_while_even_the_right_one(ann: Us
         assert give_code(client, "000000").status_code == 200
     reply = give_code(past_password(ann), code_of(key_of(ann), steps=1))
     assert reply.status_code == 429 and int(reply["Retry-After"]) <= 3600
-    assert "Too many wrong codes" in reply.content.decode()
+    assert "Too many incorrect codes" in reply.content.decode()
 
 
 @pytest.mark.engine
@@ -386,7 +386,7 @@ def test_who_finds_no_place_is_told_to_try_again_and_nothing_counts(ann: User, p
             stack.enter_context(login.places)
         page = give_password(Client(), ann.email, password)
         assert (page.status_code, page["Retry-After"]) == (429, str(login.RETRY_AFTER_S))
-        assert "Too many at once" in page.content.decode() and "Content-Security-Policy" in page.headers
+        assert "The server is busy" in page.content.decode() and "Content-Security-Policy" in page.headers
         assert told() == [] and not LimitCounter.objects.exists()
     past_password(ann)
 

@@ -242,11 +242,11 @@ def test_the_page_shows_what_should_be_beside_what_is(desk: Client, tenant: Tena
         trunk_sid=seeds.TWILIO_TRUNK,
     )  # fmt: skip
     checked = desk.post(f"{LIST}{phone.pk}/check/", {"check": ""}, follow=True)
-    assert "A SIP trunk takes the calls" in messages_in(checked)
+    assert "A SIP trunk handles calls" in messages_in(checked)
     html = checked.content.decode()
     assert "https://…@elsewhere.example.com/a?…" in html
     assert "canary" not in html and "u:pw" not in html
-    assert "Repair writes ours again." in html and "Repair detaches it." in html
+    assert "Repair will set it to ours." in html and "Repair will detach it." in html
     assert Account.objects.get().webhook_token not in html
     repaired = desk.post(f"{LIST}{phone.pk}/check/", {"repair": ""}, follow=True)
     assert "Repaired" in messages_in(repaired)
@@ -312,7 +312,7 @@ def test_removing_says_first_what_comes_back_and_then_brings_it_back(
     phone = added(tenant, TWILIO, TWILIO.routed_elsewhere)
     page = desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
     assert f"Voice URL: {seeds.FOREIGN_URL}/twilio/answer" in page
-    assert "again what it had before" in messages_in(desk.post(f"{LIST}{phone.pk}/delete/", follow=True))
+    assert "previous settings were restored" in messages_in(desk.post(f"{LIST}{phone.pk}/delete/", follow=True))
     assert not PhoneNumber.objects.exists()
     assert sandbox.snapshot() == before
 
@@ -322,7 +322,7 @@ def test_a_number_that_another_user_has_too_changes_nothing_at_the_carrier(
 ) -> None:
     phone = added(tenant, TWILIO)
     added(other_tenant, TWILIO)
-    assert "another user here has this number too" in desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
+    assert "another user here also has this number" in desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
 
 
 @pytest.mark.engine
@@ -342,7 +342,7 @@ def test_the_recording_is_streamed_and_who_listened_is_kept(
     desk.get(source[1], headers={"Range": "bytes=100-200"})
     entry = AuditEntry.objects.get(action="recording.hear")
     assert (entry.number, entry.actor) == (TWILIO.number, "supervisor@example.com")
-    assert "taken" in page
+    assert "accepted" in page
 
 
 def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
@@ -356,7 +356,7 @@ def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, san
     Client().post(f"/api/webhooks/twilio/{token}/answer", {"CallSid": "CA1"})
     assert Account.objects.get().refused_at == at  # a moment ago was enough
     page = desk.get(page_of(phone)).content.decode()
-    assert re.findall(r"refused</span> ([^<]*) <", page) == ["status: neither a form nor covered by bodySHA256"]
+    assert re.findall(r"rejected</span> ([^<]*) <", page) == ["status: neither a form nor covered by bodySHA256"]
 
 
 @pytest.mark.engine
@@ -380,7 +380,7 @@ def test_support_looks_adds_checks_and_repairs_and_no_more(tenant: Tenant, sandb
     phone = PhoneNumber.objects.get()
     page = desk.get(page_of(phone)).content.decode()
     assert "Check and repair" in page
-    assert "New auth token" not in page.replace("“New auth token”", "") and "/delete/" not in page
+    assert "Change auth token" not in page.replace("“Change auth token”", "") and "/delete/" not in page
     assert desk.post(f"{LIST}{phone.pk}/check/", {"repair": ""}).status_code == 302
     before = sandbox.snapshot()
     for refused in (
@@ -407,7 +407,7 @@ def test_staff_without_a_group_see_nothing(tenant: Tenant, sandbox: Sandbox) -> 
         assert desk.get(url).status_code == 403, url
     assert desk.post(f"{LIST}{phone.pk}/check/", {"check": ""}).status_code == 403
     index = desk.get("/admin/").content.decode()
-    assert "Unwell for longest" not in index
+    assert "Longest unresolved" not in index
 
 
 @pytest.mark.parametrize("path", ["{}/change/", "{}/delete/", "{}/token/", "{}/check/"])
@@ -506,15 +506,15 @@ def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant
     account, line = Account.objects.get(), Line.objects.get()
     Call.objects.create(account=account, line=line, carrier_id="CA1", started_at=timezone.now())
     Line.objects.update(health="drift", unwell_since=timezone.now())
-    assert "There are no figures yet" in desk.get("/admin/").content.decode()
+    assert "No figures have been collected yet" in desk.get("/admin/").content.decode()
     call_command("reconcile")
     assert {(row.name, row.key): row.count for row in Figure.objects.filter(day=timezone.now().date())} == {
         ("adds", "twilio"): 1, ("refusals", "invalid_credentials"): 1, ("calls", "twilio"): 1,
         ("numbers", "twilio drift"): 1, ("day", ""): 1,
     }  # fmt: skip
     html = desk.get("/admin/").content.decode()
-    assert "1 in 14 days" in html and "Invalid credentials" in html and "+1 212-555-1234" in html
-    assert "There are no figures yet" not in html
+    assert "1 in the last 14 days" in html and "Invalid credentials" in html and "+1 212-555-1234" in html
+    assert "No figures have been collected yet" not in html
 
 
 def test_the_most_of_a_day_fills_the_chart_and_less_is_in_proportion() -> None:
@@ -616,7 +616,7 @@ def test_an_import_whose_process_died_goes_on_when_somebody_says_so(
     Import.objects.update(state="adding", lease_id="dead", lease_until=timezone.now() - timedelta(seconds=1))
     asked = len(sandbox.ledger)
     page = support.get(f"/admin/phones/import/{file.pk}/change/").content.decode()
-    assert "Nobody is at work on it" in page and "Go on" in page and 'http-equiv="refresh"' not in page
+    assert "The import stopped" in page and "Continue" in page and 'http-equiv="refresh"' not in page
     assert Import.objects.get().lease_id == "dead" and len(sandbox.ledger) == asked, "to look is not to act"
     support.post(f"/admin/phones/import/{file.pk}/change/")
     wait(desk, file, "done")

@@ -182,7 +182,7 @@ def test_several_numbers_are_removed_as_one_is(desk: Client, tenant: Tenant, san
     for told_before in (f"Voice URL: {seeds.FOREIGN_URL}/twilio/answer", seeds.PLIVO_CUSTOMER_APP):
         assert told_before in html
     done = desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True)
-    assert messages_in(done).count("was removed, and the carrier has again what it had before") == 3
+    assert messages_in(done).count("was removed, and the carrier's previous settings were restored") == 3
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
     assert trail() == [("phone.remove", "supervisor@example.com")] * 3
@@ -196,7 +196,7 @@ def test_many_are_removed_part_by_part_and_the_page_tells_how_far_it_is(
     phones = [added(tenant, TWILIO, number) for number in (TWILIO.number, TWILIO.another, TWILIO.routed_elsewhere)]
     page = desk.post(REMOVE, {"total": "3", "id": [phone.pk for phone in phones]})
     html = page.content.decode()
-    assert "2 of 3 are done" in html and '<progress max="3" value="2">' in html and "data-goes-on" in html
+    assert "Processed 2 of 3" in html and '<progress max="3" value="2">' in html and "data-goes-on" in html
     assert PhoneNumber.objects.count() == 1
     done = desk.post(REMOVE, {"total": "3", "id": page.context["remaining"]}, follow=True)
     assert messages_in(done).count("was removed") == 3, "what came of the first two is told at the end, too"
@@ -209,7 +209,7 @@ def test_what_cannot_be_put_back_yet_is_told_and_follows(desk: Client, tenant: T
     phones = [added(tenant, CARRIERS["twilio"]), added(tenant, CARRIERS["plivo"])]
     sandbox.fault("reset", carrier="plivo", times=None)
     text = messages_in(desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True))
-    assert "has again what it had before" in text and "The carrier did not answer" in text
+    assert "previous settings were restored" in text and "The carrier did not respond" in text
     sandbox.clear_faults()
     assert reconcile().failed == 0
     assert_as_before(sandbox, before)
@@ -223,8 +223,8 @@ def test_two_users_of_one_number_can_both_be_chosen(
     before = sandbox.snapshot()
     colleague = Tenant(tenant.workspace, User.objects.create_user("b@x.example.com", workspace=tenant.workspace), "")
     phones = [added(one, carrier, carrier.routed_elsewhere) for one in (tenant, colleague)]
-    assert "another user here has this number too" not in choose(desk, phones).content.decode()
-    assert "another user here has this number too" in choose(desk, phones[:1]).content.decode()
+    assert "another user here also has this number" not in choose(desk, phones).content.decode()
+    assert "another user here also has this number" in choose(desk, phones[:1]).content.decode()
     text = messages_in(desk.post(REMOVE, {"id": [phone.pk for phone in phones]}, follow=True))
     assert text.count("was removed") == 2
     assert_as_before(sandbox, before)
@@ -246,7 +246,7 @@ def test_too_many_are_refused_as_a_whole(
 ) -> None:
     monkeypatch.setattr(number_admin, "MAX_REMOVED", 1)
     phones = [added(tenant, TWILIO), added(tenant, TWILIO, TWILIO.another)]
-    assert "At most 1 numbers are removed at a time" in messages_in(choose(desk, phones))
+    assert "at most 1 numbers at a time" in messages_in(choose(desk, phones))
     assert PhoneNumber.objects.filter(state="active").count() == 2
 
 
@@ -256,7 +256,7 @@ def test_without_a_carrier_slot_the_page_waits_and_nothing_is_removed(
     phone = added(tenant, TWILIO)
     monkeypatch.setattr(slots.slots, "acquire", lambda blocking: False)
     html = desk.post(REMOVE, {"id": [phone.pk]}).content.decode()
-    assert "0 of 1 are done" in html and "go on in a moment" in html and "data-goes-on" not in html
+    assert "Processed 0 of 1" in html and "Wait a moment" in html and "data-goes-on" not in html
     assert PhoneNumber.objects.get().state == "active"
 
 

@@ -92,7 +92,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
     list_filter = ["is_active", "is_staff"]
     list_select_related = ["workspace"]
     search_fields = ["email"]  # shows the field; get_search_results decides what is looked for
-    search_help_text = "The beginning of an e-mail address, or a part of a workspace's name."
+    search_help_text = "The start of an e-mail address, or any part of a workspace's name"
     autocomplete_fields = ["workspace"]
     readonly_fields = ["second_factor"]
     actions = ["delete_selected", "reset_totp"]
@@ -118,7 +118,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         # Not even the kind and the first characters of a password's hash are for everybody.
         return super().get_fieldsets(request, obj) if self.has_change_permission(request) else self.view_fieldsets
 
-    @admin.display(description="second factor")
+    @admin.display(description="two-factor authentication")
     def second_factor(self, user: User) -> str:
         device = StaffDevice.objects.filter(user=user).first()
         return f"set up on {device.created_at:%Y-%m-%d}" if device else "not set up"
@@ -126,14 +126,16 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
     def has_reset_totp_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("users.reset_totp")
 
-    @admin.action(description="Reset the second factor of the selected users", permissions=["reset_totp"])
+    @admin.action(description="Reset two-factor authentication for selected users", permissions=["reset_totp"])
     def reset_totp(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         if queryset.filter(is_superuser=True).exists() and not request.user.is_superuser:
-            self.message_user(request, "Only a superuser resets the second factor of a superuser.", messages.ERROR)
+            self.message_user(
+                request, "Only a superuser can reset two-factor authentication for a superuser.", messages.ERROR
+            )
             return
         for user in queryset:
             reset_device(user)
-        self.message_user(request, "They set up a new second factor when they sign in next.")
+        self.message_user(request, "The selected users will set up two-factor authentication at their next sign-in.")
 
 
 # Django's own tells the audit trail nothing.
@@ -153,13 +155,16 @@ class IssueForm(forms.Form):
         widget=ObjectIdSelect(ApiToken._meta.get_field("workspace"), admin.site),
     )
     expires_at = forms.SplitDateTimeField(
-        label="Expires", required=False, widget=AdminSplitDateTime, help_text="UTC. Left empty, it never expires."
+        label="Expires",
+        required=False,
+        widget=AdminSplitDateTime,
+        help_text="UTC. Leave empty for a token that never expires.",
     )
 
     def clean_expires_at(self) -> datetime | None:
         expires_at = self.cleaned_data["expires_at"]
         if expires_at and expires_at <= timezone.now():
-            raise forms.ValidationError("This time is over already.")
+            raise forms.ValidationError("This time is in the past.")
         return expires_at
 
 
@@ -171,7 +176,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
     list_select_related = ["workspace"]
     fields = ["prefix", "workspace", "created_at", "last_used_at", "expires_at", "revoked_at"]
     search_fields = ["=prefix", "workspace__name"]
-    search_help_text = "A token's first characters, or a workspace's name."
+    search_help_text = "A token's first characters, or a workspace's name"
     paginator = BoundedPaginator
     show_full_result_count = False
 
@@ -198,7 +203,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
         if not form.is_valid():
             return self.page(request, "issue", "Issue an API token", form=form, media=self.media + form.media)
         token, text = issue_token(form.cleaned_data["workspace"], form.cleaned_data["expires_at"])
-        return self.page(request, "issued", "The new API token", token=token, text=text)
+        return self.page(request, "issued", "New API token", token=token, text=text)
 
     def revoke(self, request: HttpRequest, pk: str) -> HttpResponse:
         if not self.may_revoke(request):
@@ -209,7 +214,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
         if request.method != "POST":
             return self.page(request, "revoke", "Revoke an API token", token=token)
         revoke_token(token)
-        self.message_user(request, f"{token} is revoked.")
+        self.message_user(request, f"{token} was revoked.")
         return HttpResponseRedirect(reverse("admin:users_apitoken_changelist"))
 
     def page(self, request: HttpRequest, name: str, title: str, **context: Any) -> HttpResponse:
@@ -241,7 +246,7 @@ class OutcomeFilter(admin.SimpleListFilter):
 class WhenFilter(admin.DateFieldListFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.title = "when"
+        self.title = "date"
 
 
 @admin.register(AuditEntry)
@@ -255,7 +260,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
     sortable_by = ["at"]
     show_facets = admin.ShowFacets.NEVER  # they would count the whole trail
     search_fields = ["actor"]  # shows the field; get_search_results decides what is looked for
-    search_help_text = "A phone number, the beginning of an e-mail address or token, or a request id."
+    search_help_text = "A phone number, the start of an e-mail address or token, or a request ID"
     show_full_result_count = False
     paginator = BoundedPaginator
 

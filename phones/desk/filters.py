@@ -35,7 +35,7 @@ class HealthFilter(admin.SimpleListFilter):
     parameter_name = "health"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("unwell", "needs attention"), *Health.choices]
+        return [("unwell", "Needs attention"), *Health.choices]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
         value = self.value()
@@ -60,7 +60,7 @@ class CarrierFilter(admin.SimpleListFilter):
 class AddedFilter(admin.DateFieldListFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.title = "when it was added"
+        self.title = "date added"
 
 
 class WorkspaceFilter(admin.SimpleListFilter):

@@ -54,16 +54,16 @@ PLAIN_WORDS = {
 # What each carrier calls its credentials, for the labels of the form.
 CARRIER_NAMES = {
     "twilio": {
-        "account_id": "Account SID", "account_id_help": "Begins with AC. Console, Account Info.",
+        "account_id": "Account SID", "account_id_help": "Starts with AC. Console, Account Info.",
         "auth_token": "Auth Token", "auth_token_help": "Console, Account Info. Not an API key.",
     },
     "plivo": {
-        "account_id": "Auth ID", "account_id_help": "Begins with MA. Console, Overview.",
+        "account_id": "Auth ID", "account_id_help": "Starts with MA. Console, Overview.",
         "auth_token": "Auth Token", "auth_token_help": "Console, Overview.",
     },
     "telnyx": {
-        "account_id": "App ID", "account_id_help": "Leave it empty: the application is found or made for you.",
-        "auth_token": "API Key", "auth_token_help": "Begins with KEY. Portal, Keys & Credentials.",
+        "account_id": "App ID", "account_id_help": "Leave empty to have the application found or created for you.",
+        "auth_token": "API Key", "auth_token_help": "Starts with KEY. Portal, Keys & Credentials.",
     },
 }  # fmt: skip
 # What web pages and spreadsheets put between the digits, besides what the API takes.
@@ -119,16 +119,16 @@ class PasswordField(forms.CharField):
 class InboundForm(RefusableForm):
     """A number's label and how it answers."""
 
-    label = forms.CharField(max_length=200, required=False, help_text="A name for people, such as Front desk.")
+    label = forms.CharField(max_length=200, required=False, help_text="A descriptive name, such as “Front desk”.")
     action = forms.ChoiceField(
-        label="A call", initial="voicemail",
-        choices=[("voicemail", "goes to voicemail"), ("forward", "is forwarded"), ("reject", "is rejected")],
+        label="Incoming calls", initial="voicemail",
+        choices=[("voicemail", "Send to voicemail"), ("forward", "Forward"), ("reject", "Reject")],
     )  # fmt: skip
     greeting = forms.CharField(
         max_length=1000, required=False, widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Said before the message. Leave empty for the usual one.",
+        help_text="Played before the caller leaves a message. Leave empty for the default greeting.",
     )  # fmt: skip
-    forward_to = forms.CharField(required=False, help_text="The number that calls are forwarded to, with country code.")
+    forward_to = forms.CharField(required=False, help_text="The number to forward calls to, with country code.")
     record = forms.BooleanField(label="Record forwarded calls", required=False)
 
     def read_changes(self, phone: PhoneNumber) -> dict[str, Any]:
@@ -175,36 +175,34 @@ class AddPhoneForm(InboundForm):
 
     user = forms.ModelChoiceField(
         User.objects.filter(MAY_OWN_NUMBERS),
-        label="Owner",
+        label="User",
         widget=ObjectIdSelect(PhoneNumber._meta.get_field("user"), admin.site),
-        help_text="Who will own the number. Search by e-mail address or workspace.",
+        help_text="The user who will own the number. Search by e-mail address or workspace.",
     )
-    integration = forms.ChoiceField(label="Carrier", choices=[("", "choose…"), *sorted(PROVIDERS.items())])
-    account_id = forms.CharField(label="Account id", required=False)
+    integration = forms.ChoiceField(label="Carrier", choices=[("", "Choose a carrier…"), *sorted(PROVIDERS.items())])
+    account_id = forms.CharField(label="Account ID", required=False)
     auth_token = PasswordField(label="Auth token", required=False)
     public_key = forms.CharField(
         label="Public key", required=False,
-        help_text="Telnyx only, and only if we cannot fetch it: Keys & Credentials, Public key.",
+        help_text="Telnyx only, and only if it cannot be fetched automatically: Keys & Credentials, Public key.",
     )  # fmt: skip
     number = forms.CharField(
         label="Phone number", required=False, widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
-        help_text="With country code, in any usual form: +1 (212) 555-1234.",
+        help_text="With country code, in any common format: +1 (212) 555-1234.",
     )  # fmt: skip
     on_conflict = forms.ChoiceField(
-        label="If its calls go elsewhere now", initial="replace",
-        choices=[
-            ("replace", "take it over; what is there now comes back when it is removed"),
-            ("refuse", "leave it alone and say so"),
-        ],
+        label="If the number is already routed elsewhere", initial="replace",
+        choices=[("replace", "Take it over"), ("refuse", "Do not add it")],
+        help_text="If you take it over, its current routing is restored when you remove it here.",
     )  # fmt: skip
     kept_token = forms.CharField(required=False, widget=forms.HiddenInput)
     cursor = forms.CharField(required=False, widget=forms.HiddenInput)
 
     fieldsets = [
-        ("Whose", {"fields": ["user"]}),
+        ("Owner", {"fields": ["user"]}),
         ("Carrier account", {"fields": ["integration", "account_id", "auth_token", "public_key", "kept_token"]}),
         ("Number", {"fields": ["number", "on_conflict", "label"]}),
-        ("When somebody calls", {"fields": ["action", "greeting", "forward_to", "record"]}),
+        ("Call handling", {"fields": ["action", "greeting", "forward_to", "record"]}),
     ]
 
     def __init__(self, data: Any, *, staff: User) -> None:
@@ -262,7 +260,7 @@ class AddPhoneForm(InboundForm):
             return
         kept = json.dumps({"token": self.token, "staff": self.staff.pk, "until": time.time() + TOKEN_KEPT_S})
         self.data = {**self.data.dict(), "kept_token": Secret.seal(kept).sealed}  # type: ignore[attr-defined]
-        self.fields["auth_token"].widget.attrs["placeholder"] = "kept from before; type to replace it"
+        self.fields["auth_token"].widget.attrs["placeholder"] = "Already entered; type to replace it"
 
     def token_kept(self) -> str:
         try:
@@ -282,8 +280,8 @@ class RotateForm(RefusableForm):
 
     auth_token = PasswordField(label="New auth token", required=False)
     end_old_token = forms.BooleanField(
-        label="The old one was stolen: refuse it from now on", required=False,
-        help_text="Webhooks that the carrier still signs with it are lost.",
+        label="Reject the old auth token immediately", required=False,
+        help_text="Use this if it was leaked. Webhooks that the carrier still signs with it are lost.",
     )  # fmt: skip
 
     def clean(self) -> None:
@@ -296,13 +294,13 @@ class RotateForm(RefusableForm):
 class ImportForm(forms.Form):
     """A file of numbers, and what its rows may leave out."""
 
-    file = forms.FileField(help_text="CSV, XLSX, JSON or JSON lines, at most 10 MB and 20,000 rows.")
+    file = forms.FileField(help_text="CSV, XLSX, JSON or JSON Lines; at most 10 MB and 20,000 rows.")
     workspace = forms.ModelChoiceField(
         Workspace.objects, required=False,
         widget=ObjectIdSelect(User._meta.get_field("workspace"), admin.site),
-        help_text="If given, only its users may own the numbers.",
+        help_text="If set, only users of this workspace can own the numbers.",
     )  # fmt: skip
-    account_id = forms.CharField(label="Account id", required=False, help_text="For rows without accSId.")
+    account_id = forms.CharField(label="Account ID", required=False, help_text="For rows without accSId.")
     auth_token = PasswordField(label="Auth token", required=False, help_text="For rows without authToken.")
 
     def defaults(self) -> dict[str, str]:

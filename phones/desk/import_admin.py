@@ -26,7 +26,7 @@ OUTCOMES = {
     "": ("waiting", ""),
     "failed": ("cannot be added", "drift"),
     "would_add": ("can be added", "ok"),
-    "exists": ("there already", ""),
+    "exists": ("already exists", ""),
     "added": ("added", "ok"),
 }
 
@@ -70,7 +70,7 @@ class ImportAdmin(DeskAdmin):
         )
         if unknown_columns:
             names = ", ".join(unknown_columns)
-            self.message_user(request, f"Columns that mean nothing here: {names}.", messages.WARNING)
+            self.message_user(request, f"Unknown columns were ignored: {names}.", messages.WARNING)
         audit.record("import.bring", workspace_id=file.workspace_id, detail=file.name)
         resume(file)
         return file

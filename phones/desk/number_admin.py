@@ -45,22 +45,22 @@ from users.models import User
 MAX_REMOVED, REMOVED_PER_PAGE = 200, 8
 # What is said of a number that was removed.
 REMOVAL_MESSAGES = {
-    Restoration.DONE: (messages.SUCCESS, "was removed, and the carrier has again what it had before."),
+    Restoration.DONE: (messages.SUCCESS, "was removed, and the carrier's previous settings were restored."),
     Restoration.STILL_NEEDED: (
         messages.SUCCESS,
-        "was removed. Nothing has changed at the carrier: another user here has this number too.",
+        "was removed. Nothing was changed at the carrier, because another user here also has this number.",
     ),
     Restoration.NUMBER_GONE: (
         messages.WARNING,
-        "was removed. The carrier account does not have it any more, so nothing was put back.",
+        "was removed. The carrier account no longer has it, so nothing was restored.",
     ),
     Restoration.SETTINGS_LOST: (
         messages.WARNING,
-        "was removed, but what the carrier had before cannot be read. Set it right in the carrier's console.",
+        "was removed, but its previous settings cannot be read. Restore them in the carrier's console.",
     ),
     Restoration.LATER: (
         messages.WARNING,
-        "was removed here. The carrier did not answer: what it had before follows.",
+        "was removed here. The carrier did not respond; its previous settings will be restored automatically.",
     ),
 }
 SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token"))
@@ -132,11 +132,11 @@ class PhoneNumberAdmin(DeskAdmin):
     def added(self, phone: PhoneNumber) -> Any:
         return phone.created_at
 
-    @admin.action(description="Check the selected numbers at their carriers", permissions=["check"])
+    @admin.action(description="Check selected numbers", permissions=["check"])
     def check_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> None:
         self.check_all(request, phones, repair=False)
 
-    @admin.action(description="Check, and repair what differs", permissions=["repair"])
+    @admin.action(description="Check and repair selected numbers", permissions=["repair"])
     def repair_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> None:
         self.check_all(request, phones, repair=True)
 
@@ -144,17 +144,15 @@ class PhoneNumberAdmin(DeskAdmin):
         lines = Line.objects.filter(pk__in=list(phones.values_list("line", flat=True)))
         with carrier_slot():
             for line, check in check_lines(lines, repair=repair):
-                level, text = (
-                    message_of(check) if check else (messages.ERROR, "could not be checked; the log tells why")
-                )
+                level, text = message_of(check)
                 self.message_user(request, f"{readable(line.number)}: {text}", level)
 
-    @admin.action(description="Remove…", permissions=["delete"])
+    @admin.action(description="Remove selected numbers…", permissions=["delete"])
     def remove_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> HttpResponse | None:
         """Show what removing them means; `remove_several_view` does it."""
         chosen = list(phones[: MAX_REMOVED + 1])
         if len(chosen) > MAX_REMOVED:
-            text = f"At most {MAX_REMOVED} numbers are removed at a time. Nothing was removed; select fewer."
+            text = f"You can remove at most {MAX_REMOVED} numbers at a time. Nothing was removed. Select fewer numbers."
             self.message_user(request, text, messages.ERROR)
             return None
         removed_with = [phone.pk for phone in chosen]
@@ -189,9 +187,9 @@ class PhoneNumberAdmin(DeskAdmin):
             if restoration:
                 level, text = REMOVAL_MESSAGES[restoration]
             elif found.filter(pk=phone.pk).exists():
-                level, text = messages.ERROR, "could not be removed; the log tells why."
+                level, text = messages.ERROR, "could not be removed; see the log for the reason."
             else:
-                level, text = messages.WARNING, "was removed by somebody else in the same moment."
+                level, text = messages.WARNING, "was removed by someone else at the same time."
             self.message_user(request, f"{readable(phone.number)} {text}", level)
 
     def has_check_permission(self, request: HttpRequest) -> bool:
@@ -220,7 +218,8 @@ class PhoneNumberAdmin(DeskAdmin):
     def add(self, request: HttpRequest, form: AddPhoneForm) -> HttpResponse:
         with carrier_slot():
             phone = add_phone(**form.arguments)
-        self.message_user(request, f"{readable(phone.number)} was added; its calls come here now.", messages.SUCCESS)
+        text = f"{readable(phone.number)} was added. Its calls are now handled here."
+        self.message_user(request, text, messages.SUCCESS)
         return redirect("admin:phones_phonenumber_change", phone.pk)
 
     def pick(self, request: HttpRequest, form: AddPhoneForm) -> HttpResponse:
@@ -228,7 +227,7 @@ class PhoneNumberAdmin(DeskAdmin):
             numbers, following = available_phones(**form.arguments)
         form.keep_token()
         return self.render_page(
-            request, "pick", "Pick a number",
+            request, "pick", "Choose a number",
             numbers=numbers, cursor=write_cursor(following) if following else "", hidden_fields=hidden_fields(form),
         )  # fmt: skip
 
@@ -286,12 +285,12 @@ class PhoneNumberAdmin(DeskAdmin):
             try:
                 with carrier_slot():
                     rotate_auth_token(phone, **form.cleaned_data)
-                text = "The carrier accepts the new auth token. It holds for all numbers of the account from now on."
+                text = "The new auth token was verified. It now applies to all numbers of the account."
                 self.message_user(request, text, messages.SUCCESS)
                 return redirect("admin:phones_phonenumber_change", phone.pk)
             except (Refusal, IntegrationError) as refusal:
                 form.refuse(refusal)
-        return self.render_page(request, "rotate", "New auth token", form=form, phone=phone)
+        return self.render_page(request, "rotate", "Change auth token", form=form, phone=phone)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         phone = self.get_phone(request, object_id)
@@ -328,12 +327,14 @@ class PhoneNumberAdmin(DeskAdmin):
         return self.get_or_404(self.get_queryset(request), id)
 
 
-def message_of(check: Check) -> tuple[int, str]:
-    """The level and the text of the message about a check."""
+def message_of(check: Check | None) -> tuple[int, str]:
+    """The level and the text of the message about a check; None: it failed."""
+    if check is None:
+        return messages.ERROR, "could not be checked; see the log for the reason."
     if check.repaired:
-        return messages.SUCCESS, "Repaired: the carrier has what we want again."
+        return messages.SUCCESS, "Repaired: the carrier has the expected settings again."
     if not check.reasons:
-        return messages.SUCCESS, "Checked: the carrier has what we want."
+        return messages.SUCCESS, "Checked: the carrier has the expected settings."
     return messages.WARNING, " ".join(" ".join(in_words(one.reason)) for one in check.reasons)
 
 

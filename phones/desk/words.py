@@ -19,7 +19,7 @@ from users.models import AuditEntry
 
 CALLS, EVENTS, ENTRIES = 10, 20, 20
 # Of webhooks.Urls, those that a carrier is given.
-ADDRESSES = {"answer": "A call comes in", "fallback": "If that fails", "status": "What became of it"}
+ADDRESSES = {"answer": "Voice URL", "fallback": "Fallback URL", "status": "Status callback"}
 # A setting of a snapshot that says where calls went: its name for people.
 ROUTES = {
     "trunk_sid": "SIP trunk",
@@ -52,7 +52,7 @@ def carrier_settings(line: Line) -> list[Setting]:
             reasons.remove(differing)
             settings.append(as_setting(name, differing))
         else:
-            settings.append(Setting(name, shown, shown if line.health != Line.Health.UNREACHABLE else "not known"))
+            settings.append(Setting(name, shown, shown if line.health != Line.Health.UNREACHABLE else "unknown"))
     return settings + [as_setting(reason_name(one["reason"]), one) for one in reasons]
 
 
@@ -95,10 +95,12 @@ def restored_settings(phone: PhoneNumber, *, removed_with: Collection[str] = ())
     if line is None:
         return []
     if is_needed(line, without=[phone.pk, *removed_with]):
-        return ["Nothing changes at the carrier: another user here has this number too."]
+        return ["Nothing changes at the carrier, because another user here also has this number."]
     try:
         snapshot = json.loads(line.snapshot.open())
     except CannotOpen:
-        return ["What was there before cannot be read: a key is missing from CREDENTIAL_KEYS. Put it back first."]
+        return ["The previous settings cannot be read: a key is missing from CREDENTIAL_KEYS. Restore the key first."]
     before = [f"{name}: {public_setting(snapshot[key])}" for key, name in ROUTES.items() if snapshot.get(key)]
-    return before or [f"The number had no route at {PROVIDERS[phone.integration]} before us, and has none again."]
+    return before or [
+        f"Nothing: the number was not routed anywhere at {PROVIDERS[phone.integration]} before it was added."
+    ]

@@ -4,57 +4,60 @@ import re
 
 # reason: (what is the matter, what to do)
 REASONS: dict[str, tuple[str, str]] = {
-    "url_mismatch": ("An address at the carrier is not ours.", "Repair writes ours again."),
-    "not_set": ("An address at the carrier is empty.", "Repair writes it again."),
-    "wrong_http_method": ("The carrier uses another HTTP method for an address.", "Repair sets it to POST."),
-    "not_linked": ("The number is linked to nothing at the carrier.", "Repair links it to our application."),
-    "overridden_by_trunk": ("A SIP trunk takes the calls before our addresses are asked.", "Repair detaches it."),
+    "url_mismatch": ("A webhook URL at the carrier is not ours.", "Repair will set it to ours."),
+    "not_set": ("A webhook URL at the carrier is empty.", "Repair will set it."),
+    "wrong_http_method": ("The carrier calls a webhook URL with the wrong HTTP method.", "Repair will set it to POST."),
+    "not_linked": ("The number is not linked to an application at the carrier.", "Repair will link it to ours."),
+    "overridden_by_trunk": ("A SIP trunk handles calls before our webhooks are called.", "Repair will detach it."),
     "overridden_by_application": (
-        "Another application or mode at the carrier takes the calls before our addresses are asked.",
-        "Repair puts ours in its place.",
+        "Another application or mode at the carrier handles calls before our webhooks are called.",
+        "Repair will replace it with ours.",
     ),
-    "application_missing": ("The application that holds our addresses is gone.", "Repair makes it again."),
+    "application_missing": (
+        "The application that holds our webhook URLs no longer exists.",
+        "Repair will create it again.",
+    ),
     "no_outbound_profile": (
         "Our application has no outbound voice profile, so calls cannot be forwarded.",
-        "Repair finds or makes one.",
+        "Repair will find or create one.",
     ),
     "signature_key_missing": (
-        "We do not know the account's public key, so its webhooks are proved by the secret in their address alone.",
-        "Repair asks the carrier for it.",
+        "We do not have the account's public key, so its webhooks are verified only by the secret in their URL.",
+        "Repair will fetch it from the carrier.",
     ),
     "signature_key_changed": (
-        "The account's public key was renewed at the carrier, so its webhooks are refused.",
-        "Repair takes the new key over.",
+        "The account's public key was replaced at the carrier, so its webhooks are rejected.",
+        "Repair will fetch the new key.",
     ),
     "webhooks_refused": (
-        "The account's webhooks are refused: they are not signed with the auth token, or the public key, that we have.",
-        "Enter the auth token with which the carrier signs under “New auth token”; at Twilio that is the primary one.",
+        "The account's webhooks are rejected: they are not signed with the auth token or key that we have.",
+        "Enter the token that the carrier signs with under “Change auth token”. At Twilio, this is the primary token.",
     ),
     "number_missing": (
-        "The account does not have this number any more: sold, ported away or deleted.",
-        "Ask the customer; remove the number here, or bring it back at the carrier.",
+        "The account no longer has this number: it was transferred, ported out or deleted.",
+        "Ask the customer. Then remove the number here, or restore it at the carrier.",
     ),
     "number_inactive": (
-        "The number is not active at the carrier, or has no voice.",
-        "The customer must put it right in the carrier's console.",
+        "The number is inactive at the carrier or does not support voice.",
+        "The customer must fix this in the carrier's console.",
     ),
     "credentials_refused": (
-        "The carrier refuses the credentials that we have: the auth token was changed, or the account is suspended.",
-        "Ask the customer for the new auth token and enter it under “New auth token”.",
+        "The carrier rejects our credentials: the auth token was changed, or the account is suspended.",
+        "Ask the customer for the new auth token and enter it under “Change auth token”.",
     ),
     "credentials_unreadable": (
-        "We cannot read the credentials that we have: their key is missing on our server.",
-        "Whoever runs the server puts the key back; or ask the customer for the auth token and enter it again.",
+        "The stored credentials cannot be read because their encryption key is missing on the server.",
+        "Ask the server administrator to restore the key, or ask the customer for the auth token and enter it again.",
     ),
     "forward_loop": (
-        "Calls are forwarded to a number of this workspace itself: they could go round in a circle, which is billed.",
+        "Calls are forwarded to a number in the same workspace. They could loop, and each round is billed.",
         "Forward them to a number outside the workspace.",
     ),
-    "carrier_unavailable": ("The carrier did not answer.", "Check again in a minute."),
+    "carrier_unavailable": ("The carrier did not respond.", "Check again in a minute."),
 }
 UNKNOWN_REASON = (
-    "The carrier's settings differ from ours.",
-    "Check again; if it stays, look at the carrier's console.",
+    "The carrier's settings differ from the expected ones.",
+    "Check again. If the problem persists, look at the number in the carrier's console.",
 )
 # Of an address what is hidden: that there is something stays to be seen, or two that differ in it would look alike.
 HIDDEN = [

@@ -9,7 +9,7 @@ from sandbox import state as seeds
 from tests.e2e.conftest import Desk, fill, fill_in, says, shoot
 from tests.support.carriers import CARRIERS, TELNYX, TWILIO
 
-ADD = "Add the number"
+ADD = "Add number"
 NAMES = {
     "twilio": ("Account SID", "Auth Token"),
     "plivo": ("Auth ID", "Auth Token"),

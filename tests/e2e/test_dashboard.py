@@ -20,7 +20,7 @@ def test_the_dashboard_counts_numbers_calls_and_refusals(desk: Desk, page: Page)
 
     page.goto(desk.url())
     unwell = page.locator("[aria-labelledby=d-unwell]")
-    expect(unwell).to_contain_text("A SIP trunk takes the calls before our addresses are asked.")
+    expect(unwell).to_contain_text("A SIP trunk handles calls before our webhooks are called.")
     expect(page.locator("[aria-labelledby=d-refusals]")).to_contain_text("not own")
     for panel in ("d-adds", "d-calls"):
         chart = page.locator(f"[aria-labelledby={panel}]")
@@ -32,7 +32,7 @@ def test_the_dashboard_counts_numbers_calls_and_refusals(desk: Desk, page: Page)
     page.emulate_media(color_scheme="light")
 
     calls = page.locator("[aria-labelledby=d-calls]")
-    calls.get_by_text("Figures").click()
+    calls.get_by_text("Show figures").click()
     today = calls.locator("tbody tr").last.locator("td")
     expect(today).to_have_count(4)
     assert all(int(text) >= 1 for text in today.all_inner_texts())

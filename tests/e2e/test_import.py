@@ -10,7 +10,7 @@ from phones.numbers import readable
 from tests.e2e.conftest import Desk, choose, fill, says, shoot
 from tests.support.carriers import TWILIO
 
-TRY, ADD = "Try the rows", "Add "
+TRY, ADD = "Check rows", "Add "
 HEAD = ["userId", "phoneNumber", "integration", "label", "colour"]
 # The page comes anew every two seconds.
 SOON = 20_000
@@ -34,7 +34,7 @@ def test_each_row_of_a_file_is_tried_and_then_added_whoever_watches(desk: Desk, 
     desk.sandbox.delay_s = 0.2  # so that there is something to watch
 
     bring(page, desk, file)
-    says(page, "Columns that mean nothing here: colour.")
+    says(page, "Unknown columns were ignored: colour.")
     expect(page.get_by_role("button", name=ADD)).to_have_text(f"Add {len(good)} numbers", timeout=SOON)
     for number, outcome in [
         (good[0], "can be added"), (there, "there already"), ("12125550004", "cannot take voice calls"),
@@ -49,7 +49,7 @@ def test_each_row_of_a_file_is_tried_and_then_added_whoever_watches(desk: Desk, 
     page.get_by_role("button", name=ADD).click()
     expect(page.locator("progress")).to_be_visible()
     page.reload()
-    expect(page.get_by_text("You can leave this page and come back.")).to_be_visible()
+    expect(page.get_by_text("You can leave this page and come back later.")).to_be_visible()
     shoot(page, "import-runs", phone=False)
     expect(page.get_by_text("Done.", exact=True)).to_be_visible(timeout=SOON)
     expect(page.get_by_role("link", name=f"added: {len(good)}", exact=True)).to_be_visible()

@@ -50,18 +50,18 @@ def test_the_list_is_narrowed_by_carrier_health_and_workspace(desk: Desk, page: 
     desk.live.manage("create_workspace", "Quay", "--email", "quay@quay.example.com")
     page.goto(desk.url(LIST))
     choose(page, "Quay", field="workspace")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("0 phone numbers")).to_be_visible()
     page.get_by_role("link", name="all workspaces").click()
     choose(page, "Live", field="workspace")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Apply").click()
     expect(page.locator(ROWS).first).to_be_visible()
 
 
 def choose_all(page: Page, desk: Desk, label: str) -> None:
     page.goto(desk.url(f"{LIST}?q={label}"))
     page.locator("#action-toggle").check()
-    page.locator("[name=action]").select_option(label="Remove…")
+    page.locator("[name=action]").select_option(label="Remove selected numbers…")
     page.get_by_role("button", name="Go").click()
 
 
@@ -79,7 +79,7 @@ def test_several_numbers_are_removed_part_by_part_with_one_click(desk: Desk, pag
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Remove 13 numbers").click()
     expect(page.locator(".messagelist li")).to_have_count(13, timeout=30_000)  # it went on by itself
-    says(page, "the carrier has again what it had before")
+    says(page, "the carrier's previous settings were restored")
     shoot(page, "removed-several")
     for _, number in added[:-1]:
         assert elsewhere.items() <= desk.at_carrier("twilio", number).items()
@@ -91,16 +91,16 @@ def test_the_page_tells_how_far_a_removal_is_and_who_stops_keeps_the_rest(desk: 
     # As without scripts, or there would be no time to look.
     page.add_init_script("HTMLFormElement.prototype.requestSubmit = () => {}")
     choose_all(page, desk, "Staying")
-    page.get_by_role("link", name="Keep them").click()
+    page.get_by_role("link", name="Cancel").click()
     choose_all(page, desk, "Staying")
     page.get_by_role("button", name="Remove 20 numbers").click()
-    expect(page.get_by_text("8 of 20 are done.")).to_be_visible()
+    expect(page.get_by_text("Processed 8 of 20.")).to_be_visible()
     shoot(page, "removing")
     page.emulate_media(color_scheme="dark")
     shoot(page, "removing-dark")
-    page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_text("16 of 20 are done.")).to_be_visible()
-    page.get_by_role("link", name="Stop here").click()
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_text("Processed 16 of 20.")).to_be_visible()
+    page.get_by_role("link", name="Stop").click()
     expect(page.locator(".messagelist li")).to_have_count(16)
     assert sum(len(desk.listed(number)) for _, number in added) == 4
 
@@ -108,9 +108,9 @@ def test_the_page_tells_how_far_a_removal_is_and_who_stops_keeps_the_rest(desk: 
 @pytest.mark.expects("status of 404")
 def test_a_page_that_is_not_there_says_so(desk: Desk, page: Page) -> None:
     page.goto(desk.url(f"{LIST}{'0' * 24}/change/"))
-    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
     shoot(page, "no-such-page")
-    page.get_by_role("link", name="To the support desk").click()
+    page.get_by_role("link", name="Back to the support desk").click()
     expect(page.get_by_role("heading", name="Support desk")).to_be_visible()
 
 
@@ -118,5 +118,5 @@ def test_a_page_that_is_not_there_says_so(desk: Desk, page: Page) -> None:
 def test_a_fault_of_ours_has_a_page_that_needs_no_database(desk: Desk, page: Page) -> None:
     with desk.live.database.table_away("phones_import"):
         page.goto(desk.url("phones/import/"))
-    expect(page.get_by_role("heading", name="Something went wrong here")).to_be_visible()
+    expect(page.get_by_role("heading", name="Something went wrong")).to_be_visible()
     shoot(page, "went-wrong")

@@ -23,7 +23,7 @@ def test_what_differs_at_the_carrier_is_told_in_words_and_repaired(desk: Desk, p
     page.goto(desk.url(path))
     expect(page.locator("h1 .badge.ok")).to_be_visible()
     page.get_by_role("button", name="Check now").click()
-    says(page, "An address at the carrier is not ours.")
+    says(page, "A webhook URL at the carrier is not ours.")
     expect(page.locator("h1 .badge.drift")).to_be_visible()
     answer = page.locator(".settings tr.differs", has_text="A call comes in")
     should_be, found = answer.locator("td").all()
@@ -88,8 +88,8 @@ def test_removing_gives_back_what_the_page_says(desk: Desk, page: Page, integrat
     expect(page.locator(".comes-back")).to_contain_text(told[integration])
     if integration == "twilio":
         shoot(page, "remove")
-    page.get_by_role("button", name="Remove the number").click()
-    says(page, "the carrier has again what it had before")
+    page.get_by_role("button", name="Remove number").click()
+    says(page, "the carrier's previous settings were restored")
     assert before.items() <= desk.at_carrier(integration, number).items()
     page.goto(desk.url(f"phones/phonenumber/?q={number}"))
     expect(page.get_by_text("0 phone numbers")).to_be_visible()
@@ -107,19 +107,19 @@ def test_a_new_auth_token_is_taken_once_the_carrier_accepts_it(desk: Desk, page:
         del desk.sandbox.state.ids_by_key[key]
     page.goto(desk.url(f"phones/phonenumber/{id}/change/"))
     page.get_by_role("button", name="Check now").click()
-    says(page, "The carrier refuses the credentials that we have")
-    page.get_by_role("link", name="New auth token").click()
+    says(page, "The carrier rejects our credentials")
+    page.get_by_role("link", name="Change auth token").click()
     fill(page, auth_token="KEY_mistyped")
-    page.get_by_role("button", name="Prove and keep it").click()
+    page.get_by_role("button", name="Verify and save").click()
     expect(page.locator(".form-row.errors .errorlist")).to_contain_text("refused the credentials")
     expect(page.locator("#id_auth_token")).to_have_value("")
     assert "KEY_mistyped" not in page.content()
     shoot(page, "new-auth-token")
     fill(page, auth_token=new)
-    page.get_by_role("button", name="Prove and keep it").click()
-    says(page, "The carrier accepts the new auth token.")
+    page.get_by_role("button", name="Verify and save").click()
+    says(page, "The new auth token was verified.")
     page.get_by_role("button", name="Check now").click()
-    says(page, "the carrier has what we want")
+    says(page, "the carrier has the expected settings")
 
 
 @pytest.mark.expects("status of 403")
@@ -127,12 +127,12 @@ def test_support_checks_and_repairs_but_neither_removes_nor_changes_tokens(desk:
     path, _ = desk.added()
     support.goto(desk.url(path))
     expect(support.get_by_role("button", name="Check and repair")).to_be_visible()
-    for name in ("Remove", "New auth token", "Tokens"):
+    for name in ("Remove", "Change auth token", "Tokens"):
         expect(support.get_by_role("link", name=name, exact=True)).to_have_count(0)
     expect(support.get_by_role("button", name="Save")).to_have_count(0)
     shoot(support, "number-for-support", phone=False)
     for address in (path.replace("change", "delete"), path.replace("change", "token"), "users/apitoken/"):
         reply = support.goto(desk.url(address))
         assert reply and reply.status == 403
-        expect(support.get_by_role("heading", name="You may not do this")).to_be_visible()
+        expect(support.get_by_role("heading", name="You don't have permission")).to_be_visible()
     shoot(support, "not-allowed")

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.conftest import Desk, fill_in, says, shoot
 from tests.support.carriers import PLIVO, TWILIO
 
-PICK = "Pick from the account's numbers"
+PICK = "Choose from the account's numbers"
 
 
 def test_a_number_is_picked_from_those_of_the_account(desk: Desk, page: Page) -> None:
@@ -19,15 +19,15 @@ def test_a_number_is_picked_from_those_of_the_account(desk: Desk, page: Page) ->
     def row(number: str) -> str:
         return f"tr:has(input[value='{number}'])"
 
-    expect(page.locator(row(added))).to_contain_text("added already")
-    expect(page.locator(row("14155550003"))).to_contain_text("no voice")
-    expect(page.locator(row("14155550004"))).to_contain_text("not active")
+    expect(page.locator(row(added))).to_contain_text("already added")
+    expect(page.locator(row("14155550003"))).to_contain_text("no voice support")
+    expect(page.locator(row("14155550004"))).to_contain_text("inactive")
     expect(page.locator(row("14155550001"))).to_contain_text("elsewhere")
     for number in (added, "14155550003", "14155550004"):
         expect(page.locator(f"{row(number)} input")).to_be_disabled()
     shoot(page, "pick")
     page.locator(f"{row(free)} input").check()
-    page.get_by_role("button", name="Add the number").click()
+    page.get_by_role("button", name="Add number").click()
     says(page, "was added")
     expect(page.locator("#id_label")).to_have_value("Picked")
     assert len(desk.listed(free)) == 1
@@ -44,12 +44,12 @@ def test_a_large_account_is_looked_through_page_by_page(desk: Desk, page: Page) 
     page.get_by_role("button", name="More numbers").click()
     expect(page.get_by_role("radio")).to_have_count(5)
     page.get_by_role("radio").last.check()
-    page.get_by_role("button", name="Add the number").click()
+    page.get_by_role("button", name="Add number").click()
     says(page, "was added")
 
 
 def test_without_a_choice_the_form_comes_back_and_says_so(desk: Desk, page: Page) -> None:
     fill_in(page, desk, TWILIO)
     page.get_by_role("button", name=PICK).click()
-    page.get_by_role("button", name="Add the number").click()
+    page.get_by_role("button", name="Add number").click()
     expect(page.locator(".field-number .errorlist")).to_contain_text("missing")

@@ -18,7 +18,7 @@ def test_the_first_sign_in_sets_up_a_second_factor_and_the_next_asks_for_its_cod
     staff.key = anybody.locator("code").inner_text()
     shoot(anybody, "second-factor")
     give_code(anybody, "000000")
-    expect(anybody.locator(".form-row .errorlist")).to_contain_text("This code is not right")
+    expect(anybody.locator(".form-row .errorlist")).to_contain_text("This code is incorrect")
     assert anybody.locator("code").inner_text() == staff.key
     give_code(anybody, code_of(staff.key))
     expect(anybody.get_by_role("heading", name="Support desk")).to_be_visible()
@@ -41,7 +41,7 @@ def test_the_first_sign_in_sets_up_a_second_factor_and_the_next_asks_for_its_cod
 def test_who_guesses_a_password_too_often_waits(desk: Desk, anybody: Page) -> None:
     guesser = Staff("guessed@desk.example.com", "not the password")
     give_password(anybody, desk, guesser)
-    expect(anybody.locator(".errornote")).to_contain_text("is not right")
+    expect(anybody.locator(".errornote")).to_contain_text("is incorrect")
     shoot(anybody, "sign-in")
     for _ in range(5):
         give_password(anybody, desk, guesser)

@@ -28,7 +28,7 @@ class LoginForm(AdminAuthenticationForm):
     )
     error_messages = {
         **AdminAuthenticationForm.error_messages,
-        "invalid_login": "The e-mail address or the password is not right, or they are not those of a staff account.",
+        "invalid_login": "The e-mail address or password is incorrect, or the account is not a staff account.",
     }
 
     def clean_username(self) -> str:
@@ -73,5 +73,5 @@ def guesses_of(request: HttpRequest, email: str) -> list[tuple[str, str]]:
 
 def locked_out(request: HttpRequest, refusal: limits.LimitReached, context: dict[str, Any]) -> HttpResponse:
     """The page for those who guessed too often: what happened, and when to try again."""
-    context |= {"title": "Too many tries", "minutes": ceil(refusal.retry_after_s / 60)}
+    context |= {"title": "Too many failed sign-ins", "minutes": ceil(refusal.retry_after_s / 60)}
     return TemplateResponse(request, "admin/locked_out.html", context, status=429, headers=refusal.headers)

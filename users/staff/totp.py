@@ -22,9 +22,10 @@ from core.secrets import CannotOpen, Secret
 from users import audit, limits
 from users.models import StaffDevice, User
 
-WRONG_CODE = "This code is not right, or it was used before. Wait for the next one and try again."
+WRONG_CODE = "This code is incorrect or was already used. Wait for the next code and try again."
 UNREADABLE = (
-    "No code can be checked: the server lacks a key. Whoever runs it puts it back, or runs: manage.py reset_totp EMAIL"
+    "Codes cannot be checked because an encryption key is missing on the server. Ask the server administrator to "
+    "restore the key or to run: manage.py reset_totp EMAIL"
 )
 ISSUER = "Workspace Phones"
 KEY_BYTES = 20
@@ -80,9 +81,9 @@ def ask_for_code(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
             form.add_error("code", UNREADABLE)
             status = 503
         except limits.LimitReached as refusal:
-            form.add_error("code", f"Too many wrong codes. {refusal}")
+            form.add_error("code", f"Too many incorrect codes. {refusal}")
             status, headers = 429, refusal.headers
-    title = "Your code" if device else "Set up your second factor"
+    title = "Enter your code" if device else "Set up two-factor authentication"
     context |= {"form": form, "next": next_url(request), "title": title}
     if not device:
         key = pending_key(request)

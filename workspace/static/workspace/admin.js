@@ -1,6 +1,6 @@
 "use strict";
 
-// A carrier is asked while the page waits: a second click would ask again.
+// The page waits while the server contacts a carrier; a second click would send the request twice.
 for (const form of document.querySelectorAll("form[data-asks-carrier]")) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) {
@@ -17,7 +17,7 @@ for (const form of document.querySelectorAll("form[data-asks-carrier]")) {
   });
 }
 
-// The browser's Back shows the page as it was left.
+// The browser's Back button shows the page as it was left, so make its buttons usable again.
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) {
     delete form.dataset.sent;
@@ -28,12 +28,12 @@ window.addEventListener("pageshow", () => {
   }
 });
 
-// What takes long goes on by itself, part by part, while the page shows how far it is.
+// Long work is done in steps: each page shows the progress and submits the next step.
 for (const form of document.querySelectorAll("form[data-goes-on]")) {
   form.requestSubmit(form.querySelector("button"));
 }
 
-// Each carrier has its own names for the same things.
+// Each carrier has its own names for the account ID and the auth token.
 const carrier = document.querySelector("#add-phone #id_integration");
 if (carrier) {
   const rename = (field, label, help) => {
@@ -60,7 +60,7 @@ if (carrier) {
   show();
 }
 
-// Of how a call is answered, only what goes with the choice.
+// Show only the call-handling fields that apply to the chosen action.
 const action = document.getElementById("id_action");
 if (action) {
   const row = (name) => {
