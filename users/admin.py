@@ -25,19 +25,19 @@ from users.staff.totp import reset_device
 from users.tokens import issue_token, revoke_token
 
 MOST_FOUND = 100
-# So many fit into one, however long their names.
+# This many names always fit into one entry.
 NAMES_IN_AN_ENTRY = 10
 OUTCOMES = ["ok", "code_needed", "wrong_code", *ERRORS]
 
 
 class AuditedAdmin(admin.ModelAdmin):
-    """What is changed here is in the audit trail: which row, and the names of its changed fields."""
+    """Record each change in the audit trail: the row, and the names of its changed fields."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
-    # There is nothing more to it here than to delete rows, and the trail has each.
+    # Deleting the rows is enough here, and each one is recorded.
     actions = ["delete_selected"]
-    # What somebody may do: of these fields the trail says what came and what went.
+    # Relations that grant rights: the trail records what was added and what was removed.
     rights: Sequence[str] = ()
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -48,7 +48,7 @@ class AuditedAdmin(admin.ModelAdmin):
         form.instance.rights_changed = [f"+{name}" for name in came] + [f"-{name}" for name in went]
 
     def rights_of(self, obj: Any) -> set[str]:
-        """Groups by their names, permissions by their codenames."""
+        """Return the names of groups and the codenames of permissions."""
         return {one.natural_key()[0] for name in self.rights for one in getattr(obj, name).all()}
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
@@ -85,13 +85,13 @@ class WorkspaceAdmin(AuditedAdmin):
 
 @admin.register(User)
 class UserAdmin(AuditedAdmin, DjangoUserAdmin):
-    """Superusers change users; others see them, and supervisors reset their second factor."""
+    """Superusers change users. Supervisors view them and reset two-factor authentication; support views them."""
 
     ordering = ["email"]
     list_display = ["email", "workspace", "is_active", "is_staff", "created_at"]
     list_filter = ["is_active", "is_staff"]
     list_select_related = ["workspace"]
-    search_fields = ["email"]  # shows the field; get_search_results decides what is looked for
+    search_fields = ["email"]  # shows the search box; get_search_results() does the search
     search_help_text = "The start of an e-mail address, or any part of a workspace's name"
     autocomplete_fields = ["workspace"]
     readonly_fields = ["second_factor"]
@@ -115,7 +115,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         return queryset.select_related("workspace"), False
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        # Not even the kind and the first characters of a password's hash are for everybody.
+        # The password field shows the algorithm and the first characters of the hash, which only superusers may see.
         return super().get_fieldsets(request, obj) if self.has_change_permission(request) else self.view_fieldsets
 
     @admin.display(description="two-factor authentication")
@@ -138,7 +138,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
         self.message_user(request, "The selected users will set up two-factor authentication at their next sign-in.")
 
 
-# Django's own tells the audit trail nothing.
+# Replaced below: Django's own leaves no audit trail.
 admin.site.unregister(Group)
 
 
@@ -170,7 +170,7 @@ class IssueForm(forms.Form):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(admin.ModelAdmin):
-    """Supervisors issue and revoke tokens. The one page that shows a token is the reply to its making."""
+    """Supervisors issue and revoke tokens. A token is shown once, on the page that follows its creation."""
 
     list_display = ["prefix", "workspace", "created_at", "last_used_at", "expires_at", "revoked_at"]
     list_select_related = ["workspace"]
@@ -226,7 +226,7 @@ class ActionFilter(admin.SimpleListFilter):
     title = parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        # Known ones, as asking the table for them would read all of it.
+        # From a list: asking the table would read all of it.
         return [(action, action) for action in ACTIONS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
@@ -251,15 +251,15 @@ class WhenFilter(admin.DateFieldListFilter):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(admin.ModelAdmin):
-    """To read. Each question is one that an index answers, however long the trail is."""
+    """Read only. An index answers every filter and search, however long the trail is."""
 
     list_display = ["at", "actor_kind", "actor", "action", "outcome", "number", "address", "detail"]
     list_filter = [ActionFilter, OutcomeFilter, ("at", WhenFilter)]
     list_per_page = 50
     ordering = ["-at", "-id"]
     sortable_by = ["at"]
-    show_facets = admin.ShowFacets.NEVER  # they would count the whole trail
-    search_fields = ["actor"]  # shows the field; get_search_results decides what is looked for
+    show_facets = admin.ShowFacets.NEVER  # facets would count the whole trail
+    search_fields = ["actor"]  # shows the search box; get_search_results() does the search
     search_help_text = "A phone number, the start of an e-mail address or token, or a request ID"
     show_full_result_count = False
     paginator = BoundedPaginator
@@ -276,7 +276,7 @@ class AuditEntryAdmin(admin.ModelAdmin):
         of_one_request = queryset.filter(request_id=text)
         if of_one_request.exists():
             return of_one_request, False
-        # A range of the index; LIKE would read the whole table.
+        # A range of the index. LIKE would read the whole table.
         return queryset.filter(begins_with("actor", text)), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:

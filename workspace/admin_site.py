@@ -1,4 +1,4 @@
-"""The admin: who may see it, and how one signs in."""
+"""The admin site: who has access, and how staff sign in."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_protect
 
 
 class Autocomplete(AutocompleteJsonView):
-    """What is offered while somebody types; a model may say with `in_lists` how it is told from its like."""
+    """Suggestions while somebody types. A model's `in_lists`, if it has one, is the text to choose by."""
 
     def serialize_result(self, obj: Any, to_field_name: str) -> dict[str, str]:
         result = super().serialize_result(obj, to_field_name)
@@ -21,20 +21,20 @@ class Autocomplete(AutocompleteJsonView):
 
 
 class StaffSite(AdminSite):
-    """Django's own, except that staff show a code after the password where STAFF_TOTP is on."""
+    """Django's site, with a second factor after the password where STAFF_TOTP is on."""
 
     site_header = site_title = "Workspace Phones"
-    # The header has the few pages that staff need all day.
+    # The header links to the few pages that staff need.
     enable_nav_sidebar = False
     site_url = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # It deletes rows and nothing else. A model of which that is all there is to delete takes it back by its name.
+        # It deletes rows without calling a service. Models for which that is enough list it among their actions.
         self.disable_action("delete_selected")
 
     def has_permission(self, request: HttpRequest) -> bool:
-        # Models cannot be imported while the apps are still being loaded.
+        # Imported late: models are not available while the apps are being loaded.
         from users.staff.totp import is_signed_in
 
         return super().has_permission(request) and is_signed_in(request)
@@ -50,7 +50,7 @@ class StaffSite(AdminSite):
         try:
             return super().login(request, extra_context)
         except LimitHeld:
-            raise  # too many at this moment, which workspace/pages.py says
+            raise  # too many at this moment; workspace/pages.py has the page for it
         except LimitReached as refusal:
             return locked_out(request, refusal, self.each_context(request))
 

@@ -1,4 +1,4 @@
-"""What browsers may do with our pages: use what comes from here, no script or style written into a page, no device."""
+"""The browser policy of our pages: only our own resources, no inline script or style, no devices."""
 
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +12,7 @@ DOCUMENTATION = "/api/docs"
 
 
 class PageMiddleware(CSPMiddleware):
-    """Content-Security-Policy and Permissions-Policy for what a browser shows; the API and webhooks pay nothing."""
+    """Set Content-Security-Policy and Permissions-Policy on pages. The API and webhooks skip it: it costs time."""
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path.startswith("/api/") and request.path != DOCUMENTATION:
@@ -22,7 +22,7 @@ class PageMiddleware(CSPMiddleware):
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """A page that comes at a bad moment says so; the API has its own words for it."""
+        """Show a page for LimitReached. The API has a reply of its own."""
         if isinstance(error, LimitReached):
             return HttpResponse(render_to_string("429.html"), status=429, headers=error.headers)
         return None

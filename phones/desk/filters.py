@@ -1,4 +1,4 @@
-"""The filters of the list of numbers. None of them walks through a table."""
+"""The filters of the list of numbers. None of them scans a table."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,12 +16,12 @@ from phones.models import Line, PhoneNumber
 from users.models import User, Workspace
 
 Health = Line.Health
-# Up to so many numbers are looked up one by one. When more have the same health, a page of them is found soon anyway.
+# Up to this many matches are looked up by ID first. With more, a scan in list order fills a page soon anyway.
 FEW = 5_000
 
 
 class WorkspaceForm(forms.Form):
-    """A workspace, found by a part of its name."""
+    """A workspace, searched for by part of its name."""
 
     workspace = forms.ModelChoiceField(
         Workspace.objects,
@@ -64,7 +64,7 @@ class AddedFilter(admin.DateFieldListFilter):
 
 
 class WorkspaceFilter(admin.SimpleListFilter):
-    """A box to search in instead of a list of all workspaces."""
+    """A search box instead of a list of all workspaces."""
 
     title = "workspace"
     parameter_name = "workspace"

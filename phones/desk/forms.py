@@ -1,5 +1,5 @@
-"""Door 2: what support staff type in the admin. A form reads it with the API's serializers; the view calls the service
-and gives a refusal back, to be shown beside the field that it is about."""
+"""The forms of the support desk. A form validates input with the API's serializers and changes nothing. The view calls
+the service and passes a refusal to the form, which shows it beside the field to blame."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from phones.services.accounts import Credentials
 from phones.services.changing import check_inbound
 from users.models import MAY_OWN_NUMBERS, User, Workspace
 
-# field of the API: field of our forms
+# API field: form field
 FIELDS = {
     "userId": "user",
     "phoneNumber": "number",
@@ -66,21 +66,21 @@ CARRIER_NAMES = {
         "auth_token": "API Key", "auth_token_help": "Starts with KEY. Portal, Keys & Credentials.",
     },
 }  # fmt: skip
-# What web pages and spreadsheets put between the digits, besides what the API takes.
+# Separators that web pages and spreadsheets put between digits, beyond those that the API accepts.
 PASTED_SEPARATORS = re.compile(r"[\s./\u00a0\u2010-\u2015\u2212]+")
 TOKEN_KEPT_S = 15 * 60
 
 
 def pasted_number(text: str) -> str:
-    """A number as people paste it, written as the API takes it."""
+    """Return a pasted number in a form that the API accepts."""
     return PASTED_SEPARATORS.sub(" ", text.removeprefix("tel:")).strip()
 
 
 class RefusableForm(forms.Form):
-    """A form whose service may refuse."""
+    """A form that can show the refusal of a service."""
 
     def read_with(self, serializer: Serializer) -> dict[str, Any]:
-        """The fields as the API reads them; what is wrong is said beside each."""
+        """Return the serializer's validated data; empty if it is invalid, with each error added to its form field."""
         if serializer.is_valid():
             return serializer.validated_data
         for name, errors in serializer.errors.items():
@@ -100,7 +100,7 @@ class RefusableForm(forms.Form):
 
 
 def in_plain_words(text: str) -> str:
-    """A refusal without the names of the API's fields."""
+    """Replace the API's field names in a refusal."""
     for word, plain in PLAIN_WORDS.items():
         text = text.replace(word, plain)
     return text
@@ -111,13 +111,13 @@ def capitalised(text: str) -> str:
 
 
 class PasswordField(forms.CharField):
-    """A credential: typed or pasted, and never sent back to a page."""
+    """A credential. It is never rendered back into a page."""
 
     widget = forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"})
 
 
 class InboundForm(RefusableForm):
-    """A number's label and how it answers."""
+    """A number's label and its call handling."""
 
     label = forms.CharField(max_length=200, required=False, help_text="A descriptive name, such as “Front desk”.")
     action = forms.ChoiceField(
@@ -132,7 +132,7 @@ class InboundForm(RefusableForm):
     record = forms.BooleanField(label="Record forwarded calls", required=False)
 
     def read_changes(self, phone: PhoneNumber) -> dict[str, Any]:
-        """The fields of the row that are wanted; empty when something is wrong."""
+        """Return the row's fields as entered; empty if there is an error, which is added to the form."""
         typed = self.cleaned_data
         inbound = {
             "action": typed["action"],
@@ -155,13 +155,13 @@ class InboundForm(RefusableForm):
 
 
 class ChangePhoneForm(InboundForm):
-    """Change a number's label and how it answers."""
+    """Change a number's label and its call handling."""
 
     def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
         names = ("label", "action", "greeting", "forward_to", "record")
         super().__init__(data, initial={name: getattr(phone, name) for name in names})
         self.phone = phone
-        # After `is_valid()`: the fields of the row that differ.
+        # After `is_valid()`: the row's fields that differ, for change_phone().
         self.changes: dict[str, Any] = {}
 
     def clean(self) -> None:
@@ -171,7 +171,7 @@ class ChangePhoneForm(InboundForm):
 
 
 class AddPhoneForm(InboundForm):
-    """Add a number, or look at those of an account to pick one (`is_pick`)."""
+    """Add a number, or list an account's numbers to choose one (`is_pick`)."""
 
     user = forms.ModelChoiceField(
         User.objects.filter(MAY_OWN_NUMBERS),
@@ -209,7 +209,7 @@ class AddPhoneForm(InboundForm):
         super().__init__(data)
         self.staff = staff
         self.token = ""
-        # After `is_valid()`: what add_phone() takes, or available_phones().
+        # After `is_valid()`: the arguments of add_phone(), or of available_phones() if `is_pick`.
         self.arguments: dict[str, Any] = {}
 
     @property
@@ -217,7 +217,7 @@ class AddPhoneForm(InboundForm):
         return "_pick" in self.data
 
     def clean(self) -> None:
-        # A token left empty is the one typed before.
+        # If the field is empty, use the token entered earlier.
         self.token = self.cleaned_data.get("auth_token") or self.token_kept()
         if not self.errors:
             self.arguments = self.read_pick() if self.is_pick else self.read_add()
@@ -247,15 +247,17 @@ class AddPhoneForm(InboundForm):
         return {"credentials": Credentials(**fields), "workspace_id": typed["user"].workspace_id, "cursor": cursor}
 
     def credentials(self) -> dict[str, str]:
-        """As the API takes them."""
+        """Return the credentials under the API's names."""
         typed = self.cleaned_data
         return {"integration": typed["integration"], "authToken": self.token, "accSId": typed["account_id"]}
 
     # -- between two pages -------------------------------------------------------------------------------------------
 
     def keep_token(self) -> None:
-        """Seal a token that was not refused into the form, for this member of staff and a few minutes: nobody types it
-        twice."""
+        """Seal the token into the form, unless it was refused, so that nobody has to enter it twice.
+
+        Only this staff member can use it, and only for 15 minutes.
+        """
         if not self.token or "auth_token" in self.errors:
             return
         kept = json.dumps({"token": self.token, "staff": self.staff.pk, "until": time.time() + TOKEN_KEPT_S})
@@ -271,12 +273,12 @@ class AddPhoneForm(InboundForm):
 
 
 def without_blanks(fields: dict[str, str]) -> dict[str, str]:
-    """What was left empty counts as not sent."""
+    """Drop empty fields: the API treats them as not sent."""
     return {name: value for name, value in fields.items() if value}
 
 
 class RotateForm(RefusableForm):
-    """The account's new auth token, proved at the carrier before it replaces the old one."""
+    """The account's new auth token."""
 
     auth_token = PasswordField(label="New auth token", required=False)
     end_old_token = forms.BooleanField(
@@ -292,7 +294,7 @@ class RotateForm(RefusableForm):
 
 
 class ImportForm(forms.Form):
-    """A file of numbers, and what its rows may leave out."""
+    """A file of numbers, and defaults for fields that its rows leave out."""
 
     file = forms.FileField(help_text="CSV, XLSX, JSON or JSON Lines; at most 10 MB and 20,000 rows.")
     workspace = forms.ModelChoiceField(
@@ -304,6 +306,6 @@ class ImportForm(forms.Form):
     auth_token = PasswordField(label="Auth token", required=False, help_text="For rows without authToken.")
 
     def defaults(self) -> dict[str, str]:
-        """The fields of rows that leave them out, as the API names them."""
+        """Return the values for rows that leave these fields out, under the API's names."""
         typed = self.cleaned_data
         return without_blanks({"accSId": typed["account_id"], "authToken": typed["auth_token"]})

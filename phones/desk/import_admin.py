@@ -1,4 +1,4 @@
-"""Files of numbers at the support desk: tried, looked at, and then added."""
+"""Imports at the support desk: a file is uploaded, its rows are checked and reviewed, then added."""
 
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from users import audit
 from users.models import User
 
 ROWS_ON_A_PAGE = 100
-# outcome: (what it is called, how it is coloured), in the order of the page
+# outcome: (its name, the class of its badge), in the order of the page
 OUTCOMES = {
     "": ("waiting", ""),
     "failed": ("cannot be added", "drift"),
@@ -59,7 +59,7 @@ class ImportAdmin(DeskAdmin):
         return self.render_page(request, "upload", "Import numbers", form=form)
 
     def start_import(self, request: HttpRequest, form: ImportForm) -> Import:
-        """Keep the rows of the file and begin to try them. Raises UnreadableFile."""
+        """Store the rows of the file and start checking them. Raises UnreadableFile."""
         upload, workspace = form.cleaned_data["file"], form.cleaned_data["workspace"]
         file, unknown_columns = store_import(
             upload.file,

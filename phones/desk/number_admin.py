@@ -1,4 +1,4 @@
-"""The numbers at the support desk."""
+"""The numbers at the support desk: the list, and what can be done with one or several of them."""
 
 from typing import Any, cast
 
@@ -41,9 +41,9 @@ from phones.services.slots import carrier_slot
 from users.limits import LimitReached
 from users.models import User
 
-# How many numbers are removed with one confirmation, and before the page tells how far it is.
+# How many numbers one confirmation may remove, and how many are removed before the page shows its progress.
 MAX_REMOVED, REMOVED_PER_PAGE = 200, 8
-# What is said of a number that was removed.
+# The level and the text of the message about a removed number; the text follows the number.
 REMOVAL_MESSAGES = {
     Restoration.DONE: (messages.SUCCESS, "was removed, and the carrier's previous settings were restored."),
     Restoration.STILL_NEEDED: (
@@ -67,19 +67,19 @@ SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token")
 
 
 class PhoneNumberAdmin(DeskAdmin):
-    """The numbers that are active. What is being added or removed is not anybody's yet, or any more."""
+    """Active numbers only. While a number is being added or removed, nobody owns it."""
 
     list_display = ["shown_number", "health", "carrier", "label", "owner", "workspace", "last_call", "added"]
     list_display_links = ["shown_number"]
     list_filter = [HealthFilter, CarrierFilter, ("created_at", AddedFilter), WorkspaceFilter]
     list_per_page = 50
-    search_fields = ["number"]  # shows the box; get_search_results() says what is found
+    search_fields = ["number"]  # shows the search box; get_search_results() does the search
     search_help_text = "Any part of the number, the owner's e-mail address or the label"
     ordering = ["-created_at", "-pk"]
     actions = ["check_selected", "repair_selected", "remove_selected"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
-        # Said in this way, as an index on the state, of which nearly all have the same, would lure the databases.
+        # Exclude the rare states: almost all rows are ACTIVE, and filtering on it makes planners pick a useless index.
         numbers = with_details(PhoneNumber.objects.exclude(state__in=PhoneNumber.UNFINISHED))
         return numbers.select_related("user__workspace").order_by(*self.ordering)
 
@@ -149,7 +149,7 @@ class PhoneNumberAdmin(DeskAdmin):
 
     @admin.action(description="Remove selected numbers…", permissions=["delete"])
     def remove_selected(self, request: HttpRequest, phones: QuerySet[PhoneNumber]) -> HttpResponse | None:
-        """Show what removing them means; `remove_several_view` does it."""
+        """Ask for confirmation; `remove_several_view` removes the numbers."""
         chosen = list(phones[: MAX_REMOVED + 1])
         if len(chosen) > MAX_REMOVED:
             text = f"You can remove at most {MAX_REMOVED} numbers at a time. Nothing was removed. Select fewer numbers."
@@ -163,7 +163,7 @@ class PhoneNumberAdmin(DeskAdmin):
         return self.render_page(request, "remove_several", title, rows=rows)
 
     def remove_several_view(self, request: HttpRequest) -> HttpResponse:
-        """Remove the first of the numbers, and let the page that shows how far it is send the remaining ones."""
+        """Remove the first few numbers and show the progress on a page that submits the remaining ones."""
         if request.method != "POST" or not self.has_delete_permission(request):
             raise PermissionDenied
         ids = [id for id in request.POST.getlist("id") if OBJECT_ID.fullmatch(id)][:MAX_REMOVED]
@@ -343,6 +343,6 @@ def admin_form(form: AddPhoneForm) -> helpers.AdminForm:
 
 
 def hidden_fields(form: AddPhoneForm) -> list[tuple[str, str]]:
-    """The fields that the second step sends along: all but those that it asks for, and the token itself."""
+    """Return the fields to resend from the page for choosing: all but the token and those that the page itself has."""
     own = {"number", "auth_token", "cursor"}
     return [(name, form.data[name]) for name in form.fields if name not in own and form.data.get(name)]

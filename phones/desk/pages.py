@@ -1,4 +1,4 @@
-"""What the pages of the support desk have in common."""
+"""The base of the support desk's pages."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ SCRIPT = Script("workspace/admin.js", defer=True)
 
 
 class DeskAdmin(admin.ModelAdmin):
-    """Lists without counting tables, and pages of our own templates."""
+    """Lists that never count whole tables, and pages with templates of our own."""
 
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER

@@ -1,4 +1,4 @@
-"""What the page of a number shows: what should be at the carrier and what is, and what happened lately."""
+"""What a number's page shows: the expected and the actual settings at the carrier, and recent activity."""
 
 import json
 from collections.abc import Collection
@@ -18,9 +18,9 @@ from phones.services.restoring import is_needed
 from users.models import AuditEntry
 
 CALLS, EVENTS, ENTRIES = 10, 20, 20
-# Of webhooks.Urls, those that a carrier is given.
+# field of webhooks.Urls that is set at the carrier: its name at the desk
 ADDRESSES = {"answer": "Voice URL", "fallback": "Fallback URL", "status": "Status callback"}
-# A setting of a snapshot that says where calls went: its name for people.
+# setting in a snapshot that routes calls: its name at the desk
 ROUTES = {
     "trunk_sid": "SIP trunk",
     "voice_application_sid": "TwiML application",
@@ -32,7 +32,7 @@ ROUTES = {
 
 
 class Setting(NamedTuple):
-    """One setting at the carrier as of the last check. Without a `problem` it is as expected."""
+    """A setting at the carrier as of the last check. `problem` is empty if it is as expected."""
 
     name: str
     expected: str
@@ -42,7 +42,7 @@ class Setting(NamedTuple):
 
 
 def carrier_settings(line: Line) -> list[Setting]:
-    """The addresses that the carrier should have, beside what the last check found."""
+    """List the webhook URLs and every other difference that the last check found."""
     account, reasons = line.account, open_reasons(line)
     settings = []
     for field, name in ADDRESSES.items():
@@ -65,7 +65,7 @@ def reason_name(reason: str) -> str:
 
 
 def recent_calls(line: Line) -> list[Call]:
-    """The newest calls of the line, with their recordings."""
+    """Return the line's newest calls, with their recordings."""
     return newest_calls(Call.objects.filter(line=line), limit=CALLS)[0]
 
 
@@ -75,21 +75,21 @@ def recordings_of(call: Call) -> list[dict[str, Any]]:
 
 
 def recent_events(calls: list[Call]) -> QuerySet[CallEvent]:
-    """The newest accepted webhooks of these calls, without what they say."""
+    """Return the newest accepted webhooks of these calls, without their payloads."""
     events = CallEvent.objects.filter(call__in=calls).select_related("call").defer("payload")
     return events.order_by("-received_at")[:EVENTS]
 
 
 def recent_entries(phone: PhoneNumber) -> QuerySet[AuditEntry]:
-    """What was done to this number lately, by whomever."""
+    """Return the number's newest audit entries."""
     return AuditEntry.objects.filter(number=phone.number).order_by("-at", "-id")[:ENTRIES]
 
 
 def restored_settings(phone: PhoneNumber, *, removed_with: Collection[str] = ()) -> list[str]:
-    """What removing the number puts back at the carrier, in words.
+    """Describe what removing the number will restore at the carrier.
 
     Args:
-        removed_with: the ids of the numbers that are removed with it.
+        removed_with: IDs of the numbers that are removed together with it.
     """
     line = phone.line
     if line is None:

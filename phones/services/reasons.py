@@ -1,8 +1,8 @@
-"""What a check found, in words for people: what is the matter, and what to do."""
+"""The reasons of a health check in words: the problem, and what to do about it."""
 
 import re
 
-# reason: (what is the matter, what to do)
+# reason: (problem, advice)
 REASONS: dict[str, tuple[str, str]] = {
     "url_mismatch": ("A webhook URL at the carrier is not ours.", "Repair will set it to ours."),
     "not_set": ("A webhook URL at the carrier is empty.", "Repair will set it."),
@@ -59,7 +59,7 @@ UNKNOWN_REASON = (
     "The carrier's settings differ from the expected ones.",
     "Check again. If the problem persists, look at the number in the carrier's console.",
 )
-# Of an address what is hidden: that there is something stays to be seen, or two that differ in it would look alike.
+# Parts of a URL that are hidden. An ellipsis takes their place, or two URLs that differ only there would look the same.
 HIDDEN = [
     (re.compile(r"(/api/webhooks/\w+/[\w-]{4})[\w-]*"), r"\1…"),
     (re.compile(r"^(\w[\w+.-]*:/{0,2})[^/?#]*@"), r"\1…@"),
@@ -68,12 +68,12 @@ HIDDEN = [
 
 
 def in_words(reason: str) -> tuple[str, str]:
-    """What is the matter, and what to do."""
+    """Return the problem and the advice."""
     return REASONS.get(reason, UNKNOWN_REASON)
 
 
 def public_setting(value: str) -> str:
-    """A carrier's setting without what may be a secret in an address: our token, a user and password, a query."""
+    """Hide what may be secret in a setting that is a URL: our token, user and password, the query."""
     for hidden, shown in HIDDEN:
         value = hidden.sub(shown, value)
     return value

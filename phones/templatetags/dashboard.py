@@ -1,4 +1,4 @@
-"""The dashboard on the first page of the admin."""
+"""The dashboard on the first page of the admin: figures that `reconcile` counted, and charts of them as SVG."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -19,13 +19,13 @@ register = template.Library()
 
 UNWELL, MAX_UNFINISHED = 5, 1_000
 STALE_AFTER = timedelta(minutes=10)
-# In units of the drawing; it is scaled to the page.
+# In units of the SVG, which is scaled to the page.
 WIDTH, HEIGHT, LABEL_HEIGHT, GAP = 560, 140, 18, 6
 
 
 @register.inclusion_tag("admin/phones/dashboard.html", takes_context=True)
 def dashboard(context: dict[str, Any]) -> dict[str, Any]:
-    """Everything that the dashboard shows, for those who may see numbers."""
+    """Return the dashboard's context; for users who may not view numbers, only `may_view`."""
     if not context["request"].user.has_perm("phones.view_phonenumber"):
         return {"may_view": False}
     carriers, counted = sorted(PROVIDERS), counted_at()
@@ -45,7 +45,7 @@ def dashboard(context: dict[str, Any]) -> dict[str, Any]:
 
 
 def health_table() -> list[dict[str, Any]]:
-    """A row for each carrier: its numbers, and how they are."""
+    """Return a row for each carrier: how many numbers it has in each state of health."""
     counts = newest_figures("numbers")
     rows = []
     for name, label in sorted(PROVIDERS.items()):
@@ -55,7 +55,7 @@ def health_table() -> list[dict[str, Any]]:
 
 
 def refusals() -> list[dict[str, Any]]:
-    """Why adds were refused in these days, the most frequent first."""
+    """Return the reasons for refused adds in the last 14 days, the most frequent first."""
     totals: dict[str, int] = {}
     for of_day in figures_of("refusals").values():
         for code, count in of_day.items():
@@ -68,7 +68,7 @@ def refusals() -> list[dict[str, Any]]:
 
 
 def oldest_unwell() -> list[dict[str, Any]]:
-    """The numbers that have been unwell for longest, with the reason."""
+    """Return the numbers that have needed attention the longest, with the first reason."""
     lines = Line.objects.filter(unwell_since__isnull=False).select_related("account").order_by("unwell_since")
     return [row_of(line) for line in lines[:UNWELL]]
 
@@ -84,7 +84,7 @@ def row_of(line: Line) -> dict[str, Any]:
 
 
 class Bar(NamedTuple):
-    """One part of a stack; `css` colours it."""
+    """One part of a stacked bar. `css` is the class that colours it."""
 
     x: float
     y: float
@@ -95,7 +95,7 @@ class Bar(NamedTuple):
 
 
 class Day(NamedTuple):
-    """A column of the chart and a row of its table."""
+    """A stacked bar of the chart, and a row of the table below it."""
 
     label: str
     middle: float
@@ -104,7 +104,7 @@ class Day(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Stacked bars, one for each day."""
+    """Stacked bars, one for each day. `most` is the highest total of a day."""
 
     names: list[str]
     days: list[Day]
@@ -119,7 +119,7 @@ class Chart(NamedTuple):
 
 
 def by_day(counts: Mapping[date, Mapping[str, int]], names: list[str]) -> Chart:
-    """Draw counts of each day, one part of the bar for each name."""
+    """Draw the counts of each day as a stacked bar with a part for each name."""
     step = WIDTH / max(1, len(counts))
     most = max((sum(of_day.values()) for of_day in counts.values()), default=0)
     scale = (HEIGHT - LABEL_HEIGHT - GAP) / most if most else 0

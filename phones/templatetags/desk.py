@@ -1,4 +1,4 @@
-"""How templates write our values."""
+"""Template filters of the support desk."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,5 +13,5 @@ register.filter("readable", readable)
 
 @register.filter
 def entry(table: Mapping[str, Any], key: str) -> Any:
-    """What stands in a table under a key that only the template knows."""
+    """Look a key up in a mapping; an empty tuple if it is missing."""
     return table.get(key, ())

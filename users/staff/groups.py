@@ -1,4 +1,4 @@
-"""What the groups of staff may do. Made, and put right, by each `migrate`."""
+"""The permissions of the staff groups. Each `migrate` creates the groups or corrects them."""
 
 from typing import Any
 
@@ -21,15 +21,15 @@ GROUPS = {"support": SUPPORT, "supervisor": SUPERVISOR}
 
 
 def make_groups(app_config: Any, using: str, apps: Apps = installed, **kwargs: Any) -> None:
-    """After `migrate` and `flush`: both groups, with exactly the permissions above that exist.
+    """Give both groups exactly the permissions above, as far as they exist. Called after `migrate` and `flush`.
 
-    Runs once, when the last app reports: by then Django has made the permissions of all.
+    Acts only on the signal of the last app, when Django has created the permissions of all apps.
     """
     if app_config != [config for config in installed.get_app_configs() if config.models_module][-1]:
         return
     try:
         groups, permissions = apps.get_model("auth", "Group").objects, apps.get_model("auth", "Permission").objects
-    except LookupError:  # migrated back to before there were groups
+    except LookupError:  # migrated back to a state without groups
         return
     known = permissions.using(using).filter(content_type__app_label__in=["users", "phones"])
     ids = {

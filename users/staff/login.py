@@ -1,4 +1,4 @@
-"""Signing in by e-mail and password, and what happens to those who guess (docs/decisions/0008)."""
+"""Sign-in by e-mail and password, and the lockout of those who guess (docs/decisions/0008)."""
 
 import hashlib
 from math import ceil
@@ -14,8 +14,8 @@ from django.template.response import TemplateResponse
 from users import limits
 from users.addresses import counted_address
 
-# To hash a password takes a core for half a second. There is a process for each core: with more than one at a time the
-# passwords would take most of what the webhooks need.
+# Hashing a password occupies a core for half a second. There is one process per core: with more than one hash at a time
+# in each, sign-ins would starve the webhooks.
 HASHED_AT_ONCE = 1
 RETRY_AFTER_S = 1
 
@@ -36,19 +36,19 @@ class LoginForm(AdminAuthenticationForm):
 
 
 class StaffBackend(ModelBackend):
-    """Staff sign in, and a guess is counted before its password is hashed (docs/decisions/0004).
+    """Signs staff in. Each attempt is counted before its password is hashed (docs/decisions/0004).
 
-    Limits know nothing of accounts: unknown ones are locked like others. The password of a customer's user counts as
-    wrong like any other, so that nothing tells that it is right.
+    Unknown addresses are locked out like known ones, and the correct password of a customer's user counts as wrong, so
+    that the reply reveals neither.
     """
 
     def authenticate(
         self, request: HttpRequest | None, username: Any = None, password: Any = None, **kwargs: Any
     ) -> Any:
-        """The user, or None. Raises LimitReached for who has guessed too often, LimitHeld if too many come at once."""
+        """Return the user, or None. Raises LimitReached after too many failures, LimitHeld if too many come at once."""
         if request is None or username is None or password is None:
             return None
-        # First, as it costs nothing: of a burst all but a few go without a look into the database.
+        # Checked first because it is free: most of a burst is turned away without a database query.
         if not places.acquire(blocking=False):
             raise limits.LimitHeld(RETRY_AFTER_S)
         try:
@@ -65,13 +65,13 @@ class StaffBackend(ModelBackend):
 
 
 def guesses_of(request: HttpRequest, email: str) -> list[tuple[str, str]]:
-    """What wrong passwords are counted by: the e-mail address from this client address, and this client address."""
+    """Return what wrong passwords count against: e-mail plus client address, and the client address alone."""
     address = counted_address(request)
     both = hashlib.sha256(f"{email} {address}".encode()).hexdigest()
     return [("passwords", both), ("address_passwords", address)]
 
 
 def locked_out(request: HttpRequest, refusal: limits.LimitReached, context: dict[str, Any]) -> HttpResponse:
-    """The page for those who guessed too often: what happened, and when to try again."""
+    """Return the lockout page: what happened, and when to try again."""
     context |= {"title": "Too many failed sign-ins", "minutes": ceil(refusal.retry_after_s / 60)}
     return TemplateResponse(request, "admin/locked_out.html", context, status=429, headers=refusal.headers)

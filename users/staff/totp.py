@@ -1,4 +1,4 @@
-"""The second factor of staff: a code from an app, asked for after the password (docs/decisions/0008)."""
+"""The second factor of staff: a code from an app, required after the password (docs/decisions/0008)."""
 
 import base64
 import secrets
@@ -31,12 +31,12 @@ ISSUER = "Workspace Phones"
 KEY_BYTES = 20
 PENDING_KEY = "totp_key"
 PASSWORD_AT = "password_at"
-# Who gave the password longer ago gives it again: an old session is no way to a new device.
+# After this, the password is required again, so that an old session cannot set up a new device.
 PASSWORD_LASTS = timedelta(minutes=10)
 
 
 class TotpMiddleware(OTPMiddleware):
-    """`request.user.is_verified()`: whether this session has shown a code of the device that the user has now."""
+    """Adds `request.user.is_verified()`: whether this session gave a code of the user's current device."""
 
     def __call__(self, request: HttpRequest) -> Any:
         if request.path.startswith("/api/"):
@@ -55,11 +55,11 @@ class CodeForm(forms.Form):
 
 
 def ask_for_code(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    """The page after the password: it takes a code, or sets up the device of who has none yet.
+    """Show the page after the password: ask for a code, or set up a device if the user has none.
 
     Args:
-        request: of a staff member whose password was right.
-        context: what each page of the admin needs.
+        request: from a staff member whose password was correct.
+        context: the context that every admin page needs.
     """
     if time.time() - request.session.get(PASSWORD_AT, 0) > PASSWORD_LASTS.total_seconds():
         logout(request)
@@ -92,7 +92,7 @@ def ask_for_code(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
 
 
 def check_code(user: User, device: StaffDevice, code: str) -> StaffDevice | None:
-    """The device, if the code is one of its. Wrong ones are counted. Raises LimitReached."""
+    """Return the device if the code is correct, else None. Wrong codes are counted. Raises LimitReached."""
     with limits.hold(("codes", user.pk)) as guess:
         if device.verify_token(code):
             return device
@@ -102,7 +102,7 @@ def check_code(user: User, device: StaffDevice, code: str) -> StaffDevice | None
 
 
 def enrol(request: HttpRequest, code: str) -> StaffDevice | None:
-    """Keep the key that this session was shown, once its first code is right."""
+    """Store the key that this session was shown, if the code is correct for it. Returns the new device or None."""
     user: Any = request.user
     device = StaffDevice(user=user, secret=Secret.seal(pending_key(request)))
     step = device.step_of(code)
@@ -112,7 +112,7 @@ def enrol(request: HttpRequest, code: str) -> StaffDevice | None:
     try:
         with transaction.atomic():
             device.save(force_insert=True)
-    except IntegrityError:  # set up in another window meanwhile
+    except IntegrityError:  # set up in another window in the meantime
         return None
     request.session.pop(PENDING_KEY)
     audit.record("totp.enrolled")
@@ -120,7 +120,7 @@ def enrol(request: HttpRequest, code: str) -> StaffDevice | None:
 
 
 def pending_key(request: HttpRequest) -> str:
-    """The key that this session is being shown. No other session sees it, whoever else has the password."""
+    """Return the key that this session is shown. Other sessions get another one, even with the same password."""
     kept = Secret(request.session.get(PENDING_KEY, ""))
     if not kept.is_readable():
         key = base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
@@ -130,7 +130,7 @@ def pending_key(request: HttpRequest) -> str:
 
 
 def reset_device(user: User) -> None:
-    """Forget a user's device: the next sign-in sets up a new one. Open sessions are shut out until then."""
+    """Delete a user's device. The next sign-in sets up a new one; open sessions are blocked until then."""
     StaffDevice.objects.filter(user=user).delete()
     audit.record("totp.reset", workspace_id=user.workspace_id, detail=user.email)
 
@@ -142,7 +142,7 @@ def address_of(user: User, key: str) -> str:
 
 
 def qr_code(text: str) -> str:
-    import segno  # only who sets up a device waits for it
+    import segno  # loaded only when a device is set up
 
     return segno.make(text, micro=False).svg_inline(scale=5, light="#fff")
 
@@ -158,5 +158,5 @@ def next_url(request: HttpRequest) -> str:
 
 
 def is_signed_in(request: HttpRequest) -> bool:
-    """Whether this staff member has shown all that is asked for."""
+    """Whether this staff member has passed every factor that is required."""
     return not settings.STAFF_TOTP or request.user.is_verified()  # type: ignore[union-attr]
