@@ -519,7 +519,7 @@ def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant
 
 def test_the_most_of_a_day_fills_the_chart_and_less_is_in_proportion() -> None:
     today = timezone.now().date()
-    chart = by_day({today - timedelta(days=1): {"plivo": 1}, today: {"plivo": 1, "twilio": 3}}, ["plivo", "twilio"])
+    chart = by_day({today - timedelta(days=1): {"plivo": 1}, today: {"plivo": 1, "twilio": 3}})
 
     before, *stack = chart.bars
     assert (chart.most, chart.total) == (4, 5)

@@ -52,7 +52,7 @@ PLAIN_WORDS = {
     "Leave publicKey out": "Leave it empty",
 }
 # What each carrier calls its credentials, for the labels of the form.
-CARRIER_NAMES = {
+CARRIER_NAMES: dict[str, dict[str, Any]] = {
     "twilio": {
         "account_id": "Account SID", "account_id_help": "Starts with AC. Console, Account Info.",
         "auth_token": "Auth Token", "auth_token_help": "Console, Account Info. Not an API key.",
@@ -64,6 +64,7 @@ CARRIER_NAMES = {
     "telnyx": {
         "account_id": "App ID", "account_id_help": "Leave empty to have the application found or created for you.",
         "auth_token": "API Key", "auth_token_help": "Starts with KEY. Portal, Keys & Credentials.",
+        "has_public_key": True,
     },
 }  # fmt: skip
 # Separators that web pages and spreadsheets put between digits, beyond those that the API accepts.

@@ -117,7 +117,8 @@ class PhoneNumberAdmin(DeskAdmin):
 
     @admin.display(description="Carrier")
     def carrier(self, phone: PhoneNumber) -> SafeString:
-        return format_html('<span class="badge {}">{}</span>', phone.integration, PROVIDERS[phone.integration])
+        hue, label = words.hue_of(phone.integration), PROVIDERS[phone.integration]
+        return format_html('<span class="badge carrier {}">{}</span>', hue, label)
 
     @admin.display(description="Health")
     def health(self, phone: PhoneNumber) -> SafeString:

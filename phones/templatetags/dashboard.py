@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from core.envelope import ERRORS
 from integrations import PROVIDERS
+from phones.desk.words import hue_of
 from phones.models import Line, PhoneNumber
 from phones.numbers import readable
 from phones.services.checking import open_reasons
@@ -28,16 +29,16 @@ def dashboard(context: dict[str, Any]) -> dict[str, Any]:
     """Return the dashboard's context; for users who may not view numbers, only `may_view`."""
     if not context["request"].user.has_perm("phones.view_phonenumber"):
         return {"may_view": False}
-    carriers, counted = sorted(PROVIDERS), counted_at()
+    counted = counted_at()
     unfinished = PhoneNumber.objects.filter(state__in=PhoneNumber.UNFINISHED)[:MAX_UNFINISHED].count()
     return {
         "may_view": True,
         "counted_at": counted,
         "is_stale": counted is None or counted < timezone.now() - STALE_AFTER,
-        "carriers": [(name, PROVIDERS[name]) for name in carriers],
+        "carriers": sorted(PROVIDERS.items()),
         "health": health_table(),
-        "adds": by_day(figures_of("adds"), carriers),
-        "calls": by_day(figures_of("calls"), carriers),
+        "adds": by_day(figures_of("adds")),
+        "calls": by_day(figures_of("calls")),
         "refusals": refusals(),
         "unwell": oldest_unwell(),
         "unfinished": unfinished,
@@ -118,20 +119,21 @@ class Chart(NamedTuple):
         return sum(day.total for day in self.days)
 
 
-def by_day(counts: Mapping[date, Mapping[str, int]], names: list[str]) -> Chart:
-    """Draw the counts of each day as a stacked bar with a part for each name."""
+def by_day(counts: Mapping[date, Mapping[str, int]]) -> Chart:
+    """Draw the counts of each day as a stacked bar with a part for each carrier."""
+    carriers = sorted(PROVIDERS)
     step = WIDTH / max(1, len(counts))
     most = max((sum(of_day.values()) for of_day in counts.values()), default=0)
     scale = (HEIGHT - LABEL_HEIGHT - GAP) / most if most else 0
     days, bars = [], []
     for place, (day, of_day) in enumerate(counts.items()):
-        values = [of_day.get(name, 0) for name in names]
+        values = [of_day.get(name, 0) for name in carriers]
         days.append(Day(f"{day.day} {day:%b}", round((place + 0.5) * step, 1), values, sum(values)))
         top = float(HEIGHT - LABEL_HEIGHT)
-        for name, value in zip(names, values, strict=True):
+        for name, value in zip(carriers, values, strict=True):
             if value:
                 top -= value * scale
-                title = f"{day.day} {day:%b}, {name}: {value}"
-                left, height = place * step + GAP / 2, value * scale
-                bars.append(Bar(round(left, 1), round(top, 1), round(step - GAP, 1), round(height, 1), name, title))
-    return Chart(names, days, bars, most)
+                title = f"{day.day} {day:%b}, {PROVIDERS[name]}: {value}"
+                left, width, height = (round(x, 1) for x in (place * step + GAP / 2, step - GAP, value * scale))
+                bars.append(Bar(left, round(top, 1), width, height, hue_of(name), title))
+    return Chart([PROVIDERS[name] for name in carriers], days, bars, most)

@@ -50,9 +50,9 @@ if (carrier) {
     text.textContent = help;
   };
   const show = () => {
-    document.querySelector(".field-public_key").hidden = carrier.value !== "telnyx";
-    if (!carrier.value) return;
-    const names = document.querySelector(`.carrier-names[data-carrier=${carrier.value}]`).dataset;
+    const names = carrier.value && document.querySelector(`.carrier-names[data-carrier=${carrier.value}]`).dataset;
+    document.querySelector(".field-public_key").hidden = !names || !("hasPublicKey" in names);
+    if (!names) return;
     rename("account_id", names.accountId, names.accountIdHelp);
     rename("auth_token", names.authToken, names.authTokenHelp);
   };
