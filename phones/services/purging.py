@@ -1,4 +1,4 @@
-"""`purge`: what has been kept for long enough is deleted, in batches, while the server runs."""
+"""`purge`: delete what has been kept for long enough, in batches, while the server runs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from users.models import AuditEntry, IdempotentReply, LimitCounter
 
 @dataclass(frozen=True)
 class Retention:
-    """How many days is kept what has no end of its own. Calls are kept for good without a number."""
+    """For how many days to keep rows that do not expire by themselves. None: for good."""
 
     events_days: int = 90
     audit_days: int = 365
@@ -28,40 +28,40 @@ class Retention:
 
 
 @dataclass(frozen=True)
-class Old:
-    """Rows past their time, and what deletes them; it returns how many there were."""
+class PurgeTarget:
+    """Rows past their time, and what deletes them and returns how many there were."""
 
     name: str
     rows: QuerySet[Any]
     delete: Callable[[], int]
 
 
-def old_rows(retention: Retention) -> Iterator[Old]:
+def purge_targets(retention: Retention) -> Iterator[PurgeTarget]:
     """What a purge deletes, kind by kind."""
     now = clock.now()
 
     def days_ago(days: int) -> Any:
         return now - timedelta(days=days)
 
-    def old(name: str, rows: QuerySet[Any], oldest_by: str) -> Old:
-        return Old(name, rows, partial(delete_in_batches, rows, oldest_by=oldest_by))
+    def target(name: str, rows: QuerySet[Any], oldest_by: str) -> PurgeTarget:
+        return PurgeTarget(name, rows, partial(delete_in_batches, rows, oldest_by=oldest_by))
 
-    # Merged ones only: what is not merged is not in the log of calls.
-    yield old("events", CallEvent.objects.filter(merged_at__lt=days_ago(retention.events_days)), "merged_at")
+    # Merged ones only: the others have not reached the call log yet.
+    yield target("events", CallEvent.objects.filter(merged_at__lt=days_ago(retention.events_days)), "merged_at")
     if retention.calls_days is not None:
         # With their recordings; the audio stays at the carrier.
-        yield old("calls", Call.objects.filter(created_at__lt=days_ago(retention.calls_days)), "created_at")
+        yield target("calls", Call.objects.filter(created_at__lt=days_ago(retention.calls_days)), "created_at")
     imports = Import.objects.filter(created_at__lt=days_ago(retention.imports_days))
-    yield Old("imports", imports, partial(delete_imports, imports))
-    yield old("idempotent replies", IdempotentReply.objects.filter(expires_at__lt=now), "expires_at")
-    yield old("limit counters", LimitCounter.objects.filter(expires_at__lt=now), "expires_at")
-    yield old("sessions", Session.objects.filter(expire_date__lt=timezone.now()), "expire_date")
-    oldest_entry = days_ago(retention.audit_days)
-    yield Old("audit entries", AuditEntry.objects.filter(at__lt=oldest_entry), partial(audit.forget, oldest_entry))
+    yield PurgeTarget("imports", imports, partial(delete_imports, imports))
+    yield target("idempotent replies", IdempotentReply.objects.filter(expires_at__lt=now), "expires_at")
+    yield target("limit counters", LimitCounter.objects.filter(expires_at__lt=now), "expires_at")
+    yield target("sessions", Session.objects.filter(expire_date__lt=timezone.now()), "expire_date")
+    oldest = days_ago(retention.audit_days)
+    yield PurgeTarget("audit entries", AuditEntry.objects.filter(at__lt=oldest), partial(audit.forget, oldest))
 
 
 def delete_imports(imports: QuerySet[Import]) -> int:
-    """Delete files with their rows: the rows first, as a file may have thousands."""
+    """Delete imports with their rows. The rows go first, in batches, as an import may have thousands."""
     for file in imports.order_by("created_at").iterator():
         delete_in_batches(ImportRow.objects.filter(file=file), oldest_by="line")
     return delete_in_batches(imports, oldest_by="created_at")

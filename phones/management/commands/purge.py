@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from phones.services.purging import Retention, old_rows
+from phones.services.purging import Retention, purge_targets
 
 
 class Command(BaseCommand):
@@ -28,8 +28,8 @@ class Command(BaseCommand):
         for name, count in days.items():
             if count is not None and not 1 <= count <= 36500:
                 raise CommandError(f"--{name.replace('_', '-')} must be between 1 and 36500.", returncode=2)
-        for old in old_rows(Retention(**days)):
+        for target in purge_targets(Retention(**days)):
             if options["dry_run"]:
-                self.stdout.write(f"would delete {old.rows.count()} {old.name}")
+                self.stdout.write(f"would delete {target.rows.count()} {target.name}")
             else:
-                self.stdout.write(f"deleted {old.delete()} {old.name}")
+                self.stdout.write(f"deleted {target.delete()} {target.name}")
