@@ -6,17 +6,15 @@ from enum import StrEnum
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from core import clock
 from core.fields import MillisecondField, ObjectIdField, SecretField
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
 
 INTEGRATIONS = sorted(PROVIDERS.items())
-# Longer than anything that is done under it takes.
+# Outlasts anything that is done under it (services/leases.py).
 LEASE = timedelta(seconds=60)
 # What to do about secrets whose key is lost.
 ENTER_TOKEN = "Enter the auth token again, on the page of one of its numbers."
@@ -28,7 +26,7 @@ def new_webhook_token() -> str:
 
 
 class Leased(models.Model):
-    """A row that one operation at a time may change at the carrier. A lease that ran out belongs to a dead process."""
+    """A row that one operation at a time works on (services/leases.py). An expired lease belongs to a dead process."""
 
     lease_id = models.CharField(max_length=24, blank=True, editable=False)
     lease_until = MillisecondField(null=True, editable=False, db_index=True)
@@ -61,7 +59,7 @@ class Account(Leased):
     # We found none with our name and set out to make one. One that we found is never deleted: others may use it.
     application_is_made = models.BooleanField(default=False, editable=False)
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
-    # The last operation that relied on this row; whoever deletes the row makes sure that it is still the same.
+    # The lease id of the last operation that relied on this row (services/accounts.py).
     used_by = models.CharField(max_length=24, blank=True, editable=False)
     # The last webhooks for this account that were refused, as JSON (services/refused.py).
     refused_webhooks = models.TextField(blank=True, editable=False)
@@ -133,11 +131,10 @@ class Line(Leased):
         return f"+{self.number}"
 
 
-class PhoneNumber(models.Model):
+class PhoneNumber(Leased):
     """A user owns a number. Only an active one is shown and gets calls.
 
-    `operation_id`, `lease_until` and `operation` belong to the add or removal that is going on: who does it, until when
-    it may, and what it needs to be undone after a crash.
+    The lease is that of the add or removal in progress; `operation` has what is needed to roll it back after a crash.
     """
 
     class State(models.TextChoices):
@@ -165,8 +162,7 @@ class PhoneNumber(models.Model):
     greeting = models.CharField(max_length=1000, blank=True)
     forward_to = models.CharField(max_length=15, blank=True)
     record = models.BooleanField(default=False)
-    operation_id = models.CharField(max_length=24, blank=True, editable=False)
-    lease_until = MillisecondField(null=True, editable=False)
+    lease_until = MillisecondField(null=True, editable=False)  # indexed with the state
     operation = SecretField(null=True, editable=False, if_lost="Nothing to do: reconcile ends the operation.")
     created_at = MillisecondField(default=timezone.now, editable=False)
 
@@ -355,8 +351,3 @@ class ImportRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file} {self.line}"
-
-
-def lease_is_over() -> Q:
-    """Rows that no living operation holds."""
-    return Q(lease_until=None) | Q(lease_until__lt=clock.now())

@@ -10,7 +10,8 @@ from integrations.transport import Deadline
 from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services.carriers import connect, urls_for
-from phones.services.restoring import let_line_go
+from phones.services.keyring import Keyring
+from phones.services.restoring import release_line
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
@@ -144,14 +145,14 @@ def test_an_empty_route_and_the_carriers_demo_are_no_conflict(
 def give_back_everything() -> None:
     """Take every active number off its line, as a removal will, and restore."""
     for phone in PhoneNumber.objects.select_related("line__account"):
-        line, operation_id = phone.line, new_object_id()
+        line, lease_id = phone.line, new_object_id()
         assert line is not None
         account = line.account
         provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(10))
         provider.restore(line.carrier_id, json.loads(line.snapshot.open()), urls_for(account), account.application_id)
         phone.delete()
-        Line.objects.filter(pk=line.pk).update(lease_id=operation_id)
-        let_line_go(line, operation_id, [account.auth_token.open()], Deadline(10))
+        Line.objects.filter(pk=line.pk).update(lease_id=lease_id)
+        release_line(line, lease_id, Keyring(account), Deadline(10))
 
 
 # -- refused by the carrier -------------------------------------------------------------------------------------------

@@ -416,7 +416,7 @@ class World:
         """What an add leaves in the table while it asks the carrier."""
         soon = timezone.now() + datetime.timedelta(seconds=30)
         self.tenant.user.phone_numbers.create(
-            number=TWILIO.number, integration="twilio", operation_id=new_object_id(), lease_until=soon
+            number=TWILIO.number, integration="twilio", lease_id=new_object_id(), lease_until=soon
         )
 
     def prepare_carrier(self, name: str) -> None:  # noqa: PLR0912  a table

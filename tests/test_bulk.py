@@ -121,7 +121,7 @@ def test_a_number_that_another_user_has_is_not_there_while_a_dead_run_holds_it(
     (first,) = rows_of(tenant, TWILIO, [TWILIO.number])
     assert counted(done([FileRow(1, first.fields | {"userId": colleague.pk})])) == {"added": 1}
     PhoneNumber.objects.create(
-        user=tenant.user, number=TWILIO.number, integration="twilio", operation_id=new_object_id(),
+        user=tenant.user, number=TWILIO.number, integration="twilio", lease_id=new_object_id(),
         lease_until=timezone.now() + timedelta(seconds=1),
     )  # fmt: skip
     monkeypatch.setattr(tasks, "LOOK_AGAIN_S", 0.2)
@@ -442,7 +442,7 @@ def test_a_breaker_lets_one_try_now_and_then_and_closes_when_it_is_answered(monk
 @pytest.mark.engine
 def test_a_reservation_of_a_dead_process_is_waited_out_and_settled(sandbox: Sandbox, tenant: Tenant) -> None:
     lease_until = timezone.now() + timedelta(seconds=1.5)
-    PhoneNumber.objects.create(user=tenant.user, number=TWILIO.number, integration="twilio", operation_id="a" * 24,
+    PhoneNumber.objects.create(user=tenant.user, number=TWILIO.number, integration="twilio", lease_id="a" * 24,
                                lease_until=lease_until)  # fmt: skip
     assert counted(done(rows_of(tenant, TWILIO, [TWILIO.number]))) == {"added": 1}
     assert timezone.now() > lease_until

@@ -604,7 +604,7 @@ def test_a_lease_that_somebody_holds_does_not_make_the_carrier_unreachable(
     scene = stage(sandbox, tenant, carrier)
     expected, _ = several(scene)
     drifted = scene.snapshot()
-    assert checking.leases.take(scene.line, "0" * 24)
+    assert checking.leases.acquire(scene.line, "0" * 24)
 
     told = check(scene.phone, tenant, repair=True)
 

@@ -35,11 +35,11 @@ def test_reconcile_gives_back_a_line_whose_number_was_deleted_by_hand(
 
     outcome = reconcile()
 
-    assert (outcome.settled, outcome.failed) == (1, 0)
+    assert (outcome.finished, outcome.failed) == (1, 0)
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
     sandbox.clear_ledger()
-    assert reconcile().settled == 0 and sandbox.ledger == []
+    assert reconcile().finished == 0 and sandbox.ledger == []
 
 
 def test_reconcile_finds_them_among_many_whatever_their_place(
@@ -54,7 +54,7 @@ def test_reconcile_finds_them_among_many_whatever_their_place(
         added(tenant, TWILIO, number)
     kept = {numbers[1], numbers[4]}
     PhoneNumber.objects.exclude(number__in=kept).delete()
-    assert reconcile().settled == 5
+    assert reconcile().finished == 5
     after = sandbox.snapshot()["twilio"][TWILIO.acc_sid]["numbers"]
     assert {number for number in numbers if after[number] != before[number]} == kept
     assert set(Line.objects.values_list("number", flat=True)) == kept
@@ -67,7 +67,7 @@ def test_reconcile_leaves_a_line_that_somebody_works_on(sandbox: Sandbox, tenant
     PhoneNumber.objects.all().delete()
     Line.objects.update(lease_id="b" * 24, lease_until=clock.now() + LEASE)
     with_us = sandbox.snapshot()
-    assert reconcile().settled == 0
+    assert reconcile().finished == 0
     assert Line.objects.get().lease_id == "b" * 24
     assert sandbox.snapshot() == with_us
 
@@ -93,7 +93,7 @@ def test_a_number_that_comes_back_before_reconcile_remembers_what_was_there_at_f
     added(tenant, carrier, carrier.routed_elsewhere)
     PhoneNumber.objects.all().delete()
     phone = added(tenant, carrier, carrier.routed_elsewhere)
-    assert reconcile().settled == 0
+    assert reconcile().finished == 0
     assert remove(tenant, phone.pk).status_code == 200
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
@@ -114,40 +114,40 @@ def line(sandbox: Sandbox, tenant: Tenant) -> Line:
 
 @pytest.mark.engine
 def test_the_log_of_calls_outlives_its_line(line: Line) -> None:
-    operation_id = new_object_id()
-    assert leases.take(line, operation_id)
-    assert delete_line(line, operation_id)
+    lease_id = new_object_id()
+    assert leases.acquire(line, lease_id)
+    assert delete_line(line, lease_id)
     assert not Line.objects.exists()
     assert Call.objects.get().line_id is None
 
 
 @pytest.mark.engine
 def test_a_line_with_a_number_is_not_deleted(line: Line, tenant: Tenant) -> None:
-    operation_id = new_object_id()
-    assert leases.take(line, operation_id)
+    lease_id = new_object_id()
+    assert leases.acquire(line, lease_id)
     PhoneNumber.objects.create(user=tenant.user, number=line.number, integration="twilio", line=line)
-    assert not delete_line(line, operation_id)
+    assert not delete_line(line, lease_id)
     assert Call.objects.get().line_id == line.pk
 
 
 @pytest.mark.engine
 def test_a_line_is_not_deleted_under_an_add_that_has_taken_it_over(line: Line, tenant: Tenant) -> None:
     """The lease ran out; the add takes it right before the line's row would go, and then puts its number there."""
-    operation_id, add_id = new_object_id(), new_object_id()
+    lease_id, add_id = new_object_id(), new_object_id()
     taken: list[bool] = []
-    assert leases.take(line, operation_id)
+    assert leases.acquire(line, lease_id)
 
     def take_before(run: Callable[[], Any], statement: Statement) -> Any:
         if statement.act == DELETE and statement.table == Line._meta.db_table and not taken:
             taken.append(True)
             Line.objects.filter(pk=line.pk).update(lease_id=add_id, lease_until=clock.now() + LEASE)
             PhoneNumber.objects.create(
-                user=tenant.user, number=line.number, integration="twilio", line=line, operation_id=add_id
+                user=tenant.user, number=line.number, integration="twilio", line=line, lease_id=add_id
             )
         return run()
 
     with around_statements(take_before):
-        is_deleted = delete_line(line, operation_id)
+        is_deleted = delete_line(line, lease_id)
 
     assert taken and not is_deleted
     assert Line.objects.get().lease_id == add_id

@@ -291,7 +291,7 @@ def test_a_machine_whose_clock_is_wrong_does_not_take_a_lease_that_lives(monkeyp
         integration="twilio", account_id="a", auth_token=Secret.seal("t"), token_digest="d"
     )
     line = Line.objects.create(account=account, number="1", carrier_id="c", snapshot=Secret.seal("s"))
-    assert leases.take(line, "a" * 24)
+    assert leases.acquire(line, "a" * 24)
     wrong = timedelta(minutes=10)
     now = timezone.now
     real = time.time
@@ -299,7 +299,7 @@ def test_a_machine_whose_clock_is_wrong_does_not_take_a_lease_that_lives(monkeyp
     monkeypatch.setattr("core.databases.mongodb.clock.time.time", lambda: real() + wrong.total_seconds())
     monkeypatch.setattr(connection, "_clocks", {})
     assert abs(clock.now() - now()) < timedelta(seconds=2)
-    assert not leases.take(line, "b" * 24)
+    assert not leases.acquire(line, "b" * 24)
 
 
 def test_here_is_now_without_a_server(settings: Any) -> None:

@@ -586,7 +586,7 @@ def test_what_is_not_there_cannot_be_removed(sandbox: Sandbox, tenant: Tenant, o
         line = None if state == State.RESERVED else Line.objects.get()
         lease_until = timezone.now() + timedelta(minutes=1)
         unfinished = PhoneNumber.objects.create(
-            user=tenant.user, integration=name, number=number, state=state, line=line, operation_id=UNKNOWN_ID,
+            user=tenant.user, integration=name, number=number, state=state, line=line, lease_id=UNKNOWN_ID,
             lease_until=lease_until,
         )  # fmt: skip
         ids[state.value] = unfinished.pk
@@ -683,7 +683,7 @@ def test_reconcile_stops_asking_with_credentials_that_stay_refused(
     other = id_of(tenant, subject.another)
     assert send("PATCH", f"phones/{other}", tenant, {"authToken": NEW_TOKEN}).status_code == 200
     outcome = reconcile()
-    assert (outcome.settled, outcome.failed, outcome.refused, outcome.pulled_accounts) == (1, 0, 0, 1)
+    assert (outcome.finished, outcome.failed, outcome.refused, outcome.pulled_accounts) == (1, 0, 0, 1)
 
 
 @each_carrier
@@ -702,7 +702,7 @@ def test_an_add_that_brought_a_newer_token_and_died_is_undone_with_it_although_t
         operation=Secret.seal(json.dumps({"auth_token": NEW_TOKEN})),
         lease_until=timezone.now() - timedelta(minutes=1),
     )
-    assert reconcile().settled == 1
+    assert reconcile().finished == 1
 
     assert not PhoneNumber.objects.filter(pk=id).exists()
     assert changes(before, sandbox.snapshot()) == []

@@ -194,9 +194,9 @@ def test_a_new_token_whose_add_died_before_its_account_took_it_over_is_taken_ove
 ) -> None:
     operation = Secret.seal(json.dumps({"auth_token": "a-new-token"}))
     an_hour_ago = timezone.now() - timedelta(hours=1)
-    PhoneNumber.objects.update(operation=operation, operation_id=new_object_id(), lease_until=an_hour_ago)
+    PhoneNumber.objects.update(operation=operation, lease_id=new_object_id(), lease_until=an_hour_ago)
 
-    assert reconcile().settled == 1
+    assert reconcile().finished == 1
 
     account.refresh_from_db()
     assert account.auth_token.open() == "a-new-token" and account.previous_auth_token

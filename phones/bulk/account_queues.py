@@ -11,7 +11,7 @@ from integrations.errors import CarrierUnavailable, InvalidCredentials, WebhookS
 from phones.bulk.gates import AccountGate, Breaker
 from phones.bulk.listed_numbers import ListedNumbers
 from phones.bulk.rows import BulkRow, Retry, RowOutcome
-from phones.services.accounts import Credentials, known_account, proved_before
+from phones.services.accounts import Credentials, known_account, was_verified
 
 # Concurrent requests for one account, until its carrier answers 429.
 PER_ACCOUNT = 8
@@ -185,7 +185,7 @@ def are_verified(credentials: Credentials) -> bool:
         account = known_account(credentials)
         has_key = account and account.public_key
         is_whole = has_key or not provider_class(credentials.integration).signs_with_public_key
-        return bool(is_whole) and proved_before(account, credentials)
+        return bool(is_whole) and was_verified(account, credentials)
     except Exception as error:  # the first row verifies them
         log.info("An account could not be looked up", exc_info=error)
         return False

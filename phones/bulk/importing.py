@@ -15,7 +15,7 @@ from core.fields import new_object_id
 from phones.bulk.imports import erase_secrets, pending_rows
 from phones.bulk.rows import NOT_TRIED, RowOutcome
 from phones.bulk.run import add_rows
-from phones.models import LEASE, Import, lease_is_over
+from phones.models import LEASE, Import
 from phones.services import leases
 
 # Fewer than the command uses: the server has other work to do.
@@ -31,24 +31,23 @@ NEXT = {State.PREVIEWING: State.READY, State.ADDING: State.DONE}
 def resume(file: Import) -> bool:
     """Start a thread that works on an import, unless another one does. Returns whether it started one."""
     lease_id = new_object_id()
-    if not file.is_running or not leases.take(file, lease_id):
+    if not file.is_running or not leases.acquire(file, lease_id):
         return False
     # The audit trail takes the actor from the context.
     context = copy_context()
-    Thread(target=context.run, args=(work, file.pk, lease_id), name="import", daemon=True).start()
+    Thread(target=context.run, args=(work, file, lease_id), name="import", daemon=True).start()
     return True
 
 
 def has_stopped(file: Import) -> bool:
     """Whether there is work left but no process doing it: the one that did has died."""
-    return file.is_running and Import.objects.filter(lease_is_over(), pk=file.pk, state=file.state).exists()
+    return file.is_running and Import.objects.filter(leases.free(), pk=file.pk, state=file.state).exists()
 
 
-def work(file_id: str, lease_id: str) -> None:
+def work(file: Import, lease_id: str) -> None:
     """Preview or add all pending rows, for as long as the lease is ours."""
-    mine = Import.objects.filter(pk=file_id, lease_id=lease_id)
     try:
-        file, stop = mine.get(), Event()
+        file, stop = Import.objects.get(pk=file.pk), Event()  # the caller's thread has the other object
         renewed = timezone.now()
         outcomes = add_rows(
             pending_rows(file), workspace_id=file.workspace_id, dry_run=file.state == State.PREVIEWING,
@@ -59,16 +58,16 @@ def work(file_id: str, lease_id: str) -> None:
                 store_outcome(file, outcome)
             if timezone.now() > renewed + RENEW_EVERY:
                 renewed = timezone.now()
-                if not mine.update(lease_until=renewed + LEASE):
+                if not leases.renew(file, lease_id):
                     stop.set()
-        # In one step: as soon as the new state is visible, somebody may start the next phase.
-        mine.update(state=NEXT[State(file.state)], lease_id="", lease_until=None)
+        # In one statement: as soon as the new state is visible, somebody may start the next phase.
+        leases.release(file, lease_id, state=NEXT[State(file.state)])
         if file.state == State.ADDING:
             erase_secrets(file)
     except Exception as error:
-        log.error("Import %s stopped; resume it from its page", file_id, exc_info=error)
+        log.error("Import %s stopped; resume it from its page", file.pk, exc_info=error)
     finally:
-        mine.update(lease_id="", lease_until=None)
+        leases.release(file, lease_id)
         connections.close_all()
 
 

@@ -9,7 +9,7 @@ from integrations.base import Provider
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber, ListedNumber, Route
 from phones.services.accounts import Credentials, known_account
-from phones.services.carriers import ADD_BUDGET_S, SETTLE_BUDGET_S, connect
+from phones.services.carriers import ADD_BUDGET_S, ROLL_BACK_BUDGET_S, connect
 
 # The settings to restore one day are taken from the list. Older entries are not used, because somebody may have changed
 # the number at the carrier since; a single add may take just as long between its read and its write.
@@ -88,7 +88,7 @@ class ListedNumbers:
             self._entries = {number: entry for number, entry in self._entries.items() if number not in stale}
             self._wanted = set(wanted) - self._entries.keys()
         provider = connect(
-            credentials.integration, credentials.account_id, credentials.auth_token, Deadline(SETTLE_BUDGET_S)
+            credentials.integration, credentials.account_id, credentials.auth_token, Deadline(ROLL_BACK_BUDGET_S)
         )
         application, public_key = our_application(provider, credentials), provider.read_public_key()
         read_at, cursor = time.monotonic(), self._cursor if again else self._next_cursor

@@ -12,7 +12,7 @@ from phones.bulk.rows import ADDED, EXISTS, FAILED, IN_WORKSPACE, WOULD_ADD, Bul
 from phones.bulk.screening import existing_keys, find_users
 from phones.errors import LineBusy, NoSuchUser, PhoneExists
 from phones.models import LEASE
-from phones.services.adding import Knowledge, add_phone, rehearse_add
+from phones.services.adding import AccountHints, add_phone, rehearse_add
 from users.limits import LimitHeld
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def add(queue: AccountQueue, row: BulkRow, *, dry_run: bool) -> None:
         "user": row.user,
         "number": row.number,
         "on_conflict": row.on_conflict,
-        "knowledge": Knowledge(queue.is_verified, queue.listed.pop(row.number) if queue.is_verified else None),
+        "hints": AccountHints(queue.is_verified, queue.listed.pop(row.number) if queue.is_verified else None),
         "settings": row.settings,
         "budget_s": ROW_BUDGET_S,
     }

@@ -46,11 +46,11 @@ def known_account(credentials: Credentials) -> Account | None:
     if credentials.account_id:
         return accounts.filter(account_id=credentials.account_id).first()
     ours = accounts.filter(token_digest=credentials.digest, application_is_customers=False)
-    return ours.exclude(account_id=stand_in(credentials)).first() or ours.first()
+    return ours.exclude(account_id=provisional_account_id(credentials)).first() or ours.first()
 
 
-def stand_in(credentials: Credentials) -> str:
-    """The account id before there is an application to name the account by, so that two first adds meet in one row."""
+def provisional_account_id(credentials: Credentials) -> str:
+    """The account id of a Telnyx account before it has an application, so that two first adds share one row."""
     return f"new-{credentials.digest[:40]}"
 
 
@@ -65,7 +65,7 @@ def keep_account(
     """The row of a proved account, and whether it was made now."""
     application = found.application
     # Telnyx names an account by its application.
-    account_id = credentials.account_id or (application.id if application else stand_in(credentials))
+    account_id = credentials.account_id or (application.id if application else provisional_account_id(credentials))
     same_id = Account.objects.filter(integration=credentials.integration, account_id=account_id)
     # Looked up again, and by the credentials first: another add may have kept it while the carrier was asked.
     while (row := known or known_account(credentials) or same_id.first()) is None:
@@ -84,7 +84,7 @@ def keep_account(
             continue
         named = known_account(credentials)
         if named and named.pk != new.pk:
-            # The first stand-in got its application's name between the two statements. Nobody uses the second.
+            # The first row got its application's id between the two statements. Nobody uses the second row.
             new.delete()
             return named, False
         return new, True
@@ -120,7 +120,7 @@ def check_named_application(credentials: Credentials, found: CarrierNumber, prov
 
 
 def ready_application(
-    account: Account, found: CarrierNumber, provider: Provider, *, is_new: bool, operation_id: str, deadline: Deadline
+    account: Account, found: CarrierNumber, provider: Provider, *, is_new: bool, lease_id: str, deadline: Deadline
 ) -> str:
     """The id of the application to link a number to: found, pointed at us, or made, under the account's lease.
 
@@ -140,7 +140,7 @@ def ready_application(
     if application and account.application_id == application.id and not applications.compare(application, urls):
         return application.id
 
-    with leases.held(account, operation_id, deadline) as abandoned:
+    with leases.held(account, lease_id, deadline) as abandoned:
         if account.application_id and account.application_id != asked_for:
             return account.application_id  # made by another operation since we asked
         found_id = application.id if application else ""
@@ -264,35 +264,43 @@ def end_rotation(phone: PhoneNumber) -> None:
     PhoneNumber.objects.filter(pk=phone.pk, state=PhoneNumber.State.ACTIVE).update(operation=None, lease_until=None)
 
 
-def release_account(account: Account, operation_id: str, provider: Provider) -> None:
+# -- in use, or released ----------------------------------------------------------------------------------------------
+# An add inserts its line, then calls mark_used(). release_account() reads `used_by`, then the lines, and goes on only
+# while `used_by` is unchanged. Whatever the interleaving, one of the two sees the other: the release stops, or the add
+# finds the account gone and verifies again.
+
+
+def mark_used(account: Account, lease_id: str) -> bool:
+    """Stop a release of the account. Call this after inserting the line. Returns False if the account is gone."""
+    return bool(Account.objects.filter(pk=account.pk).update(used_by=lease_id))
+
+
+def release_account(account: Account, lease_id: str, provider: Provider) -> None:
     """When no line uses an account any more: undo what we made there and delete the row.
 
-    An add that begins meanwhile inserts its line first and then writes `used_by`; here `used_by` is read first and then
-    the lines. One of the two therefore sees the other, whatever the order.
-
-    Raises IntegrationError when the carrier cannot be asked, LineBusy when somebody else has the account's lease; the
-    row stays and `reconcile` tries again.
+    Raises IntegrationError when the carrier cannot be asked, LineBusy when another operation has the account's lease;
+    the row stays and `reconcile` tries again.
     """
     try:
-        with leases.held(account, operation_id, provider.deadline):
-            mine = Account.objects.filter(pk=account.pk, used_by=account.used_by)
-            if account.lines.exists() or not mine.update(used_by=operation_id) or account.lines.exists():
+        with leases.held(account, lease_id, provider.deadline):
+            as_seen = Account.objects.filter(pk=account.pk, used_by=account.used_by)
+            if account.lines.exists() or not as_seen.update(used_by=lease_id) or account.lines.exists():
                 return
-            if not drop_application(account, operation_id, provider) or has_history(account):
+            if not drop_application(account, lease_id, provider) or has_history(account):
                 return
-            leases.delete_as_described(Account.objects.filter(pk=account.pk, used_by=operation_id))
+            leases.delete_matching(Account.objects.filter(pk=account.pk, used_by=lease_id))
     except Account.DoesNotExist:
         return
 
 
-def drop_application(account: Account, operation_id: str, provider: Provider) -> bool:
-    """Delete the application that we made, or put a customer's back as it was. Says no if the account is in use again.
+def drop_application(account: Account, lease_id: str, provider: Provider) -> bool:
+    """Delete the application that we made, or restore a customer's. Returns False if the account is in use again.
 
-    The id is cleared first, and only while nobody else has written `used_by`: whoever comes later finds none, and waits
-    for the account's lease to look for itself.
+    The id is cleared first, and only while `used_by` is unchanged: a later add finds no id and waits for the account's
+    lease to look for itself.
     """
     application_id = account.application_id
-    if not Account.objects.filter(pk=account.pk, used_by=operation_id).update(application_id=""):
+    if not Account.objects.filter(pk=account.pk, used_by=lease_id).update(application_id=""):
         return False
     applications = provider.applications
     if applications is None:
@@ -309,7 +317,7 @@ def drop_application(account: Account, operation_id: str, provider: Provider) ->
         if not same.exclude(pk=account.pk).exists():
             applications.delete(application_id)
     nothing_left = {"application_is_made": False, "application_snapshot": None}
-    Account.objects.filter(pk=account.pk, used_by=operation_id).update(**nothing_left)
+    Account.objects.filter(pk=account.pk, used_by=lease_id).update(**nothing_left)
     return True
 
 

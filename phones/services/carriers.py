@@ -12,8 +12,8 @@ from phones.models import Account
 # 25 s for a whole request: to add, and then, if that failed, to put things back.
 ADD_BUDGET_S = 20.0
 UNDO_BUDGET_S = 5.0
-# To settle one operation where nobody waits for the reply.
-SETTLE_BUDGET_S = 30.0
+# To roll back one operation when nobody waits for the reply.
+ROLL_BACK_BUDGET_S = 30.0
 
 
 def connect(integration: str, account_id: str, auth_token: str, deadline: Deadline) -> Provider:

@@ -135,17 +135,17 @@ def key_reasons(provider: Provider, *, has_key: bool) -> list[Difference]:
 
 def put_right(line: Line, provider: Provider, check: Check) -> None:
     """Write what differs. Raises IntegrationError, LineBusy."""
-    account, operation_id = line.account, new_object_id()
-    leases.wait_for(line, operation_id, provider.deadline)
+    account, lease_id = line.account, new_object_id()
+    leases.wait(line, lease_id, provider.deadline)
     try:
         if provider.applications:
-            put_application_right(line, provider, check, operation_id)
+            put_application_right(line, provider, check, lease_id)
         provider.repair(line.carrier_id, urls_for(account), account.application_id)
     finally:
-        leases.give_back(line, operation_id)
+        leases.release(line, lease_id)
 
 
-def put_application_right(line: Line, provider: Provider, check: Check, operation_id: str) -> None:
+def put_application_right(line: Line, provider: Provider, check: Check, lease_id: str) -> None:
     """Find or make our application again, point it at us; take over the webhook key that the carrier tells."""
     account = line.account
     is_gone = any(one.reason == "application_missing" for one in check.reasons)
@@ -154,7 +154,7 @@ def put_application_right(line: Line, provider: Provider, check: Check, operatio
         application_id="" if is_gone and not account.application_is_customers else account.application_id,
     )
     keep_public_key(account, told=found.public_key)
-    ready_application(account, found, provider, is_new=False, operation_id=operation_id, deadline=provider.deadline)
+    ready_application(account, found, provider, is_new=False, lease_id=lease_id, deadline=provider.deadline)
     account.refresh_from_db()
 
 

@@ -1,42 +1,123 @@
-"""Who may change something at a carrier: a lease on a row, taken and given back by compare-and-set."""
+"""Leases: who may change something at a carrier, and until when.
+
+An operation (an add, a removal, a repair, an import) has an id of its own, the lease id, and writes it on each row that
+it works on. Only an UPDATE of one row that compares before it sets grants a lease; no row is ever locked.
+
+A lease outlasts anything that is done under it, so one that has expired belongs to a dead process.
+"""
 
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from core import clock
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
-from phones.models import LEASE, Account, Leased, lease_is_over
+from phones.models import LEASE, Account, Leased
 
 POLL_S = (0.03, 0.08)
 
-
-def take(row: Leased, operation_id: str) -> bool:
-    """Take the lease of a row if nobody living has it. Says whether it did; the row object is not changed."""
-    free = type(row)._default_manager.filter(lease_is_over(), pk=row.pk)
-    return bool(free.update(lease_id=operation_id, lease_until=clock.now() + LEASE))
+Row = TypeVar("Row", bound=Leased)
 
 
-def give_back(row: Leased, operation_id: str, **changes: object) -> None:
-    """Give up the lease, if it is still this operation's, and with it make a last change of the row."""
-    mine = type(row)._default_manager.filter(pk=row.pk, lease_id=operation_id)
-    mine.update(lease_id="", lease_until=None, **changes)
+def terms(lease_id: str) -> dict[str, Any]:
+    """A lease that begins now: the fields of a row that is inserted with it, or of an update that grants it."""
+    return {"lease_id": lease_id, "lease_until": clock.now() + LEASE}
 
 
-def delete_as_described(rows: QuerySet[Any], then: Callable[[], object] | None = None) -> bool:
-    """Delete rows in one statement, only while they are as the query says. Says whether it did.
+def expired() -> Q:
+    """Rows whose holder died."""
+    return Q(lease_until__lt=clock.now())
 
-    `QuerySet.delete()` reads the rows and then deletes them by their keys: on MongoDB, which knows no foreign keys,
-    somebody may have come to rely on one in between.
+
+def free() -> Q:
+    """Rows that no living operation holds."""
+    return Q(lease_until=None) | expired()
+
+
+def owned(row: Row, lease_id: str) -> QuerySet[Row]:
+    """The row for as long as this operation has its lease. Every change that needs the lease goes through this query:
+    when it matches no row, the lease is lost."""
+    return type(row)._default_manager.filter(pk=row.pk, lease_id=lease_id)
+
+
+def acquire(row: Leased, lease_id: str) -> bool:
+    """Take the lease if it is free. Returns whether it was; the row object is not changed."""
+    return bool(type(row)._default_manager.filter(free(), pk=row.pk).update(**terms(lease_id)))
+
+
+def wait(row: Leased, lease_id: str, deadline: Deadline) -> None:
+    """Take the lease as soon as it is free. Raises LineBusy when out of time, NoSuchPhone when the row is gone."""
+    while not acquire(row, lease_id):
+        if not type(row)._default_manager.filter(pk=row.pk).exists():
+            raise NoSuchPhone
+        pause(deadline)
+
+
+def take_over(row: Leased, lease_id: str) -> bool:
+    """Take the lease if it is free and was last held by `row.lease_id`, so that of all who find the same abandoned
+    operation exactly one continues it. Returns whether it is this one; the row object is not changed."""
+    return bool(owned(row, row.lease_id).filter(free()).update(**terms(lease_id)))
+
+
+def renew(row: Leased, lease_id: str) -> bool:
+    """Start the lease's time anew. Returns False if the lease is lost."""
+    return bool(owned(row, lease_id).update(**terms(lease_id)))
+
+
+def release(row: Leased, lease_id: str, **changes: object) -> None:
+    """Give up the lease, with a last change of the row in the same statement. Does nothing if the lease is lost."""
+    owned(row, lease_id).update(lease_id="", lease_until=None, **changes)
+
+
+def expire(rows: QuerySet[Any]) -> None:
+    """Let the leases of rows run out now: their holder could not finish, and whoever comes next takes over.
 
     Args:
-        then: what the deletion entails, such as clearing references to the rows; done only if they were deleted.
+        rows: with the lease of the caller (`owned`).
+    """
+    rows.update(lease_until=clock.now())
+
+
+def pause(deadline: Deadline) -> None:
+    """Wait a moment for another operation's lease. Raises LineBusy when out of time."""
+    if not deadline.remaining_s():
+        raise LineBusy
+    time.sleep(min(random.uniform(*POLL_S), deadline.remaining_s()))
+
+
+@contextmanager
+def held(account: Account, lease_id: str, deadline: Deadline) -> Iterator[bool]:
+    """Hold an account's lease. Yields whether its last holder died, so that its work may be half done.
+
+    The row object is refreshed. Raises Account.DoesNotExist when the row is gone, LineBusy when out of time.
+    """
+    while True:
+        account.refresh_from_db()
+        abandoned = bool(account.lease_id)
+        if acquire(account, lease_id):
+            break
+        pause(deadline)
+    try:
+        account.refresh_from_db()
+        yield abandoned
+    finally:
+        release(account, lease_id)
+
+
+def delete_matching(rows: QuerySet[Any], then: Callable[[], object] | None = None) -> bool:
+    """Delete rows in one statement, only while they match the query. Returns whether any did.
+
+    `QuerySet.delete()` reads the rows and then deletes them by their keys: on MongoDB, which has no foreign keys,
+    another operation may have come to rely on one in between.
+
+    Args:
+        then: what the deletion entails, such as clearing references to the rows; called only if they were deleted.
     """
     try:
         with transaction.atomic():
@@ -46,37 +127,3 @@ def delete_as_described(rows: QuerySet[Any], then: Callable[[], object] | None =
         return is_deleted
     except IntegrityError:
         return False
-
-
-def pause(deadline: Deadline) -> None:
-    """Wait a moment for somebody else's lease. Raises LineBusy when there is no more time."""
-    if not deadline.remaining_s():
-        raise LineBusy
-    time.sleep(min(random.uniform(*POLL_S), deadline.remaining_s()))
-
-
-def wait_for(row: Leased, operation_id: str, deadline: Deadline) -> None:
-    """Take the lease of a row as soon as it is free. Raises LineBusy when out of time, NoSuchPhone when it is gone."""
-    while not take(row, operation_id):
-        if not type(row)._default_manager.filter(pk=row.pk).exists():
-            raise NoSuchPhone
-        pause(deadline)
-
-
-@contextmanager
-def held(account: Account, operation_id: str, deadline: Deadline) -> Iterator[bool]:
-    """Hold an account's lease. Yields whether its last holder died with it, so that its work may lie about half-done.
-
-    The row object is refreshed. Raises Account.DoesNotExist when the row is gone, LineBusy when out of time.
-    """
-    while True:
-        account.refresh_from_db()
-        abandoned = bool(account.lease_id)
-        if take(account, operation_id):
-            break
-        pause(deadline)
-    try:
-        account.refresh_from_db()
-        yield abandoned
-    finally:
-        give_back(account, operation_id)

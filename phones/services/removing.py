@@ -1,21 +1,20 @@
-"""Removing a number: the line as it was before us, then the row gone. What cannot be done now `reconcile` does."""
+"""Removing a number: restore the line as it was before us, then delete the row. `reconcile` finishes what fails."""
 
 import logging
 from collections.abc import Iterator
 
 from django.db.models import QuerySet
 
-from core import clock
 from core.fields import new_object_id
 from core.secrets import CannotOpen
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
-from phones.models import LEASE, PhoneNumber
+from phones.models import PhoneNumber
 from phones.services import at_once, leases
 from phones.services.carriers import ADD_BUDGET_S
 from phones.services.history import note
-from phones.services.restoring import Restoration, settle_or_leave
+from phones.services.restoring import Restoration, roll_back_or_release
 
 log = logging.getLogger(__name__)
 
@@ -25,22 +24,21 @@ State = PhoneNumber.State
 def remove_phone(phone: PhoneNumber) -> Restoration:
     """Remove an active number.
 
-    When no other number needs the line, what the carrier had configured before us is put back, as far as our values
-    are still there; what we made at the carrier goes when nothing uses it.
+    Unless another number needs the line, the carrier's settings are restored where they still have our values. What we
+    made at the carrier is deleted when nothing uses it.
 
-    Returns what became of the carrier's settings. If they come back later, the number is no longer listed, and
-    `reconcile` goes on.
-    Raises NoSuchPhone when somebody else removes it. Takes at most 20 s.
+    Returns what became of the carrier's settings; with LATER the number is no longer listed, and `reconcile` finishes
+    the removal. Raises NoSuchPhone when another removal has begun. Takes at most 20 s.
     """
-    deadline, operation_id = Deadline(ADD_BUDGET_S), new_object_id()
+    deadline, lease_id = Deadline(ADD_BUDGET_S), new_object_id()
     active = PhoneNumber.objects.filter(pk=phone.pk, state=State.ACTIVE)
-    if not active.update(state=State.REMOVING, operation_id=operation_id, lease_until=clock.now() + LEASE):
+    if not active.update(state=State.REMOVING, **leases.terms(lease_id)):
         raise NoSuchPhone
     phone.refresh_from_db()
     try:
         if phone.line:
-            leases.wait_for(phone.line, operation_id, deadline)
-        restoration = settle_or_leave(phone, deadline)
+            leases.wait(phone.line, lease_id, deadline)
+        restoration = roll_back_or_release(phone, deadline)
     except (IntegrationError, LineBusy, CannotOpen) as error:
         log.warning("The removal of %s is not finished; reconcile will do it: %s", phone, error)
         note("phone.remove", phone, outcome="unfinished")
@@ -52,7 +50,7 @@ def remove_phone(phone: PhoneNumber) -> Restoration:
 def remove_phones(phones: QuerySet[PhoneNumber]) -> Iterator[tuple[PhoneNumber, Restoration | None]]:
     """Remove many numbers, a few of each account at a time, and yield each with its result as it comes.
 
-    Those that cannot be removed, which is logged, and those that somebody else removes come with None.
+    A number that cannot be removed, which is logged, or that is being removed already comes with None.
     """
 
     def remove(phone: PhoneNumber) -> Restoration | None:

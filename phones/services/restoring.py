@@ -1,27 +1,28 @@
-"""Taking back what an operation did at a carrier: after a failure at once, after a crash by whoever finds it."""
+"""Rolling back what an operation did at a carrier: after a failure at once, after a crash by whoever finds it."""
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
 
-from core import clock, keys
+from core import keys
 from core.fields import new_object_id
 from core.secrets import CannotOpen
 from integrations.base import Provider
-from integrations.errors import InvalidCredentials, NumberNotOwned
+from integrations.errors import NumberNotOwned
 from integrations.transport import Deadline
 from phones.errors import LineBusy
-from phones.models import LEASE, Account, Line, PhoneNumber, lease_is_over
+from phones.models import Line, PhoneNumber
 from phones.services import leases
-from phones.services.accounts import release_account
-from phones.services.carriers import SETTLE_BUDGET_S, connect, urls_for
+from phones.services.accounts import Credentials, release_account
+from phones.services.carriers import ROLL_BACK_BUDGET_S, urls_for
+from phones.services.keyring import Keyring
 
 log = logging.getLogger(__name__)
 
 State = PhoneNumber.State
-# Not active, and perhaps the carrier still brings us the calls.
+# Not active, but the carrier may still send us the calls.
 ROUTED = [State.APPLYING, State.REMOVING]
 
 
@@ -35,112 +36,83 @@ class Restoration(Enum):
     LATER = "reconcile goes on"
 
 
-def take_over(row: PhoneNumber) -> bool:
-    """Make the unfinished operation of a dead process ours. Says whether it is; the row object is updated."""
-    operation_id = new_object_id()
-    dead = PhoneNumber.objects.filter(lease_is_over(), pk=row.pk, operation_id=row.operation_id)
-    if not dead.update(operation_id=operation_id, lease_until=clock.now() + LEASE):
+# -- unfinished operations --------------------------------------------------------------------------------------------
+
+
+def claim_abandoned(row: PhoneNumber) -> bool:
+    """Take over the unfinished operation of a dead process, with the line that it held. Returns whether it is ours now;
+    then the row object has our lease id."""
+    lease_id = new_object_id()
+    if not leases.take_over(row, lease_id):
         return False
-    Line.objects.filter(lease_is_over(), lease_id=row.operation_id).exclude(lease_id="").update(
-        lease_id=operation_id, lease_until=clock.now() + LEASE
-    )
-    row.operation_id = operation_id
+    if row.lease_id:
+        Line.objects.filter(leases.free(), lease_id=row.lease_id).update(**leases.terms(lease_id))
+    row.lease_id = lease_id
     return True
 
 
-def settle(row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False) -> Restoration:
-    """End an unfinished add, or a removal, whose operation is ours: the carrier as before, the row gone.
+def roll_back(
+    row: PhoneNumber, deadline: Deadline, *, verified: Credentials | None = None, number_seen: bool = False
+) -> Restoration:
+    """End an unfinished add, or a removal, under our lease: the carrier as it was before, the row deleted.
 
     Args:
-        row: reserved, applying or removing, with our operation id.
-        deadline: when it must be done.
-        proved_token: credentials of the same account that were good a moment ago, to be tried first.
-        just_proved: the number was there a moment ago, so a carrier that says it is gone is not believed yet.
+        row: reserved, applying or removing, with our lease id.
+        verified: credentials of the same account that the carrier accepted a moment ago, to be tried first.
+        number_seen: the number was there a moment ago, so a carrier that reports it gone is not believed yet.
 
     Returns what became of the settings at the carrier.
 
     Raises:
-        IntegrationError: the carrier cannot be asked. LineBusy: somebody else has the line. CannotOpen: a key is
-        missing. The row stays as it is, to be settled later.
+        IntegrationError: the carrier cannot be asked. LineBusy: another operation holds the line. CannotOpen: a key is
+        missing. The row stays as it is, to be rolled back later.
     """
-    line = row.line or Line.objects.filter(lease_id=row.operation_id).first()
-    tokens = known_tokens(row, line.account, proved_token) if line else []
+    line = row.line or Line.objects.filter(lease_id=row.lease_id).first()
+    if line is None:
+        leases.owned(row, row.lease_id).delete()
+        return Restoration.DONE
+    keyring = Keyring(line.account, verified=verified, operation_of=row)
     restoration = Restoration.DONE
-    if line and row.state in ROUTED:
-        held = Line.objects.filter(pk=line.pk, lease_id=row.operation_id).exists()
-        if not held and not leases.take(line, row.operation_id):
+    if row.state in ROUTED:
+        if not leases.owned(line, row.lease_id).exists() and not leases.acquire(line, row.lease_id):
             raise LineBusy
         try:
-            restoration = give_line_back(line, tokens, deadline)
+            restoration = restore_carrier_settings(line, keyring, deadline)
         except NumberNotOwned:
-            if just_proved:
+            if number_seen:
                 raise
             restoration = Restoration.NUMBER_GONE
-    PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
-    if line:
-        let_line_go(line, row.operation_id, tokens, deadline)
+    leases.owned(row, row.lease_id).delete()
+    release_line(line, row.lease_id, keyring, deadline)
     return restoration
 
 
-def settle_or_leave(
-    row: PhoneNumber, deadline: Deadline, *, proved_token: str = "", just_proved: bool = False
+def roll_back_or_release(
+    row: PhoneNumber, deadline: Deadline, *, verified: Credentials | None = None, number_seen: bool = False
 ) -> Restoration:
-    """Settle as `settle` does; if that fails, leave the row free for the next who tries, and raise why."""
+    """Roll back as `roll_back` does. If that fails, let its leases expire, so that the next who tries need not wait,
+    and raise the error."""
     try:
-        return settle(row, deadline, proved_token=proved_token, just_proved=just_proved)
+        return roll_back(row, deadline, verified=verified, number_seen=number_seen)
     except BaseException:
-        PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).update(lease_until=clock.now())
-        Line.objects.filter(lease_id=row.operation_id).update(lease_until=clock.now())
+        leases.expire(leases.owned(row, row.lease_id))
+        leases.expire(Line.objects.filter(lease_id=row.lease_id))
         raise
 
 
-def settle_line(line: Line, deadline: Deadline, *, proved_token: str) -> None:
-    """Settle what the dead holder of a line, whose lease is ours now, left on it. Raises as `settle` does."""
-    for row in line.phone_numbers.filter(lease_is_over(), state__in=ROUTED):
-        if take_over(row):
-            with suppress(NumberNotOwned):
-                give_line_back(line, known_tokens(row, line.account, proved_token), deadline)
-            PhoneNumber.objects.filter(pk=row.pk, operation_id=row.operation_id).delete()
-
-
-def known_tokens(row: PhoneNumber, account: Account, proved_token: str = "") -> list[str]:
-    """The credentials of the account that may be good, the likeliest first: one of them may have been rotated.
-
-    Raises CannotOpen when the keys of all are missing.
-    """
-    tokens = [proved_token]
-    for read in (lambda: operation_token(row), account.auth_token.open):
-        with suppress(CannotOpen):
-            tokens.append(read())
-    return list(dict.fromkeys(token for token in tokens if token)) or [account.auth_token.open()]
-
-
-def operation_token(row: PhoneNumber) -> str:
-    """The credentials that an unfinished operation began with; empty before it changed anything."""
-    return json.loads(row.operation.open())["auth_token"] if row.operation else ""
-
-
-def with_any_token(account: Account, tokens: list[str], deadline: Deadline, act: Callable[[Provider], None]) -> None:
-    """Do something at the carrier with the first credentials that it does not refuse."""
-    for token in tokens:
-        try:
-            act(connect(account.integration, account.account_id, token, deadline))
-            return
-        except InvalidCredentials:
-            if token == tokens[-1]:
-                raise
+# -- lines ------------------------------------------------------------------------------------------------------------
 
 
 def is_needed(line: Line, *, without: Iterable[str] = ()) -> bool:
-    """Whether an active number, but for those with these ids, has the line: then its calls must go on coming here."""
+    """Whether an active number, apart from those with these ids, is on the line: then its calls must keep coming."""
     return line.phone_numbers.filter(state=State.ACTIVE).exclude(pk__in=without).exists()
 
 
-def give_line_back(line: Line, tokens: list[str], deadline: Deadline) -> Restoration:
+def restore_carrier_settings(line: Line, keyring: Keyring, deadline: Deadline) -> Restoration:
     """Restore the number's settings at the carrier, unless an active number needs the line.
 
     Raises IntegrationError; NumberNotOwned when the number is gone; CannotOpen when the settings cannot be read until a
-    missing key is back. With a key that is lost for good they stay as they are.
+    missing key is back. If that key is lost for good, the settings stay as they are.
     """
     if is_needed(line):
         return Restoration.STILL_NEEDED
@@ -156,51 +128,56 @@ def give_line_back(line: Line, tokens: list[str], deadline: Deadline) -> Restora
     def restore(provider: Provider) -> None:
         provider.restore(line.carrier_id, snapshot, urls_for(account), account.application_id)
 
-    with_any_token(account, tokens, deadline, restore)
+    keyring.try_each(restore, deadline)
     return Restoration.DONE
 
 
-def let_line_go(line: Line, operation_id: str, tokens: list[str], deadline: Deadline) -> None:
-    """Give up the lease of a line; when no number is on it any more, delete it, and then its account likewise.
-
-    Without `tokens` the account's own is opened if it is needed.
+def release_line(line: Line, lease_id: str, keyring: Keyring, deadline: Deadline) -> None:
+    """Release the lease of a line. If no number is on the line any more, delete it, and its account likewise.
 
     Raises IntegrationError when the carrier cannot be asked about the account's application.
     """
-    account = line.account
-    if not delete_line(line, operation_id):
-        leases.give_back(line, operation_id)
+    if not delete_line(line, lease_id):
+        leases.release(line, lease_id)
         return
-    tokens = tokens or [account.auth_token.open()]
-    with_any_token(account, tokens, deadline, lambda provider: release_account(account, operation_id, provider))
+    keyring.try_each(lambda provider: release_account(line.account, lease_id, provider), deadline)
 
 
-def delete_line(line: Line, operation_id: str) -> bool:
-    """Delete a line of which this operation has the lease, unless a number is on it. Says whether it did.
+def delete_line(line: Line, lease_id: str) -> bool:
+    """Delete a line whose lease is ours, unless a number is on it. Returns whether it was deleted.
 
-    No number comes onto a line without its lease; when that is somebody else's by now, the line stays.
+    No number comes onto a line without its lease; if the lease is lost by now, the line stays.
     """
     if line.phone_numbers.exists():
         return False
-    mine = Line.objects.filter(pk=line.pk, lease_id=operation_id)
-    return leases.delete_as_described(mine, then=lambda: line.calls.update(line=None))
+    return leases.delete_matching(leases.owned(line, lease_id), then=lambda: line.calls.update(line=None))
 
 
-def release_line(line: Line, operation_id: str) -> None:
-    """End what a dead holder left of a line, whose lease is ours now. Raises as `settle` does.
+def roll_back_line(line: Line, deadline: Deadline, *, verified: Credentials) -> None:
+    """Roll back the operations that the dead holder of a line, whose lease is ours now, left on it. Raises as
+    `roll_back` does."""
+    for row in line.phone_numbers.filter(leases.free(), state__in=ROUTED):
+        if claim_abandoned(row):
+            with suppress(NumberNotOwned):
+                restore_carrier_settings(line, Keyring(line.account, verified=verified, operation_of=row), deadline)
+            leases.owned(row, row.lease_id).delete()
 
-    With a number on it, the lease is given up. Without one the carrier's settings are put back and the line is deleted:
-    whatever deleted its number may have passed by the road of removal, and the carrier may still bring us the calls.
+
+def clean_up_line(line: Line, lease_id: str) -> None:
+    """End what a dead holder left of a line, whose lease is ours now. Raises as `roll_back` does.
+
+    If a number is on the line, only the lease is released. If not, the carrier's settings are restored and the line is
+    deleted: the number may have been deleted without a removal, and then the carrier still sends us its calls.
     """
     if line.phone_numbers.exists():
-        leases.give_back(line, operation_id)
+        leases.release(line, lease_id)
         return
-    deadline = Deadline(SETTLE_BUDGET_S)
+    deadline = Deadline(ROLL_BACK_BUDGET_S)
     try:
-        tokens = [line.account.auth_token.open()]
+        keyring = Keyring(line.account)
         with suppress(NumberNotOwned):
-            give_line_back(line, tokens, deadline)
-        let_line_go(line, operation_id, tokens, deadline)
+            restore_carrier_settings(line, keyring, deadline)
+        release_line(line, lease_id, keyring, deadline)
     except BaseException:
-        Line.objects.filter(pk=line.pk, lease_id=operation_id).update(lease_until=clock.now())
+        leases.expire(leases.owned(line, lease_id))
         raise

@@ -23,7 +23,8 @@ from typing import NamedTuple
 import pytest
 from django.conf import settings
 
-from phones.models import Account, Line, MadeApplication, PhoneNumber, lease_is_over
+from phones.models import Account, Line, MadeApplication, PhoneNumber
+from phones.services import leases
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE, PROJECT
@@ -157,12 +158,12 @@ def assert_whole(sandbox: Sandbox) -> None:
     carriers = sandbox.snapshot()
     wanted = sorted(number for owner in OWNERS for number in owner.numbers())
     assert sorted(PhoneNumber.objects.values_list("number", flat=True)) == wanted
-    done = PhoneNumber.objects.filter(state="active", operation_id="", lease_until=None, operation=None)
+    done = PhoneNumber.objects.filter(state="active", lease_id="", lease_until=None, operation=None)
     assert done.count() == len(wanted), list(PhoneNumber.objects.exclude(pk__in=done).values())
     # A dead run may have held a line whose number was ready, on MongoDB, or an account whose application was: nobody
     # needs these leases any more, and they have run out.
-    assert list(Line.objects.exclude(lease_is_over()).values_list("number", "lease_id")) == []
-    assert list(Account.objects.exclude(lease_is_over()).values_list("account_id", "lease_id")) == []
+    assert list(Line.objects.exclude(leases.free()).values_list("number", "lease_id")) == []
+    assert list(Account.objects.exclude(leases.free()).values_list("account_id", "lease_id")) == []
     assert Account.objects.count() == len(OWNERS), list(Account.objects.values_list("account_id", "used_by"))
     lines = {line.number: line for line in Line.objects.select_related("account")}
     assert sorted(lines) == wanted and Line.objects.count() == len(wanted)

@@ -1,4 +1,4 @@
-"""All or nothing when the process dies: an add is killed with SIGKILL at each of its steps, then the rest is settled.
+"""All or nothing when the process dies: an add is killed with SIGKILL at each of its steps, then the rest is rolled back.
 
 The add runs in a process of its own (tests/support/kill_one_add.py) on the same database and the same sandbox carriers.
 """
@@ -47,9 +47,9 @@ class Cut:
         )
 
 
-STEPS = ("reserve", "prove", "snapshot", "apply", "read_back", "activate")
-PARTS = ("keep_account", "hold_line", "ready_application")
-SETTLING = ("give_line_back", "let_line_go")
+STEPS = ("reserve", "verify", "snapshot", "apply", "read_back", "activate")
+PARTS = ("keep_account", "lock_line", "ready_application")
+SETTLING = ("restore_carrier_settings", "release_line")
 
 
 def applications_of(integration: str) -> str:
@@ -276,8 +276,8 @@ def test_who_takes_over_the_line_of_a_dead_add_settles_it_at_once(
 
 
 @each_carrier
-@pytest.mark.parametrize("cut", ["hold_line", "customers_settings"])
-@pytest.mark.parametrize("who", ["another user", "the same user, once it is settled"])
+@pytest.mark.parametrize("cut", ["lock_line", "customers_settings"])
+@pytest.mark.parametrize("who", ["another user", "the same user, once it is rolled back"])
 def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, cut: str, who: str
 ) -> None:
@@ -288,7 +288,7 @@ def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers
     assert_envelope(add(tenant, body), "")
     PhoneNumber.objects.filter(number=subject.number).delete()
     Line.objects.filter(number=subject.number).delete()
-    when = "after" if cut == "hold_line" else "before"
+    when = "after" if cut == "lock_line" else "before"
     assert killer.run(tenant, subject, f"phones.services.adding:{cut}", when)["ended"] == KILLED
 
     if who == "another user":

@@ -80,7 +80,7 @@ def assert_whole(sandbox: Sandbox, kept: list[str]) -> None:
     assert reconcile().failed == 0
     for phone in PhoneNumber.objects.select_related("line__account"):
         assert phone.state == PhoneNumber.State.ACTIVE
-        assert (phone.operation_id, phone.lease_until, phone.operation) == ("", None, None)
+        assert (phone.lease_id, phone.lease_until, phone.operation) == ("", None, None)
         assert phone.line is not None
         assert (phone.line.lease_id, phone.line.account.lease_id) == ("", "")
         subject = next(one for one in SUBJECTS.values() if one.number == phone.number)

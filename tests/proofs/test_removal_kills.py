@@ -129,8 +129,8 @@ def steps(place: Place) -> list[str]:
     integration = place.subject.integration
     provider = f"integrations.{integration}.provider:{integration.title()}"
     found = [
-        "phones.services.leases:wait_for", f"{REMOVING}:settle_or_leave", f"{RESTORING}:settle",
-        f"{RESTORING}:give_line_back", f"{RESTORING}:let_line_go",
+        "phones.services.leases:wait", f"{REMOVING}:roll_back_or_release", f"{RESTORING}:roll_back",
+        f"{RESTORING}:restore_carrier_settings", f"{RESTORING}:release_line",
     ]  # fmt: skip
     if place.way != "shared" and integration == "twilio":
         found += [f"{provider}.restore", f"{provider}._update"]

@@ -61,7 +61,7 @@ def assert_whole_or_gone(sandbox: Sandbox, subject: Subject, name: str, before: 
     """Each number is active and routed to us, or absent and as before; nothing else is left."""
     owner, active = sandbox.state.account(subject.integration, subject.owner), set()
     for phone in PhoneNumber.objects.select_related("line__account"):
-        assert (phone.state, phone.operation_id, phone.lease_until) == (PhoneNumber.State.ACTIVE, "", None)
+        assert (phone.state, phone.lease_id, phone.lease_until) == (PhoneNumber.State.ACTIVE, "", None)
         assert phone.line is not None
         assert (phone.line.lease_id, phone.line.account.lease_id) == ("", "")
         assert_routed(sandbox, subject, phone.number, phone.line.account)
@@ -263,14 +263,14 @@ def test_a_removal_between_two_steps_of_another_users_add_is_not_remembered_as_t
     before = sandbox.snapshot()
     id = earlier.add(tenant)
     remembered = json.loads(Line.objects.get(number=earlier.number).snapshot.open())
-    prove = adding.prove_within_limits
+    verify = adding.verify_within_limits
 
-    def prove_and_lose(addition: Any) -> Any:
-        proved = prove(addition)
+    def verify_and_lose(addition: Any) -> Any:
+        verified = verify(addition)
         assert restored(remove(tenant, id), id) is True
-        return proved
+        return verified
 
-    monkeypatch.setattr(adding, "prove_within_limits", prove_and_lose)
+    monkeypatch.setattr(adding, "verify_within_limits", verify_and_lose)
     again = earlier.add(other_tenant)
 
     assert json.loads(Line.objects.get(number=earlier.number).snapshot.open()) == remembered

@@ -40,7 +40,7 @@ def counted(outcomes: dict[int, RowOutcome]) -> dict[str, int]:
 
 def assert_ours(sandbox: Sandbox, good: Good, numbers: list[str]) -> None:
     """Every number is active, once, and its calls come to us; nothing is held."""
-    active = PhoneNumber.objects.filter(integration=good.integration, state="active", operation_id="", lease_until=None)
+    active = PhoneNumber.objects.filter(integration=good.integration, state="active", lease_id="", lease_until=None)
     assert sorted(active.values_list("number", flat=True)) == sorted(numbers)
     account = Account.objects.get(integration=good.integration)
     assert not account.lines.exclude(lease_id="").exists() and not account.lease_id

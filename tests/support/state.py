@@ -92,7 +92,7 @@ def assert_active(sandbox: Sandbox, subject: Subject, tenant: Tenant, number: st
     """The user has the number, once, complete and routed."""
     phone = PhoneNumber.objects.get(user=tenant.user, number=number)
     assert phone.state == PhoneNumber.State.ACTIVE
-    assert (phone.operation_id, phone.lease_until, phone.operation) == ("", None, None)
+    assert (phone.lease_id, phone.lease_until, phone.operation) == ("", None, None)
     assert phone.line is not None
     assert phone.line.lease_id == "", "the line is still leased"
     assert phone.line.account.lease_id == "", "the account is still leased"

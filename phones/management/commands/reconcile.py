@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
     def run(self) -> Outcome:
         outcome = reconcile()
-        self.stdout.write(f"finished {outcome.settled}, still pending {outcome.failed + outcome.refused}")
+        self.stdout.write(f"finished {outcome.finished}, still pending {outcome.failed + outcome.refused}")
         self.stdout.write(
             f"merged {outcome.merged_events} events, asked {outcome.pulled_accounts} accounts for missed calls, "
             f"no answer from {outcome.unanswered_accounts}"

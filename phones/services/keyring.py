@@ -1,0 +1,61 @@
+"""The auth tokens with which an account's carrier can be asked."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+
+from core.secrets import CannotOpen, Secret
+from integrations.base import Provider
+from integrations.errors import InvalidCredentials
+from integrations.transport import Deadline
+from phones.models import Account, PhoneNumber
+from phones.services.accounts import Credentials
+from phones.services.carriers import connect
+
+
+class Keyring:
+    """An account's tokens, the most trusted first: any of them may have been rotated. They do not leave it."""
+
+    def __init__(
+        self, account: Account, *, verified: Credentials | None = None, operation_of: PhoneNumber | None = None
+    ) -> None:
+        """
+        Args:
+            verified: credentials of the account that the carrier accepted a moment ago.
+            operation_of: a number whose unfinished operation may have begun with other credentials.
+
+        Raises CannotOpen when the keys of all tokens are missing.
+        """
+        self._account = account
+        tokens = [verified.auth_token if verified else ""]
+        with suppress(CannotOpen):
+            tokens.append(operation_token(operation_of) if operation_of else "")
+        try:
+            tokens.append(account.auth_token.open())
+        except CannotOpen:
+            if not any(tokens):
+                raise
+        self._tokens = list(dict.fromkeys(filter(None, tokens)))
+
+    def try_each(self, act: Callable[[Provider], object], deadline: Deadline) -> None:
+        """Do something at the carrier with the first token that it does not refuse.
+
+        Raises InvalidCredentials when it refuses all, and whatever `act` raises.
+        """
+        for token in self._tokens:
+            try:
+                act(connect(self._account.integration, self._account.account_id, token, deadline))
+                return
+            except InvalidCredentials:
+                if token == self._tokens[-1]:
+                    raise
+
+
+def sealed_operation(credentials: Credentials) -> Secret:
+    """What a number keeps of its add: the credentials to roll it back with."""
+    return Secret.seal(json.dumps({"auth_token": credentials.auth_token}))
+
+
+def operation_token(phone: PhoneNumber) -> str:
+    """The auth token that an unfinished operation began with; empty before it changed anything. Raises CannotOpen."""
+    return json.loads(phone.operation.open())["auth_token"] if phone.operation else ""
