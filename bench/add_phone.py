@@ -272,8 +272,8 @@ def measure_provider(
 
     def add(one: str) -> None:
         provider = connect()
-        proved = provider.prove(one, application_id=application_id)
-        settings = provider.apply(proved.id, urls, application_id) or provider.read(proved.id)
+        verified = provider.verify(one, application_id=application_id)
+        settings = provider.apply(verified.id, urls, application_id) or provider.read(verified.id)
         if not provider.routes_to_us(settings, urls, application_id):
             sys.exit("not routed")
 

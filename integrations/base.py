@@ -63,7 +63,7 @@ class Provider(Asking):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
         """Ask whether the credentials are good and the account owns the number and can take calls on it. Reads only.
 
         Args:

@@ -36,7 +36,7 @@ class Leased(models.Model):
 
 
 class Account(Leased):
-    """One account at one carrier, shared by all who proved its credentials."""
+    """One account at one carrier, shared by all whose credentials for it were verified."""
 
     id = ObjectIdField(primary_key=True)
     integration = models.CharField(max_length=16, choices=INTEGRATIONS)

@@ -295,7 +295,7 @@ def test_label_and_answer_are_changed(desk: Client, tenant: Tenant, sandbox: San
     assert errors_of(desk.post(page_of(phone), typed | {"forward_to": ""})) == {"forward_to": ["invalid_field"]}
 
 
-def test_a_new_token_is_proved_before_it_is_kept(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
+def test_a_new_token_is_verified_before_it_is_kept(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
     url = f"{LIST}{phone.pk}/token/"
     assert errors_of(desk.post(url, {"auth_token": WRONG})) == {"auth_token": ["invalid_credentials"]}

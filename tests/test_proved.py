@@ -214,7 +214,7 @@ def test_a_token_that_signs_nothing_never_ends_the_one_that_does(
 
 @SIGNED_BY_TOKEN
 def test_a_second_token_that_signs_nothing_does_not_either(sandbox: Sandbox, tenant: Tenant, good: Good) -> None:
-    """The secondary one was made anew twice, and proved each time."""
+    """The secondary one was made anew twice, and verified each time."""
     party = join(sandbox, tenant, good)
     assert knock(party) == 200
     for number in range(3):
@@ -275,14 +275,14 @@ def test_a_webhook_that_comes_while_a_token_is_entered_is_not_forgotten(
     party.carrier.secret = "promoted"
     assert patch(tenant, authToken="promoted").status_code == 200
     lend_secondary(party)
-    prove = Twilio.prove
+    verify = Twilio.verify
 
     def hear_first(self: Twilio, *args: Any, **options: Any) -> Any:
-        found = prove(self, *args, **options)
+        found = verify(self, *args, **options)
         assert knock(party, "CA-2") == 200
         return found
 
-    monkeypatch.setattr(Twilio, "prove", hear_first)
+    monkeypatch.setattr(Twilio, "verify", hear_first)
     assert patch(tenant, authToken=SECONDARY).status_code == 200
 
     assert knock(party, "CA-3") == 200

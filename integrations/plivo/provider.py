@@ -67,7 +67,7 @@ class Plivo(ApplicationProvider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
         with self.reading():
             found, application = in_parallel(
                 lambda: self._number(number),

@@ -58,7 +58,7 @@ class Telnyx(ApplicationProvider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
         reads: dict[str, Callable[[], Any]] = {
             "numbers": lambda: self.ask(lambda: self._numbers_like(number)),
             "application": lambda: self.applications.look_up(application_id),

@@ -107,7 +107,7 @@ class Twilio(Provider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def prove(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
         with self.reading(refusals=REFUSALS):
             numbers, account_status = in_parallel(
                 lambda: self.ask(lambda: self._numbers_like(number)),

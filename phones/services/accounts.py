@@ -54,15 +54,15 @@ def provisional_account_id(credentials: Credentials) -> str:
     return f"new-{credentials.digest[:40]}"
 
 
-def proved_before(account: Account | None, credentials: Credentials) -> bool:
-    """Whether these very credentials were good before, so that they are no guess."""
+def was_verified(account: Account | None, credentials: Credentials) -> bool:
+    """Whether these very credentials were verified before, so that they are no guess."""
     return account is not None and account.token_digest == credentials.digest
 
 
 def keep_account(
     credentials: Credentials, found: CarrierNumber, provider: Provider, known: Account | None
 ) -> tuple[Account, bool]:
-    """The row of a proved account, and whether it was made now."""
+    """The row of a verified account, and whether it was inserted now."""
     application = found.application
     # Telnyx names an account by its application.
     account_id = credentials.account_id or (application.id if application else provisional_account_id(credentials))
@@ -183,8 +183,8 @@ def name_account(account: Account, application: Application) -> None:
 
 
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:
-    """After a successful add: the token just proved is the current one, and so is the public key that the carrier told;
-    the token before stays for its webhooks."""
+    """Make the token just verified the account's current one, and store the public key that the carrier reported. The
+    previous token stays for webhooks."""
     is_new = account.token_digest != credentials.digest or not account.auth_token.is_readable()
     while is_new and not adopt_token(account, credentials):
         pass  # a webhook or another add has changed meanwhile which token signs

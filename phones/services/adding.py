@@ -216,7 +216,7 @@ def roll_back_earlier(row: PhoneNumber, credentials: Credentials, deadline: Dead
             raise
         provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, deadline)
         with counted(credentials, row.user.workspace_id, known_account(credentials)):
-            found = provider.prove(row.number, application_id="")
+            found = provider.verify(row.number, application_id="")
         if found.id != line.carrier_id or not claim_abandoned(row):
             raise
         roll_back_or_release(row, deadline, verified=credentials)
@@ -246,7 +246,7 @@ def verify(
     )
     provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, addition.deadline)
     if found is None or (found.application.id if found.application else "") != application_id:
-        found = provider.prove(addition.reservation.number, application_id=application_id)
+        found = provider.verify(addition.reservation.number, application_id=application_id)
     check_named_application(credentials, found, provider)
     check_public_key(credentials, found, account, provider)
     if addition.refuse_conflict and found.route is Route.ELSEWHERE:

@@ -43,7 +43,7 @@ def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
 
 
 def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: bool = False) -> None:
-    """Make this the auth token of the number's account, for all its numbers, once the carrier has proved it.
+    """Make this the auth token of the number's account, for all its numbers, once it is verified.
 
     The token before stays good for webhooks for the rotation window, unless `end_old_token` says that it was stolen.
     Raises IntegrationError and LimitReached; then nothing has changed. Takes at most 20 s.
@@ -53,7 +53,7 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
     credentials = Credentials(account.integration, account.account_id, auth_token)
     provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
     with refusal_noted("phone.rotate", phone), counted(credentials, phone.user.workspace_id, account):
-        found = provider.prove(phone.number, application_id=account.application_id)
+        found = provider.verify(phone.number, application_id=account.application_id)
         if credentials.names_application and found.application is None:
             raise provider.invalid_credentials("the application is not there: another account's key")
     adopt_credentials(account, credentials, found.public_key)

@@ -129,7 +129,7 @@ def as_check(reasons: list[Difference]) -> Check:
 
 
 def key_reasons(provider: Provider, *, has_key: bool) -> list[Difference]:
-    """Without the account's key its webhooks are proved by the secret in their address alone."""
+    """Without the account's key its webhooks are verified by the secret in their address alone."""
     return [NO_KEY] if provider.signs_with_public_key and not has_key else []
 
 
@@ -149,7 +149,7 @@ def put_application_right(line: Line, provider: Provider, check: Check, lease_id
     """Find or make our application again, point it at us; take over the webhook key that the carrier tells."""
     account = line.account
     is_gone = any(one.reason == "application_missing" for one in check.reasons)
-    found = provider.prove(
+    found = provider.verify(
         line.number,
         application_id="" if is_gone and not account.application_is_customers else account.application_id,
     )

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from integrations.errors import InvalidCredentials
 from phones.models import Account
-from phones.services.accounts import Credentials, proved_before
+from phones.services.accounts import Credentials, was_verified
 from users import limits
 
 
@@ -18,7 +18,7 @@ def counted(credentials: Credentials, workspace_id: str | None, known: Account |
 
     Raises LimitReached at the start, and whatever the block raises.
     """
-    if proved_before(known, credentials):
+    if was_verified(known, credentials):
         yield
         return
     subjects = [("refused_credentials", f"workspace:{workspace_id}")]

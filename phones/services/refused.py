@@ -25,7 +25,7 @@ REFUSED = Difference("webhooks_refused", "", "")
 
 
 class RefusedWebhook(NamedTuple):
-    """A webhook that did not prove to be the carrier's; `reason` is safe to show."""
+    """A webhook that could not be verified as the carrier's; `reason` is safe to show."""
 
     at: datetime
     kind: str
