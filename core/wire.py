@@ -33,11 +33,6 @@ def found(rows: QuerySet[Row], id: str) -> Row:
     return row
 
 
-def wire_page(items: list[Any], cursor: object) -> dict[str, Any]:
-    """`data` of a list: a page, and the cursor of the next one if there is one."""
-    return {"items": items, "nextCursor": str(cursor) if cursor else None}
-
-
 def wire_time(moment: datetime | None) -> str | None:
     """A time as the API writes it: ISO 8601 in UTC, with milliseconds."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z" if moment else None

@@ -4,12 +4,20 @@ from typing import Any
 
 from rest_framework import serializers
 
-from core.fields import OBJECT_ID
-from core.wire import wire_time
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
-from phones.api.fields import MAX_PAGE_SIZE, PAGE_SIZE, ChoiceOfTexts, CursorField, LimitField, NumberField, TimeField
-from phones.models import Call, Recording
+from phones.api.fields import (
+    MAX_PAGE_SIZE,
+    PAGE_SIZE,
+    ChoiceOfTexts,
+    ChoiceOrNullField,
+    CursorField,
+    IdField,
+    LimitField,
+    NumberField,
+    TextOrNullField,
+    TimeField,
+)
 
 
 class CallQuerySerializer(serializers.Serializer):
@@ -24,64 +32,44 @@ class CallQuerySerializer(serializers.Serializer):
     cursor = CursorField(source="position", required=False, help_text="`nextCursor` of the page before.")
 
 
-def shown_call(call: Call) -> dict[str, Any]:
-    """A call in `data`."""
-    return {
-        "_id": call.pk,
-        "phoneNumber": call.line.number if call.line else None,
-        "integration": call.account.integration,
-        "direction": call.direction or None,
-        "from": call.caller or None,
-        "to": call.callee or None,
-        "status": call.status,
-        "startedAt": wire_time(call.started_at),
-        "answeredAt": wire_time(call.answered_at),
-        "endedAt": wire_time(call.ended_at),
-        "durationSeconds": call.talked_s,
-        "hangupCause": call.hangup_cause or None,
-        "recordings": [shown_recording(one) for one in sorted(call.recordings.all(), key=lambda one: one.created_at)],
-    }
-
-
-def shown_recording(recording: Recording) -> dict[str, Any]:
-    return {
-        "_id": recording.pk,
-        "status": recording.status,
-        "durationSeconds": recording.duration_s,
-        "channels": recording.channels,
-        "createdAt": wire_time(recording.created_at),
-    }
-
-
 class RecordingSerializer(serializers.Serializer):
     """A recording of a call; the audio is at /api/call/recordings/{_id}/media."""
 
-    _id = serializers.RegexField(OBJECT_ID.pattern)
+    _id = IdField(source="pk")
     status = serializers.ChoiceField([one.value for one in RecordingStatus])
-    durationSeconds = serializers.IntegerField(allow_null=True)
+    durationSeconds = serializers.IntegerField(source="duration_s", allow_null=True)
     channels = serializers.IntegerField(allow_null=True)
-    createdAt = serializers.DateTimeField()
+    createdAt = TimeField(source="created_at")
+
+
+class RecordingsField(serializers.ListSerializer):
+    """The recordings of a call, oldest first."""
+
+    def to_representation(self, data: Any) -> list[Any]:
+        # Sort in Python: a query with an order would ignore the prefetched rows.
+        return super().to_representation(sorted(data.all(), key=lambda recording: recording.created_at))
 
 
 class CallSerializer(serializers.Serializer):
     """A call. What the carrier has not said, or not yet, is null."""
 
-    _id = serializers.RegexField(OBJECT_ID.pattern)
-    phoneNumber = serializers.CharField(allow_null=True, help_text="The workspace's number.")
-    integration = serializers.ChoiceField(sorted(PROVIDERS))
-    direction = serializers.ChoiceField([one.value for one in Direction], allow_null=True)
-    to = serializers.CharField(allow_null=True)
+    _id = IdField(source="pk")
+    phoneNumber = serializers.CharField(source="line.number", allow_null=True, help_text="The workspace's number.")
+    integration = serializers.ChoiceField(sorted(PROVIDERS), source="account.integration")
+    direction = ChoiceOrNullField([one.value for one in Direction])
+    from_ = TextOrNullField(source="caller")
+    to = TextOrNullField(source="callee")
     status = serializers.ChoiceField([one.value for one in CallStatus])
-    startedAt = serializers.DateTimeField()
-    answeredAt = serializers.DateTimeField(allow_null=True)
-    endedAt = serializers.DateTimeField(allow_null=True)
-    durationSeconds = serializers.IntegerField(allow_null=True)
-    hangupCause = serializers.CharField(allow_null=True)
-    recordings = RecordingSerializer(many=True)
+    startedAt = TimeField(source="started_at")
+    answeredAt = TimeField(source="answered_at", allow_null=True)
+    endedAt = TimeField(source="ended_at", allow_null=True)
+    durationSeconds = serializers.IntegerField(source="talked_s", allow_null=True)
+    hangupCause = TextOrNullField(source="hangup_cause")
+    recordings = RecordingsField(child=RecordingSerializer())
 
     def get_fields(self) -> dict[str, serializers.Field]:
-        # `from` is a word of Python's.
-        return super().get_fields() | {"from": serializers.CharField(allow_null=True)}
+        # `from` is a keyword in Python.
+        return {name.removesuffix("_"): field for name, field in super().get_fields().items()}
 
 
 class CallPageSerializer(serializers.Serializer):

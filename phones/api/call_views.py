@@ -6,9 +6,9 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from core import envelope
-from core.wire import found, wire_page
+from core.wire import found
 from phones.api.audio import audio, wanted_range
-from phones.api.call_serializers import CallQuerySerializer, shown_call
+from phones.api.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
 from phones.models import PhoneNumber
 from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
 from users.api import ApiView
@@ -28,9 +28,9 @@ class CallsView(ApiView):
         if "number" in query:
             numbers = numbers.filter(number=query["number"])
         equal = {name: query[name] for name in ("status", "direction") if name in query}
-        page = {name: query[name] for name in ("limit", "after", "before", "position") if name in query}
-        calls, position = newest_calls(calls_of(numbers).filter(**equal), **page)
-        data = wire_page([shown_call(call) for call in calls], position)
+        bounds = {name: query[name] for name in ("limit", "after", "before", "position") if name in query}
+        calls, position = newest_calls(calls_of(numbers).filter(**equal), **bounds)
+        data = CallPageSerializer({"items": calls, "nextCursor": position}).data
         return envelope.success(data, message="Calls listed successfully")
 
 
@@ -47,7 +47,7 @@ class CallView(ApiView):
 
     def get(self, request: Request, id: str) -> HttpResponse:
         calls = calls_of(active_numbers(token_of(request).workspace_id)).select_related("line", "account")
-        return envelope.success(shown_call(found(calls, id)), message="Call found successfully")
+        return envelope.success(CallSerializer(found(calls, id)).data, message="Call found successfully")
 
 
 class RecordingMediaView(ApiView):

@@ -1,4 +1,4 @@
-"""The fields of the API: how each is read from what a client sends."""
+"""The fields of the API: how each is read from what a client sends, and how it is written into a reply."""
 
 import re
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from core.fields import OBJECT_ID
-from core.wire import WireField
+from core.wire import WireField, wire_time
 from phones.numbers import to_e164
 from phones.services.paging import Position
 from phones.services.picking import read_cursor
@@ -82,6 +82,9 @@ class TimeField(WireField):
         except ValueError:
             raise serializers.ValidationError("send a time such as 2026-11-23T08:00:00Z.", "invalid_field") from None
 
+    def to_representation(self, value: Any) -> Any:
+        return wire_time(value)
+
 
 class LimitField(WireField):
     def to_internal_value(self, data: Any) -> Any:
@@ -138,3 +141,24 @@ class ForwardField(NumberField):
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         return "" if data is None or data == "" else super().run_validation(data)
+
+
+IdField = partial(serializers.RegexField, OBJECT_ID.pattern)
+
+
+class EmptyIsNull(serializers.Field):
+    """Written as null if it is empty."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_null=True, **kwargs)
+
+    def get_attribute(self, instance: Any) -> Any:
+        return super().get_attribute(instance) or None
+
+
+class TextOrNullField(EmptyIsNull, serializers.CharField):
+    pass
+
+
+class ChoiceOrNullField(EmptyIsNull, serializers.ChoiceField):
+    pass

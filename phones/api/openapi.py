@@ -1,5 +1,7 @@
 """What the API's documentation says of the views in views.py."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -24,6 +26,8 @@ from phones.api.serializers import (
     PhoneSerializer,
     RemovedPhoneSerializer,
 )
+from phones.api.views import added
+from phones.models import PhoneNumber
 
 TAGS = ["Phone numbers"]
 ID = OpenApiParameter("id", str, OpenApiParameter.PATH, description="`_id`, 24 hexadecimal digits.")
@@ -34,19 +38,13 @@ REQUEST = {
     "authToken": "your_auth_token",
     "accSId": "your_account_sid",
 }
-REPLY = {
-    "message": "Phone number added successfully",
-    "status": True,
-    "code": 201,
-    "errorMessage": "",
-    "data": {
-        "_id": "64e5f12345abcdef87654321",
-        "userId": "64e5f12345abcdef12345678",
-        "phoneNumber": "12125551234",
-        "integration": "twilio",
-        "createdAt": "2025-05-15T10:30:00.000Z",
-    },
-}
+ADDED = PhoneNumber(
+    pk="64e5f12345abcdef87654321",
+    user_id=REQUEST["userId"],
+    number=REQUEST["phoneNumber"],
+    integration=REQUEST["integration"],
+    created_at=datetime(2025, 5, 15, 10, 30, tzinfo=UTC),
+)
 
 
 class AddPhone(OpenApiViewExtension):
@@ -74,7 +72,7 @@ class AddPhone(OpenApiViewExtension):
                 responses=replies(AddedPhoneSerializer, success=201),
                 examples=[
                     OpenApiExample("A Twilio number", REQUEST, request_only=True),
-                    OpenApiExample("Added", REPLY, response_only=True, status_codes=["201"]),
+                    OpenApiExample("Added", json.loads(added(ADDED).content), response_only=True, status_codes=["201"]),
                 ],
             )
             def post(self, request: Request) -> HttpResponse:

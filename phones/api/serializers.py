@@ -4,8 +4,6 @@ from typing import Any
 
 from rest_framework import serializers
 
-from core.fields import OBJECT_ID
-from core.wire import wire_time
 from integrations import CARRIERS, PROVIDERS
 from integrations.types import Route
 from phones.api.fields import (
@@ -18,15 +16,17 @@ from phones.api.fields import (
     ChoiceOfTexts,
     CursorField,
     ForwardField,
+    IdField,
     LimitField,
     NumberField,
     PatternField,
     TextField,
+    TextOrNullField,
+    TimeField,
     UserIdField,
 )
 from phones.models import Line, PhoneNumber
 from phones.services.checking import open_reasons
-from phones.services.picking import Available
 
 
 class CredentialsSerializer(serializers.Serializer):
@@ -98,25 +98,14 @@ class AddRowSerializer(AddPhoneSerializer):
         return super().validate(attrs)
 
 
-def added_phone(phone: PhoneNumber) -> dict[str, str | None]:
-    """`data` of a 201."""
-    return {
-        "_id": phone.pk,
-        "userId": phone.user_id,
-        "phoneNumber": phone.number,
-        "integration": phone.integration,
-        "createdAt": wire_time(phone.created_at),
-    }
-
-
 class AddedPhoneSerializer(serializers.Serializer):
     """The number that was added."""
 
-    _id = serializers.RegexField(OBJECT_ID.pattern, help_text="Unique identifier for the phone number record.")
-    userId = serializers.RegexField(OBJECT_ID.pattern)
-    phoneNumber = serializers.CharField(help_text="Phone number that was added (with country code).")
+    _id = IdField(source="pk", help_text="Unique identifier for the phone number record.")
+    userId = IdField(source="user_id")
+    phoneNumber = serializers.CharField(source="number", help_text="Phone number that was added (with country code).")
     integration = serializers.ChoiceField(sorted(PROVIDERS), help_text="Integration provider used for this number.")
-    createdAt = serializers.DateTimeField()
+    createdAt = TimeField(source="created_at")
 
 
 class PhoneQuerySerializer(serializers.Serializer):
@@ -198,69 +187,42 @@ class AvailablePhonesSerializer(CredentialsSerializer):
         return {"account_id": "", "cursor": "", **attrs}
 
 
-def shown_phone(phone: PhoneNumber) -> dict[str, Any]:
-    """A number in `data`. Its rows must have `last_call_at` (`phones.services.phone_list`)."""
-    line = phone.line
-    return {
-        "_id": phone.pk,
-        "userId": phone.user_id,
-        "phoneNumber": phone.number,
-        "integration": phone.integration,
-        "accSId": line.account.account_id if line else None,
-        "label": phone.label,
-        "inbound": {
-            "action": phone.action,
-            "greeting": phone.greeting,
-            "forwardTo": phone.forward_to or None,
-            "record": phone.record,
-        },
-        "health": line.health if line else None,
-        "reasons": open_reasons(line) if line else [],
-        "checkedAt": wire_time(line.checked_at) if line else None,
-        "lastCallAt": wire_time(phone.last_call_at),  # type: ignore[attr-defined]
-        "createdAt": wire_time(phone.created_at),
-    }
-
-
-def shown_available(one: Available) -> dict[str, Any]:
-    listed = one.listed
-    return {
-        "phoneNumber": listed.number,
-        "voice": listed.voice,
-        "active": listed.active,
-        "route": listed.route.value,
-        "added": one.added,
-    }
-
-
 class ReasonSerializer(serializers.Serializer):
     reason = serializers.CharField(help_text="For machines: not_set, url_mismatch, overridden_by_trunk, …")
     expected = serializers.CharField(allow_blank=True)
     actual = serializers.CharField(allow_blank=True)
 
 
+class OpenReasonsField(serializers.ListSerializer):
+    """Why the line of a number is not healthy."""
+
+    def get_attribute(self, instance: PhoneNumber) -> list[dict[str, str]]:
+        assert instance.line is not None  # noqa: S101  every active number has one
+        return open_reasons(instance.line)
+
+
 class ShownInboundSerializer(serializers.Serializer):
     action = serializers.ChoiceField(PhoneNumber.Action.values)
     greeting = serializers.CharField(allow_blank=True)
-    forwardTo = serializers.CharField(allow_null=True)
+    forwardTo = TextOrNullField(source="forward_to")
     record = serializers.BooleanField()
 
 
 class PhoneSerializer(serializers.Serializer):
     """A number of the workspace."""
 
-    _id = serializers.RegexField(OBJECT_ID.pattern)
-    userId = serializers.RegexField(OBJECT_ID.pattern)
-    phoneNumber = serializers.CharField()
+    _id = IdField(source="pk")
+    userId = IdField(source="user_id")
+    phoneNumber = serializers.CharField(source="number")
     integration = serializers.ChoiceField(sorted(PROVIDERS))
-    accSId = serializers.CharField()
+    accSId = serializers.CharField(source="line.account.account_id")
     label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
-    inbound = ShownInboundSerializer()
-    health = serializers.ChoiceField(Line.Health.values)
-    reasons = ReasonSerializer(many=True)
-    checkedAt = serializers.DateTimeField(allow_null=True)
-    lastCallAt = serializers.DateTimeField(allow_null=True)
-    createdAt = serializers.DateTimeField()
+    inbound = ShownInboundSerializer(source="*")
+    health = serializers.ChoiceField(Line.Health.values, source="line.health")
+    reasons = OpenReasonsField(child=ReasonSerializer())
+    checkedAt = TimeField(source="line.checked_at", allow_null=True)
+    lastCallAt = TimeField(source="last_call_at", allow_null=True)
+    createdAt = TimeField(source="created_at")
 
 
 class PhonePageSerializer(serializers.Serializer):
@@ -271,25 +233,25 @@ class PhonePageSerializer(serializers.Serializer):
 
 
 class RemovedPhoneSerializer(serializers.Serializer):
-    _id = serializers.RegexField(OBJECT_ID.pattern)
+    _id = IdField(source="pk")
     restored = serializers.BooleanField(help_text="Whether the carrier is as before; if not, that follows by itself.")
 
 
 class CheckedPhoneSerializer(serializers.Serializer):
     """What a check found, after the repair if there was one."""
 
-    _id = serializers.RegexField(OBJECT_ID.pattern)
-    health = serializers.ChoiceField(Line.Health.values)
-    reasons = ReasonSerializer(many=True)
-    checkedAt = serializers.DateTimeField()
-    repaired = serializers.BooleanField()
+    _id = IdField(source="phone.pk")
+    health = serializers.ChoiceField(Line.Health.values, source="check.health")
+    reasons = ReasonSerializer(many=True, source="check.reasons")
+    checkedAt = TimeField(source="check.checked_at")
+    repaired = serializers.BooleanField(source="check.repaired")
 
 
 class AvailablePhoneSerializer(serializers.Serializer):
-    phoneNumber = serializers.CharField()
-    voice = serializers.BooleanField()
-    active = serializers.BooleanField()
-    route = serializers.ChoiceField([route.value for route in Route])
+    phoneNumber = serializers.CharField(source="listed.number")
+    voice = serializers.BooleanField(source="listed.voice")
+    active = serializers.BooleanField(source="listed.active")
+    route = serializers.ChoiceField([route.value for route in Route], source="listed.route.value")
     added = serializers.BooleanField(help_text="Whether the workspace has it already.")
 
 

@@ -1,21 +1,22 @@
 """Door 1: the REST API."""
 
-from dataclasses import asdict
-
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from core import envelope
-from core.wire import found, wire_page, wire_time
+from core.wire import found
 from phones.api.serializers import (
+    AddedPhoneSerializer,
     AddPhoneSerializer,
+    AvailablePhonePageSerializer,
     AvailablePhonesSerializer,
     ChangePhoneSerializer,
+    CheckedPhoneSerializer,
     CheckPhoneSerializer,
+    PhonePageSerializer,
     PhoneQuerySerializer,
-    added_phone,
-    shown_available,
-    shown_phone,
+    PhoneSerializer,
+    RemovedPhoneSerializer,
 )
 from phones.errors import NoSuchUser
 from phones.models import PhoneNumber
@@ -57,7 +58,13 @@ class AddPhoneView(ApiView):
         user = workspace_user(request, fields.pop("user_id"))
         with carrier_slot():
             phone = add_phone(user=user, **fields)
-        return envelope.success(added_phone(phone), message="Phone number added successfully", status=201)
+        return added(phone)
+
+
+def added(phone: PhoneNumber) -> HttpResponse:
+    """The reply to a successful add; also the example in the documentation."""
+    data = AddedPhoneSerializer(phone).data
+    return envelope.success(data, message="Phone number added successfully", status=201)
 
 
 class PhonesView(ApiView):
@@ -70,7 +77,7 @@ class PhonesView(ApiView):
         if "health" in query:
             query["line__health"] = query.pop("health")
         phones, position = newest_numbers(token_of(request).workspace_id, **query)
-        data = wire_page([shown_phone(phone) for phone in phones], position)
+        data = PhonePageSerializer({"items": phones, "nextCursor": position}).data
         return envelope.success(data, message="Phone numbers listed successfully")
 
 
@@ -80,7 +87,8 @@ class PhoneView(ApiView):
     http_method_names = ["get", "patch", "delete"]
 
     def get(self, request: Request, id: str) -> HttpResponse:
-        return envelope.success(shown_phone(self.phone(request, id)), message="Phone number found successfully")
+        data = PhoneSerializer(self.phone(request, id)).data
+        return envelope.success(data, message="Phone number found successfully")
 
     def patch(self, request: Request, id: str) -> HttpResponse:
         phone = self.phone(request, id)
@@ -92,13 +100,14 @@ class PhoneView(ApiView):
             with carrier_slot():
                 rotate_auth_token(phone, auth_token, end_old_token=end_old_token)
         change_phone(phone, changes)
-        return envelope.success(shown_phone(self.phone(request, id)), message="Phone number changed successfully")
+        data = PhoneSerializer(self.phone(request, id)).data
+        return envelope.success(data, message="Phone number changed successfully")
 
     def delete(self, request: Request, id: str) -> HttpResponse:
         phone = self.phone(request, id)
         with carrier_slot():
             restoration = remove_phone(phone)
-        data = {"_id": phone.pk, "restored": restoration is Restoration.DONE}
+        data = RemovedPhoneSerializer({"pk": phone.pk, "restored": restoration is Restoration.DONE}).data
         return envelope.success(data, message="Phone number removed successfully")
 
     def phone(self, request: Request, id: str) -> PhoneNumber:
@@ -114,13 +123,7 @@ class CheckPhoneView(ApiView):
         assert phone.line is not None  # noqa: S101  every active number has one
         with carrier_slot():
             check = check_line(phone.line, repair=repair)
-        data = {
-            "_id": phone.pk,
-            "health": check.health,
-            "reasons": [asdict(reason) for reason in check.reasons],
-            "checkedAt": wire_time(check.checked_at),
-            "repaired": check.repaired,
-        }
+        data = CheckedPhoneSerializer({"phone": phone, "check": check}).data
         return envelope.success(data, message="Phone number checked successfully")
 
 
@@ -133,8 +136,9 @@ class AvailablePhonesView(ApiView):
         fields = self.read(request, AvailablePhonesSerializer)
         cursor = fields.pop("cursor")
         with carrier_slot():
-            page, following = available_phones(Credentials(**fields), token_of(request).workspace_id, cursor)
-        data = wire_page([shown_available(one) for one in page], following and write_cursor(following))
+            phones, following = available_phones(Credentials(**fields), token_of(request).workspace_id, cursor)
+        next_cursor = write_cursor(following) if following else None
+        data = AvailablePhonePageSerializer({"items": phones, "nextCursor": next_cursor}).data
         return envelope.success(data, message="Available phone numbers listed successfully")
 
 
