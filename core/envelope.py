@@ -31,7 +31,8 @@ ERRORS: dict[str, tuple[int, str]] = {
     "internal_error": (500, "Internal error"),
 }
 INTERNAL_ERROR = (
-    "Something went wrong on our side; nothing was added or changed. Try again; if it stays, send us the X-Request-ID."
+    "Something went wrong on our side. If you sent a change, check whether it was made before you try again. "
+    "If the problem persists, contact support and quote the X-Request-ID header."
 )
 NOT_FOUND = "There is nothing at this address. Check the path and the id."
 
