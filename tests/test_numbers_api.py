@@ -6,11 +6,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from phones.models import Account, Call, Line, PhoneNumber
+from core.envelope import INTERNAL_ERROR
+from phones.models import Account, Call, Line, PhoneNumber, token_digest
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, send
-from tests.support.carriers import CARRIERS, Good
+from tests.support.carriers import CARRIERS, SUBJECTS, Good
+from tests.support.database import UPDATE, failing
+from tests.support.killing import NEW_TOKEN, rotate_at_the_carrier
 from tests.support.people import Tenant
 
 pytestmark = pytest.mark.django_db
@@ -204,6 +207,54 @@ def test_a_wrong_new_token_changes_nothing(sandbox: Sandbox, phone: PhoneNumber,
     assert (reply.status_code, reply.json()["data"]["error"]) == (400, "invalid_credentials")
     assert row() == before
     assert data_of(send("GET", f"phones/{phone.pk}", tenant))["label"] == ""
+
+
+@pytest.mark.engine
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_fails_after_the_rotation_says_that_the_new_token_is_in_use(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, carrier: Good
+) -> None:
+    rotate_at_the_carrier(sandbox, SUBJECTS[carrier.integration])
+    body = {"authToken": NEW_TOKEN, "label": "new", "inbound": {"action": "reject"}}
+
+    with failing(UPDATE, PhoneNumber):
+        reply = send("PATCH", f"phones/{phone.pk}", tenant, body)
+
+    assert reply.status_code == 500
+    assert reply.json()["data"] == {"error": "internal_error", "field": None}
+    assert reply.json()["errorMessage"] == (
+        "The new auth token is in use, but label and inbound may be unchanged. Send them again without authToken."
+    )
+    assert Account.objects.get().token_digest == token_digest(NEW_TOKEN)
+    shown = data_of(send("GET", f"phones/{phone.pk}", tenant))
+    assert (shown["label"], shown["inbound"]["action"]) == ("", "voicemail")
+
+    del body["authToken"]
+    shown = data_of(send("PATCH", f"phones/{phone.pk}", tenant, body))
+    assert (shown["label"], shown["inbound"]["action"]) == ("new", "reject")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_fails_alone_claims_nothing(phone: PhoneNumber, tenant: Tenant) -> None:
+    with failing(UPDATE, PhoneNumber):
+        reply = send("PATCH", f"phones/{phone.pk}", tenant, {"label": "new"})
+
+    assert reply.status_code == 500
+    assert reply.json()["errorMessage"] == INTERNAL_ERROR
+    assert "nothing" not in INTERNAL_ERROR
+
+
+def test_a_forward_loop_is_refused_before_the_token_is_verified(
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant
+) -> None:
+    sandbox.clear_ledger()
+    body = {"authToken": NEW_TOKEN, "inbound": {"action": "forward", "forwardTo": phone.number}}
+
+    reply = send("PATCH", f"phones/{phone.pk}", tenant, body)
+
+    assert (reply.status_code, reply.json()["data"]) == (400, {"error": "invalid_field", "field": "inbound"})
+    assert sandbox.ledger == []
+    assert Account.objects.get().token_digest != token_digest(NEW_TOKEN)
 
 
 def test_a_telnyx_number_without_a_webhook_key_says_so(sandbox: Sandbox, tenant: Tenant) -> None:

@@ -1,9 +1,13 @@
 """Door 1: the REST API."""
 
+import logging
+from typing import Any
+
 from django.http import HttpResponse
 from rest_framework.request import Request
 
 from core import envelope
+from core.errors import Refusal
 from core.wire import found
 from phones.api.serializers import (
     AddedPhoneSerializer,
@@ -38,6 +42,13 @@ from users import idempotency, limits
 from users.api import ApiView
 from users.authentication import token_of
 from users.models import User
+
+log = logging.getLogger(__name__)
+
+# "May", as on MongoDB the first of the writes of a change may have been made when a later one fails.
+ONLY_ROTATED = (
+    "The new auth token is in use, but label and inbound may be unchanged. Send them again without authToken."
+)
 
 
 class AddPhoneView(ApiView):
@@ -99,7 +110,9 @@ class PhoneView(ApiView):
         if auth_token:
             with carrier_slot():
                 rotate_auth_token(phone, auth_token, end_old_token=end_old_token)
-        change_phone(phone, changes)
+            change_after_rotation(phone, changes)
+        else:
+            change_phone(phone, changes)
         data = PhoneSerializer(self.phone(request, id)).data
         return envelope.success(data, message="Phone number changed successfully")
 
@@ -112,6 +125,20 @@ class PhoneView(ApiView):
 
     def phone(self, request: Request, id: str) -> PhoneNumber:
         return found(listed_numbers(token_of(request).workspace_id), id)
+
+
+def change_after_rotation(phone: PhoneNumber, changes: dict[str, Any]) -> None:
+    """Change the number; if that crashes, the reply must not hide that the new token is in use.
+
+    Raises NoSuchPhone as `change_phone` does, and Refusal after a crash.
+    """
+    try:
+        change_phone(phone, changes)
+    except Refusal:
+        raise
+    except Exception as error:
+        log.exception("A number was not changed after its auth token was replaced")
+        raise Refusal(ONLY_ROTATED, code="internal_error") from error
 
 
 class CheckPhoneView(ApiView):
