@@ -25,7 +25,7 @@ def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> di
         raise Refusal(f"{name}: {error}", code=known, field=name) from None
 
 
-def found(rows: QuerySet[Row], id: str) -> Row:
+def get_or_404(rows: QuerySet[Row], id: str) -> Row:
     """The row with this id. Raises the same Refusal if there is none, if it is not among them, or if that is no id."""
     row = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
     if row is None:

@@ -13,14 +13,14 @@ from users import audit
 RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
 
 
-def wanted_range(request: HttpRequest) -> str:
+def read_range(request: HttpRequest) -> str:
     """The Range header, or empty. One that is not understood is none (RFC 9110, 14.2), nor is one for a version that we
     do not know."""
     byte_range = request.headers.get("Range", "")
     return byte_range if RANGE.fullmatch(byte_range) and "If-Range" not in request.headers else ""
 
 
-def audio(
+def stream_audio(
     recording: Recording, byte_range: str, *, session: str, workspace_id: str | None = None
 ) -> StreamingHttpResponse:
     """Stream the audio from the carrier; until the reply is closed it has a carrier slot.

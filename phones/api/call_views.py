@@ -6,8 +6,8 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from core import envelope
-from core.wire import found
-from phones.api.audio import audio, wanted_range
+from core.wire import get_or_404
+from phones.api.audio import read_range, stream_audio
 from phones.api.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
 from phones.models import PhoneNumber
 from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
@@ -39,7 +39,7 @@ class PhoneCallsView(CallsView):
 
     def get(self, request: Request, id: str) -> HttpResponse:  # type: ignore[override]
         numbers = active_numbers(token_of(request).workspace_id)
-        return self.page(request, numbers.filter(pk=found(numbers, id).pk))
+        return self.page(request, numbers.filter(pk=get_or_404(numbers, id).pk))
 
 
 class CallView(ApiView):
@@ -47,7 +47,7 @@ class CallView(ApiView):
 
     def get(self, request: Request, id: str) -> HttpResponse:
         calls = calls_of(active_numbers(token_of(request).workspace_id)).select_related("line", "account")
-        return envelope.success(CallSerializer(found(calls, id)).data, message="Call found successfully")
+        return envelope.success(CallSerializer(get_or_404(calls, id)).data, message="Call found successfully")
 
 
 class RecordingMediaView(ApiView):
@@ -58,6 +58,6 @@ class RecordingMediaView(ApiView):
         recordings = recordings_of(active_numbers(token.workspace_id)).select_related("account", "call__line")
         # A token is good for months: of each day its first listening counts.
         session = f"{token.pk} {timezone.now():%Y-%m-%d}"
-        return audio(
-            found(recordings, id), wanted_range(request._request), session=session, workspace_id=token.workspace_id
+        return stream_audio(
+            get_or_404(recordings, id), read_range(request._request), session=session, workspace_id=token.workspace_id
         )

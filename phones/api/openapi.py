@@ -26,7 +26,7 @@ from phones.api.serializers import (
     PhoneSerializer,
     RemovedPhoneSerializer,
 )
-from phones.api.views import added
+from phones.api.views import confirm_add
 from phones.models import PhoneNumber
 
 TAGS = ["Phone numbers"]
@@ -72,7 +72,9 @@ class AddPhone(OpenApiViewExtension):
                 responses=replies(AddedPhoneSerializer, success=201),
                 examples=[
                     OpenApiExample("A Twilio number", REQUEST, request_only=True),
-                    OpenApiExample("Added", json.loads(added(ADDED).content), response_only=True, status_codes=["201"]),
+                    OpenApiExample(
+                        "Added", json.loads(confirm_add(ADDED).content), response_only=True, status_codes=["201"]
+                    ),
                 ],
             )
             def post(self, request: Request) -> HttpResponse:

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from core import envelope
 from core.errors import Refusal
-from core.wire import found
+from core.wire import get_or_404
 from phones.api.serializers import (
     AddedPhoneSerializer,
     AddPhoneSerializer,
@@ -69,10 +69,10 @@ class AddPhoneView(ApiView):
         user = workspace_user(request, fields.pop("user_id"))
         with carrier_slot():
             phone = add_phone(user=user, **fields)
-        return added(phone)
+        return confirm_add(phone)
 
 
-def added(phone: PhoneNumber) -> HttpResponse:
+def confirm_add(phone: PhoneNumber) -> HttpResponse:
     """The reply to a successful add; also the example in the documentation."""
     data = AddedPhoneSerializer(phone).data
     return envelope.success(data, message="Phone number added successfully", status=201)
@@ -124,7 +124,7 @@ class PhoneView(ApiView):
         return envelope.success(data, message="Phone number removed successfully")
 
     def phone(self, request: Request, id: str) -> PhoneNumber:
-        return found(listed_numbers(token_of(request).workspace_id), id)
+        return get_or_404(listed_numbers(token_of(request).workspace_id), id)
 
 
 def change_after_rotation(phone: PhoneNumber, changes: dict[str, Any]) -> None:
@@ -145,7 +145,7 @@ class CheckPhoneView(ApiView):
     http_method_names = ["post"]
 
     def post(self, request: Request, id: str) -> HttpResponse:
-        phone = found(listed_numbers(token_of(request).workspace_id), id)
+        phone = get_or_404(listed_numbers(token_of(request).workspace_id), id)
         repair = self.read(request, CheckPhoneSerializer)["repair"] if request.body else False
         assert phone.line is not None  # noqa: S101  every active number has one
         with carrier_slot():

@@ -20,7 +20,7 @@ from core.fields import OBJECT_ID
 from core.secrets import CannotOpen
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
-from phones.api.audio import audio, wanted_range
+from phones.api.audio import read_range, stream_audio
 from phones.desk import words
 from phones.desk.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
 from phones.desk.forms import CARRIER_NAMES, AddPhoneForm, ChangePhoneForm, RotateForm
@@ -318,7 +318,7 @@ class PhoneNumberAdmin(DeskAdmin):
         if not line or not line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exists():
             raise Http404
         try:
-            return audio(recording, wanted_range(request), session=str(request.session.session_key))
+            return stream_audio(recording, read_range(request), session=str(request.session.session_key))
         except (IntegrationError, CannotOpen) as error:
             return HttpResponse(str(error), status=502, content_type="text/plain; charset=utf-8")
 
