@@ -1,4 +1,4 @@
-"""The base of every API view: how a request is read, limited and refused."""
+"""The base of every API view: reads, limits and refuses requests."""
 
 from typing import Any, ClassVar
 
@@ -14,9 +14,9 @@ from users.authentication import token_of
 
 
 class ApiView(APIView):
-    """Checks come in the order of the API's contract: token, limits, method, media type, JSON, fields."""
+    """Checks a request in the order of the API's contract: token, limits, method, media type, JSON, fields."""
 
-    # Of a token.
+    # The limits that apply to each token; names in settings.LIMITS.
     limits: ClassVar[tuple[str, ...]] = ("requests",)
 
     def check_throttles(self, request: Request) -> None:
@@ -27,9 +27,9 @@ class ApiView(APIView):
         )
 
     def read(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
-        """The body's fields as the serializer understands them. Raises Refusal for the first that is wrong."""
+        """Return the validated fields of the JSON body. Raises Refusal for the first one that is wrong."""
         return understood(serializer_class(), read_json(request._request))
 
     def read_query(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
-        """The same for the fields of the query string, of which the last counts if one is repeated."""
+        """The same for the query string, in which the last value of a repeated name counts."""
         return understood(serializer_class(), request.GET.dict())

@@ -1,4 +1,4 @@
-"""A recording's audio as a reply, for the API and the admin."""
+"""Replies with a recording's audio, for the API and the admin."""
 
 import re
 from contextlib import ExitStack
@@ -14,8 +14,11 @@ RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")
 
 
 def read_range(request: HttpRequest) -> str:
-    """The Range header, or empty. One that is not understood is none (RFC 9110, 14.2), nor is one for a version that we
-    do not know."""
+    """Return the Range header, or an empty string if there is none to honour.
+
+    A header that we do not understand is ignored (RFC 9110, 14.2), and so is one that depends on a version of the
+    audio (If-Range), as we know of no versions.
+    """
     byte_range = request.headers.get("Range", "")
     return byte_range if RANGE.fullmatch(byte_range) and "If-Range" not in request.headers else ""
 
@@ -23,15 +26,16 @@ def read_range(request: HttpRequest) -> str:
 def stream_audio(
     recording: Recording, byte_range: str, *, session: str, workspace_id: str | None = None
 ) -> StreamingHttpResponse:
-    """Stream the audio from the carrier; until the reply is closed it has a carrier slot.
+    """Stream the audio from the carrier. The reply holds a carrier slot until it is closed.
 
-    A session that hears a recording is in the audit trail, once, in however many parts its player asks for it.
+    Writes one audit entry for each session and recording, however many parts the player asks for.
 
     Args:
-        session: tells one who listens from another.
-        workspace_id: that of who listens; None for staff.
+        byte_range: a Range header from `read_range`; empty for the whole recording.
+        session: identifies the listener in the audit trail.
+        workspace_id: the listener's workspace; None for staff.
 
-    Raises LimitReached when no slot is free, and what `recording_media` raises.
+    Raises LimitReached if no slot is free, and whatever `recording_media` raises.
     """
     with ExitStack() as slot:
         slot.enter_context(carrier_slot())

@@ -1,4 +1,4 @@
-"""What the API's documentation says of the views in call_views.py."""
+"""The API documentation of the views in call_views.py."""
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension, OpenApiViewExtension
 from drf_spectacular.types import OpenApiTypes
@@ -23,8 +23,8 @@ class Calls(OpenApiViewExtension):
             get=extend_schema(
                 operation_id="listCalls",
                 tags=TAGS,
-                summary="List the calls of the workspace, newest first",
-                description="Each page ends with a cursor for the next one; filters may be changed between pages.",
+                summary="List the workspace's calls, newest first",
+                description="Each page ends with a cursor for the next one. You may change the filters between pages.",
                 parameters=[CallQuerySerializer],
                 responses=replies(CallPageSerializer, success=200),
             ),
@@ -40,7 +40,7 @@ class PhoneCalls(OpenApiViewExtension):
             get=extend_schema(
                 operation_id="listPhoneCalls",
                 tags=TAGS,
-                summary="List the calls of one number, newest first",
+                summary="List a number's calls, newest first",
                 parameters=[ID, CallQuerySerializer],
                 responses=replies(CallPageSerializer, success=200),
             ),
@@ -56,7 +56,7 @@ class Call(OpenApiViewExtension):
             get=extend_schema(
                 operation_id="getCall",
                 tags=TAGS,
-                summary="One call with its recordings",
+                summary="Get a call with its recordings",
                 parameters=[ID],
                 responses=replies(CallSerializer, success=200),
             ),
@@ -72,11 +72,16 @@ class RecordingMedia(OpenApiViewExtension):
             get=extend_schema(
                 operation_id="getRecordingMedia",
                 tags=TAGS,
-                summary="The audio of a recording",
-                description="Streamed from the carrier. A new recording is waited for a few seconds.",
+                summary="Get the audio of a recording",
+                description=(
+                    "The audio is streamed from the carrier. If the recording has just been made, the reply may take a "
+                    "few seconds."
+                ),
                 parameters=[
                     ID,
-                    OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One range: `bytes=0-1023`."),
+                    OpenApiParameter(
+                        "Range", str, OpenApiParameter.HEADER, description="A single range, such as `bytes=0-1023`."
+                    ),
                 ],
                 responses=AUDIO | failures(),
             ),

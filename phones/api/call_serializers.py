@@ -1,4 +1,4 @@
-"""How the filters of the log of calls are read, and calls are shown."""
+"""The fields of the call log: the filters of a request, and the calls in a reply."""
 
 from typing import Any
 
@@ -21,15 +21,15 @@ from phones.api.fields import (
 
 
 class CallQuerySerializer(serializers.Serializer):
-    """The filters of a list of calls."""
+    """Filters for a list of calls."""
 
     status = ChoiceOfTexts(list(CallStatus), required=False)
     direction = ChoiceOfTexts(list(Direction), required=False)
-    phoneNumber = NumberField(source="number", required=False, help_text="One of the workspace's numbers.")
-    after = TimeField(required=False, help_text="Calls that began then or later, in ISO 8601.")
-    before = TimeField(required=False, help_text="Calls that began earlier, in ISO 8601.")
-    limit = LimitField(default=PAGE_SIZE, help_text=f"Calls on a page, at most {MAX_PAGE_SIZE}.")
-    cursor = CursorField(source="position", required=False, help_text="`nextCursor` of the page before.")
+    phoneNumber = NumberField(source="number", required=False, help_text="Only calls of this number of the workspace.")
+    after = TimeField(required=False, help_text="Only calls that began at or after this time, in ISO 8601.")
+    before = TimeField(required=False, help_text="Only calls that began before this time, in ISO 8601.")
+    limit = LimitField(default=PAGE_SIZE, help_text=f"Calls per page, at most {MAX_PAGE_SIZE}.")
+    cursor = CursorField(source="position", required=False, help_text="`nextCursor` of the previous page.")
 
 
 class RecordingSerializer(serializers.Serializer):
@@ -51,7 +51,7 @@ class RecordingsField(serializers.ListSerializer):
 
 
 class CallSerializer(serializers.Serializer):
-    """A call. What the carrier has not said, or not yet, is null."""
+    """A call. A value that the carrier has not reported (yet) is null."""
 
     _id = IdField(source="pk")
     phoneNumber = serializers.CharField(source="line.number", allow_null=True, help_text="The workspace's number.")
@@ -76,4 +76,4 @@ class CallPageSerializer(serializers.Serializer):
     """A page of calls, newest first."""
 
     items = CallSerializer(many=True)
-    nextCursor = serializers.CharField(allow_null=True, help_text="For the next page; null at the end.")
+    nextCursor = serializers.CharField(allow_null=True, help_text="The cursor of the next page; null on the last page.")

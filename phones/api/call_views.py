@@ -1,4 +1,4 @@
-"""The log of calls and the recordings, for the workspace's clients."""
+"""The call log and the recordings of a workspace."""
 
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBase
@@ -16,7 +16,7 @@ from users.authentication import token_of
 
 
 class CallsView(ApiView):
-    """The calls of all numbers of the workspace."""
+    """The calls of all the workspace's numbers."""
 
     http_method_names = ["get"]
 
@@ -35,7 +35,7 @@ class CallsView(ApiView):
 
 
 class PhoneCallsView(CallsView):
-    """The calls of one number of the workspace."""
+    """The calls of one of the workspace's numbers."""
 
     def get(self, request: Request, id: str) -> HttpResponse:  # type: ignore[override]
         numbers = active_numbers(token_of(request).workspace_id)
@@ -43,6 +43,8 @@ class PhoneCallsView(CallsView):
 
 
 class CallView(ApiView):
+    """A call of one of the workspace's numbers."""
+
     http_method_names = ["get"]
 
     def get(self, request: Request, id: str) -> HttpResponse:
@@ -51,12 +53,14 @@ class CallView(ApiView):
 
 
 class RecordingMediaView(ApiView):
+    """The audio of a recording."""
+
     http_method_names = ["get"]
 
     def get(self, request: Request, id: str) -> HttpResponseBase:
         token = token_of(request)
         recordings = recordings_of(active_numbers(token.workspace_id)).select_related("account", "call__line")
-        # A token is good for months: of each day its first listening counts.
+        # A token lives for months, so each day counts as a session of its own in the audit trail.
         session = f"{token.pk} {timezone.now():%Y-%m-%d}"
         return stream_audio(
             get_or_404(recordings, id), read_range(request._request), session=session, workspace_id=token.workspace_id

@@ -1,4 +1,4 @@
-"""The fields of the API: how each is read from what a client sends, and how it is written into a reply."""
+"""The field types of the API: how each is read from a request and written into a reply."""
 
 import re
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ class NumberField(WireField):
 
 
 class ChoiceOfTexts(WireField):
-    """One of a few texts, to the letter."""
+    """One of a fixed set of strings, compared exactly."""
 
     def __init__(self, choices: list[str], **kwargs: Any) -> None:
         self.choices = dict.fromkeys(choices)
@@ -53,7 +53,7 @@ class ChoiceOfTexts(WireField):
 
 
 class PatternField(WireField):
-    """A text that matches a pattern as a whole. What was sent is never repeated in the error."""
+    """A string that matches a pattern as a whole. The error never repeats the value, which may be a secret."""
 
     def __init__(self, pattern: re.Pattern[str], hint: str, **kwargs: Any) -> None:
         self.pattern, self.hint = pattern, hint
@@ -71,7 +71,7 @@ AccountIdField = partial(PatternField, ACCOUNT_ID, "send 1 to 64 letters, digits
 
 
 class TimeField(WireField):
-    """A time in ISO 8601; one without a zone is in UTC."""
+    """A time in ISO 8601; without a time zone it is read as UTC."""
 
     def to_internal_value(self, data: Any) -> Any:
         try:
@@ -106,7 +106,7 @@ class CursorField(WireField):
 
 
 class CarrierCursorField(WireField):
-    """Where a list of the carrier's goes on."""
+    """The cursor of a list that comes from the carrier."""
 
     def to_internal_value(self, data: Any) -> str:
         try:
@@ -116,7 +116,7 @@ class CarrierCursorField(WireField):
 
 
 class TextField(WireField):
-    """A text for people, of bounded length, without control characters; may be empty."""
+    """Text for people: at most `most` characters, no control characters; may be empty."""
 
     def __init__(self, most: int, **kwargs: Any) -> None:
         self.most = most
@@ -132,9 +132,9 @@ class TextField(WireField):
 
 
 class ForwardField(NumberField):
-    """A number to forward calls to; null or empty for none."""
+    """The number to forward calls to; null or empty for none."""
 
-    refusal = "invalid_field"  # the other one blames phoneNumber
+    refusal = "invalid_field"  # invalid_phone_number would blame phoneNumber
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, allow_blank=True, **kwargs)
@@ -147,7 +147,7 @@ IdField = partial(serializers.RegexField, OBJECT_ID.pattern)
 
 
 class EmptyIsNull(serializers.Field):
-    """Written as null if it is empty."""
+    """A field that is null in the reply if its value is empty."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_null=True, **kwargs)

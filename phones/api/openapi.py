@@ -1,4 +1,4 @@
-"""What the API's documentation says of the views in views.py."""
+"""The API documentation of the views in views.py."""
 
 import json
 from datetime import UTC, datetime
@@ -57,8 +57,8 @@ class AddPhone(OpenApiViewExtension):
                 tags=TAGS,
                 summary="Add a phone number to your workspace",
                 description=(
-                    "The credentials and the ownership are proved, the carrier's webhooks are pointed at us, and only "
-                    "then is the number kept. Any other reply than 201 leaves everything as it was."
+                    "We verify the credentials and that the account owns the number, then point the carrier's webhooks "
+                    "at us, and only then save the number. Any reply other than 201 leaves everything as it was."
                 ),
                 request=AddPhoneSerializer,
                 parameters=[
@@ -66,7 +66,7 @@ class AddPhone(OpenApiViewExtension):
                         "Idempotency-Key",
                         str,
                         OpenApiParameter.HEADER,
-                        description="Send the same key to get the first reply again instead of a second add.",
+                        description="A retry with the same key gets the first reply again instead of adding twice.",
                     )
                 ],
                 responses=replies(AddedPhoneSerializer, success=201),
@@ -92,7 +92,7 @@ class Phones(OpenApiViewExtension):
             get=extend_schema(
                 operation_id="listPhones",
                 tags=TAGS,
-                summary="List the numbers of the workspace, newest first",
+                summary="List the workspace's numbers, newest first",
                 parameters=[PhoneQuerySerializer],
                 responses=replies(PhonePageSerializer, success=200),
             ),
@@ -108,17 +108,18 @@ class Phone(OpenApiViewExtension):
             get=extend_schema(
                 operation_id="getPhone",
                 tags=TAGS,
-                summary="One number: its health, how it answers",
+                summary="Get a number, its health and how it answers",
                 parameters=[ID],
                 responses=replies(PhoneSerializer, success=200),
             ),
             patch=extend_schema(
                 operation_id="changePhone",
                 tags=TAGS,
-                summary="Change a number's label, how it answers, or the credentials of its account",
+                summary="Change a number's label, how it answers, or its account's auth token",
                 description=(
-                    "What is left out stays. A new `authToken` is proved at the carrier first and then holds for all "
-                    "numbers of the account; webhooks signed with the old one still pass for a day."
+                    "Fields that you leave out stay as they are. A new `authToken` is verified with the carrier first "
+                    "and then applies to all numbers of the account. Webhooks signed with the old token are still "
+                    "accepted for a day."
                 ),
                 parameters=[ID],
                 request=ChangePhoneSerializer,
@@ -127,8 +128,8 @@ class Phone(OpenApiViewExtension):
             delete=extend_schema(
                 operation_id="removePhone",
                 tags=TAGS,
-                summary="Remove a number and give its line back",
-                description="The carrier's settings return to what they were before, as far as they are still ours.",
+                summary="Remove a number and restore the carrier's settings",
+                description="We restore a setting at the carrier only if it still has the value that we wrote.",
                 parameters=[ID],
                 responses=replies(RemovedPhoneSerializer, success=200),
             ),
@@ -144,7 +145,8 @@ class CheckPhone(OpenApiViewExtension):
             post=extend_schema(
                 operation_id="checkPhone",
                 tags=TAGS,
-                summary="Compare what the carrier has with what we want, and put it right if asked to",
+                summary="Check a number's settings at the carrier and, on request, repair them",
+                description="If the carrier cannot be reached, the reply is 200 with the health `unreachable`.",
                 parameters=[ID],
                 request=CheckPhoneSerializer,
                 responses=replies(CheckedPhoneSerializer, success=200),
@@ -161,8 +163,8 @@ class AvailablePhones(OpenApiViewExtension):
             post=extend_schema(
                 operation_id="listAvailablePhones",
                 tags=TAGS,
-                summary="The numbers of a carrier account, to pick from",
-                description="The credentials are used for this request and not kept.",
+                summary="List the numbers of a carrier account",
+                description="The credentials are used for this request only and are not stored.",
                 request=AvailablePhonesSerializer,
                 responses=replies(AvailablePhonePageSerializer, success=200),
             ),

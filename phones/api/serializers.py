@@ -1,4 +1,4 @@
-"""How the API's bodies are read and numbers are shown."""
+"""The fields of the API: request bodies, and the numbers in a reply."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ from phones.services.checking import open_reasons
 
 
 class CredentialsSerializer(serializers.Serializer):
-    """A body with the credentials of an account. Its `accSId` is required as the integration that was sent requires."""
+    """A body with an account's credentials. `accSId` is required for every integration but Telnyx."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         carrier = CARRIERS.get(str(data.get("integration")))
@@ -39,7 +39,7 @@ class CredentialsSerializer(serializers.Serializer):
 
 
 class FlagField(serializers.Field):
-    """true or false, and nothing that could be taken for one of them."""
+    """A JSON boolean; nothing else is read as one."""
 
     default_error_messages = {"invalid": "send true or false."}
 
@@ -53,7 +53,7 @@ class FlagField(serializers.Field):
 
 
 class AddPhoneSerializer(CredentialsSerializer):
-    """The body of add-phone. Fields are checked in this order; the first that is wrong is told."""
+    """The body of add-phone. Fields are checked in this order; the reply names the first one that is wrong."""
 
     userId = UserIdField(source="user_id", help_text="ID of the user who will own this phone number.")
     phoneNumber = NumberField(source="number", help_text="Phone number with country code, such as 12125551234.")
@@ -69,14 +69,14 @@ class AddPhoneSerializer(CredentialsSerializer):
         ["replace", "refuse"],
         source="on_conflict",
         default="replace",
-        help_text="What to do with a number that is routed elsewhere: replace takes it over.",
+        help_text="What to do if the number is routed elsewhere: `replace` takes it over, `refuse` fails.",
     )
     publicKey = PatternField(
         PUBLIC_KEY,
         "send the 44 characters of the key as the Telnyx console shows it.",
         source="public_key",
         required=False,
-        help_text="Telnyx webhook public key, if it cannot be fetched with the API key.",
+        help_text="Telnyx webhook public key; needed only if the API key cannot fetch it.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class AddPhoneSerializer(CredentialsSerializer):
 
 
 class AddRowSerializer(AddPhoneSerializer):
-    """A row of a bulk add: the same, and how the number shall answer."""
+    """A row of a bulk add: the body of add-phone, plus the label and how the number answers."""
 
     label = TextField(200, required=False)  # type: ignore[assignment]
     action = ChoiceOfTexts(PhoneNumber.Action.values, required=False)
@@ -109,18 +109,18 @@ class AddedPhoneSerializer(serializers.Serializer):
 
 
 class PhoneQuerySerializer(serializers.Serializer):
-    """The filters of the list of numbers."""
+    """Filters for the list of numbers."""
 
     userId = UserIdField(source="user_id", required=False)
     integration = ChoiceOfTexts(sorted(PROVIDERS), required=False)
     phoneNumber = NumberField(source="number", required=False)
     health = ChoiceOfTexts(Line.Health.values, required=False)
-    limit = LimitField(default=PAGE_SIZE, help_text=f"Numbers on a page, at most {MAX_PAGE_SIZE}.")
-    cursor = CursorField(source="position", required=False, help_text="`nextCursor` of the page before.")
+    limit = LimitField(default=PAGE_SIZE, help_text=f"Numbers per page, at most {MAX_PAGE_SIZE}.")
+    cursor = CursorField(source="position", required=False, help_text="`nextCursor` of the previous page.")
 
 
 class InboundField(serializers.Field):
-    """How a number answers; a part of it changes that part."""
+    """How a number answers. Keys that are left out stay as they are."""
 
     default_error_messages = {"invalid": "send an object with action, greeting, forwardTo or record."}
 
@@ -141,24 +141,26 @@ class InboundSerializer(serializers.Serializer):
     """How a number answers."""
 
     action = ChoiceOfTexts(PhoneNumber.Action.values, required=False, help_text="voicemail, forward or reject.")
-    greeting = TextField(1000, required=False, help_text="Said before the message; empty for the usual one.")
+    greeting = TextField(
+        1000, required=False, help_text="Spoken before a caller leaves a message; empty for the default greeting."
+    )
     forwardTo = ForwardField(source="forward_to", required=False, help_text="Number with country code.")
     record = FlagField(required=False, help_text="Whether a forwarded call is recorded.")
 
 
 class ChangePhoneSerializer(serializers.Serializer):
-    """The body of a PATCH: what is left out stays as it is."""
+    """The body of a PATCH. Fields that are left out stay as they are."""
 
-    label = TextField(200, required=False, help_text="A name for people; may be empty.")  # type: ignore[assignment]
+    label = TextField(200, required=False, help_text="A name for the number; may be empty.")  # type: ignore[assignment]
     inbound = InboundField(required=False)
     authToken = AuthTokenField(
         required=False,
-        help_text="The account's new Auth Token or API Key. It is proved at the carrier first.",
+        help_text="The account's new Auth Token or API Key. It is verified with the carrier first.",
     )
     endOldToken = FlagField(
         source="end_old_token",
         required=False,
-        help_text="With authToken: refuse at once what is signed with the token before, as when it was stolen.",
+        help_text="With authToken: refuse webhooks signed with the old token at once, as after a theft.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -170,9 +172,9 @@ class ChangePhoneSerializer(serializers.Serializer):
 
 
 class CheckPhoneSerializer(serializers.Serializer):
-    """The body of a check; may be left out."""
+    """The body of a check; optional."""
 
-    repair = FlagField(default=False, help_text="Whether to put right what differs.")
+    repair = FlagField(default=False, help_text="Whether to repair what differs.")
 
 
 class AvailablePhonesSerializer(CredentialsSerializer):
@@ -181,7 +183,7 @@ class AvailablePhonesSerializer(CredentialsSerializer):
     integration = ChoiceOfTexts(sorted(PROVIDERS))
     authToken = AuthTokenField()
     accSId = AccountIdField(required=False)
-    cursor = CarrierCursorField(required=False, help_text="`nextCursor` of the page before.")
+    cursor = CarrierCursorField(required=False, help_text="`nextCursor` of the previous page.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return {"account_id": "", "cursor": "", **attrs}
@@ -194,7 +196,7 @@ class ReasonSerializer(serializers.Serializer):
 
 
 class OpenReasonsField(serializers.ListSerializer):
-    """Why the line of a number is not healthy."""
+    """The reasons why a number's line is not healthy."""
 
     def get_attribute(self, instance: PhoneNumber) -> list[dict[str, str]]:
         assert instance.line is not None  # noqa: S101  every active number has one
@@ -234,11 +236,13 @@ class PhonePageSerializer(serializers.Serializer):
 
 class RemovedPhoneSerializer(serializers.Serializer):
     _id = IdField(source="pk")
-    restored = serializers.BooleanField(help_text="Whether the carrier is as before; if not, that follows by itself.")
+    restored = serializers.BooleanField(
+        help_text="Whether the carrier's settings are restored. If not, we retry later where that can help."
+    )
 
 
 class CheckedPhoneSerializer(serializers.Serializer):
-    """What a check found, after the repair if there was one."""
+    """The result of a check, after the repair if one was requested."""
 
     _id = IdField(source="phone.pk")
     health = serializers.ChoiceField(Line.Health.values, source="check.health")
@@ -252,7 +256,7 @@ class AvailablePhoneSerializer(serializers.Serializer):
     voice = serializers.BooleanField(source="listed.voice")
     active = serializers.BooleanField(source="listed.active")
     route = serializers.ChoiceField([route.value for route in Route], source="listed.route.value")
-    added = serializers.BooleanField(help_text="Whether the workspace has it already.")
+    added = serializers.BooleanField(help_text="Whether the workspace already has this number.")
 
 
 class AvailablePhonePageSerializer(serializers.Serializer):

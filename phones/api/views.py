@@ -52,6 +52,8 @@ ONLY_ROTATED = (
 
 
 class AddPhoneView(ApiView):
+    """Add a number."""
+
     http_method_names = ["post"]
     limits = ("requests", "adds")
 
@@ -79,7 +81,7 @@ def confirm_add(phone: PhoneNumber) -> HttpResponse:
 
 
 class PhonesView(ApiView):
-    """The numbers of the workspace."""
+    """The workspace's numbers."""
 
     http_method_names = ["get"]
 
@@ -93,7 +95,7 @@ class PhonesView(ApiView):
 
 
 class PhoneView(ApiView):
-    """One number of the workspace."""
+    """One of the workspace's numbers."""
 
     http_method_names = ["get", "patch", "delete"]
 
@@ -142,6 +144,8 @@ def change_after_rotation(phone: PhoneNumber, changes: dict[str, Any]) -> None:
 
 
 class CheckPhoneView(ApiView):
+    """Check a number at its carrier."""
+
     http_method_names = ["post"]
 
     def post(self, request: Request, id: str) -> HttpResponse:
@@ -155,7 +159,7 @@ class CheckPhoneView(ApiView):
 
 
 class AvailablePhonesView(ApiView):
-    """The numbers of a carrier account, to pick from."""
+    """The numbers of a carrier account, to choose from."""
 
     http_method_names = ["post"]
 
@@ -170,7 +174,10 @@ class AvailablePhonesView(ApiView):
 
 
 def workspace_user(request: Request, user_id: str) -> User:
-    """The user, if it is one of the caller's workspace; another's is as unknown as one that does not exist."""
+    """Return the user if they belong to the caller's workspace.
+
+    Raises NoSuchUser otherwise, whether or not another workspace has such a user.
+    """
     token = token_of(request)
     user = User.objects.filter(pk=user_id, workspace=token.workspace_id, is_active=True).first()
     if user is None:
