@@ -37,6 +37,11 @@ INTERNAL_ERROR = (
 NOT_FOUND = "There is nothing at this address. Check the path and the id."
 
 
+def is_server_error(code: str) -> bool:
+    """Whether a failure with this code is ours or the carrier's, not the client's."""
+    return ERRORS[code][0] >= 500
+
+
 def success(data: Any, *, message: str, status: int = 200) -> JsonResponse:
     """The reply to a request that succeeded: `message` says what was done, `data` is JSON-able."""
     return JsonResponse(

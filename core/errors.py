@@ -1,25 +1,55 @@
-"""Our own refusals. What a carrier refuses is in integrations/errors.py and has the same two attributes."""
+"""Our own refusals. They carry a machine code and values; each door has its own table of sentences for them.
+
+What a carrier refuses is in integrations/errors.py and has the same attributes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class Refusal(Exception):
-    """A request that we turn down. `str(error)` is safe to show and says what to do next.
+    """A request that we turn down. `str(error)` is for the log and holds no secret.
 
-    `code` is the machine code of the reply (core/envelope.py has its HTTP status); `field` is the wire name of the
-    field to blame, if it is one; `headers` go with the reply.
+    `code` is the machine code of the reply (core/envelope.py has its HTTP status); `field` is our name of the field to
+    blame, if it is one; `headers` go with the reply; `values` fill in the sentence.
     """
 
     code = "internal_error"
     field: str | None = None
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        code: str | None = None,
-        field: str | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.code = code or self.code
-        self.field = field or self.field
+    def __init__(self, *, headers: dict[str, str] | None = None, **values: Any) -> None:
+        super().__init__()
         self.headers = headers or {}
+        self.values = values
+
+    def __str__(self) -> str:
+        return " ".join([type(self).__name__, *(f"{name}={value}" for name, value in self.values.items())])
+
+
+class NotFound(Refusal):
+    """There is no such row, or none for whoever asks."""
+
+    code = "not_found"
+
+
+class Unreadable(Refusal):
+    """Input that a door cannot read. Only that door knows what it looks like, so the sentence comes with the error.
+
+    `field` is the name that the door gives the field. What was sent is never repeated in the sentence.
+    """
+
+    code = "invalid_field"
+
+    def __init__(self, sentence: str, *, code: str | None = None, field: str | None = None) -> None:
+        super().__init__(sentence=sentence)
+        self.code = code or self.code
+        self.field = field
+
+    def __str__(self) -> str:
+        return self.values["sentence"]
+
+
+def sentence_for(error: Exception, sentences: Mapping[type[Exception], str]) -> str:
+    """What a door's table says of an error's class, or of the nearest base class that is in it."""
+    template = next(sentences[kind] for kind in type(error).__mro__ if kind in sentences)
+    return template.format_map(getattr(error, "values", {}))

@@ -6,27 +6,27 @@ from typing import Any, NoReturn
 
 from django.http import HttpRequest
 
-from core.errors import Refusal
+from core.errors import Unreadable
 
 MAX_DEPTH = 16
 # The closing quote is optional, so that a text full of opening ones is read once and not once for each of them.
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
-class InvalidJson(Refusal):
+class InvalidJson(Unreadable):
     code = "invalid_json"
 
 
 def read_json(request: HttpRequest) -> dict[str, Any]:
     """The JSON object in the body of a request.
 
-    Raises Refusal: `unsupported_media_type` unless the type is application/json in UTF-8; `invalid_json` unless the
+    Raises Unreadable: `unsupported_media_type` unless the type is application/json in UTF-8; `invalid_json` unless the
     body is one object in strict JSON (RFC 8259): UTF-8 without BOM, no NaN or Infinity, no key twice, at most
     16 levels deep.
     """
     charset = (request.content_params or {}).get("charset", "utf-8").lower()
     if request.content_type != "application/json" or charset not in ("utf-8", "utf8"):
-        raise Refusal(
+        raise Unreadable(
             "Unsupported media type: send Content-Type: application/json in UTF-8.", code="unsupported_media_type"
         )
     return parse_object(request.body)

@@ -6,15 +6,14 @@ from typing import Any, TypeVar
 from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
-from core.envelope import NOT_FOUND
-from core.errors import Refusal
+from core.errors import NotFound, Unreadable
 from core.fields import OBJECT_ID
 
 Row = TypeVar("Row", bound=Model)
 
 
 def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
-    """What a serializer, which may be used again, makes of the fields. Raises Refusal for the first that is wrong."""
+    """What a serializer, which may be used again, makes of the fields. Raises Unreadable for the first bad one."""
     try:
         return serializer.run_validation(fields)
     except serializers.ValidationError as invalid:
@@ -22,14 +21,14 @@ def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> di
         name: str = next(name for name in serializer.fields if name in errors)  # type: ignore[assignment]
         error = errors[name][0]
         known = error.code if error.code.startswith("invalid_") else "invalid_field"
-        raise Refusal(f"{name}: {error}", code=known, field=name) from None
+        raise Unreadable(f"{name}: {error}", code=known, field=name) from None
 
 
 def get_or_404(rows: QuerySet[Row], id: str) -> Row:
-    """The row with this id. Raises the same Refusal if there is none, if it is not among them, or if that is no id."""
+    """The row with this id. Raises NotFound if there is none, if it is not among them, or if that is no id."""
     row = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
     if row is None:
-        raise Refusal(NOT_FOUND, code="not_found")
+        raise NotFound
     return row
 
 

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator
 from functools import partial
 
 from integrations.base import Provider
-from integrations.errors import Refused, Unanswered
+from integrations.errors import Refused, Unanswered, WebhookSetupFailed
 from integrations.transport import in_parallel
 from integrations.types import Application, Difference, Route, Settings, compare_settings
 from integrations.webhooks import Urls, is_ours
@@ -56,11 +56,11 @@ class Applications(ABC):
         try:
             return self._create(urls, profile_id)
         except Refused as failure:
-            raise self.provider.setup_failed(failure.detail) from None
+            raise WebhookSetupFailed(self.provider, failure.detail) from None
         except Unanswered as failure:
             found = self.find()
             if found is None:
-                raise self.provider.setup_failed(failure.detail) from None
+                raise WebhookSetupFailed(self.provider, failure.detail) from None
             return found
 
     def point(self, application: Application, urls: Urls) -> None:
@@ -89,7 +89,7 @@ class Applications(ABC):
             with self.provider.writing():
                 after = self.read(application.id)
         if after is None or after.settings != settings:
-            raise self.provider.setup_failed("the application was not changed")
+            raise WebhookSetupFailed(self.provider, "the application was not changed")
 
     @abstractmethod
     def delete(self, application_id: str) -> None:
@@ -170,7 +170,7 @@ class ApplicationProvider(Provider):
             return
         self.link(number_id, before)
         if self.routes_to_us(self.read(number_id), urls, application_id):
-            raise self.setup_failed("still linked to our application")
+            raise WebhookSetupFailed(self, "still linked to our application")
 
     def link(self, number_id: str, application_id: str) -> None:
         """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
@@ -178,7 +178,7 @@ class ApplicationProvider(Provider):
             self.ask(lambda: self._update(number_id, {"application_id": application_id}))
         except Refused as failure:
             if not application_id or failure.status in (401, 403) or self._is_there(application_id):
-                raise self.setup_failed(failure.detail) from None
+                raise WebhookSetupFailed(self, failure.detail) from None
             self.link(number_id, "")
         except Unanswered:
             pass  # read back by restore()

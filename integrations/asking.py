@@ -4,14 +4,23 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
 from prometheus_client import Histogram
 
-from integrations.errors import RateLimited, Refused, RequestFailed, Unanswered
+from integrations.errors import (
+    CarrierUnavailable,
+    InvalidCredentials,
+    Named,
+    RateLimited,
+    Refused,
+    RequestFailed,
+    Unanswered,
+    WebhookSetupFailed,
+)
 from integrations.gate import gate
-from integrations.sentences import Sentences
 from integrations.transport import Deadline, Timeouts, retry_after_s
 from integrations.types import Site
 
@@ -28,7 +37,7 @@ REQUESTS = Histogram(
 )
 
 
-class Asking(Sentences, ABC):
+class Asking(Named, ABC):
     """Sends requests to one carrier, up to a deadline."""
 
     site: Site
@@ -92,9 +101,31 @@ class Asking(Sentences, ABC):
         try:
             return self.ask(send)
         except Refused as failure:
-            raise self.setup_failed(failure.detail) from None
+            raise WebhookSetupFailed(self, failure.detail) from None
         except Unanswered:
             return None
+
+    @contextmanager
+    def reading(self, *, refusals: tuple[int, ...] = (401, 403)) -> Iterator[None]:
+        """Around requests that read: raises what the failure of one means.
+
+        Args:
+            refusals: the statuses with which the carrier refuses the credentials.
+        """
+        try:
+            yield
+        except RequestFailed as failure:
+            if isinstance(failure, Refused) and failure.status in refusals:
+                raise InvalidCredentials(self, failure.detail) from None
+            raise CarrierUnavailable(self, failure.detail) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around requests that change something: raises what the failure of one means."""
+        try:
+            yield
+        except RequestFailed as failure:
+            raise WebhookSetupFailed(self, failure.detail) from None
 
     def measure(self, outcome: str, sent_at: float) -> None:
         REQUESTS.labels(self.label.lower(), outcome).observe(time.monotonic() - sent_at)
@@ -117,4 +148,4 @@ class Asking(Sentences, ABC):
             yield from page
             if not cursor:
                 return
-        raise self.unavailable("a list without end")
+        raise CarrierUnavailable(self, "a list without end")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from integrations.asking import Asking
+from integrations.errors import NumberNotOwned
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber, Difference, ListedNumber, NumberRecord, Route, Settings, Site
@@ -86,7 +87,7 @@ class Provider(Asking):
         with self.reading():
             found = self._number(number_id)
         if found is None:
-            raise self.not_owned()
+            raise NumberNotOwned(self)
         return found.settings
 
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:

@@ -1,60 +1,102 @@
 """What can go wrong at a carrier.
 
-`str(error)` is safe to show and names the next step; `error.detail` is for the log and holds no secret either. A
-definite no of the carrier and a question that could not be asked never share a class.
+An error carries a machine code and values; each door has its own table of sentences for them. A definite no of the
+carrier and a question that could not be asked never share a class.
 """
+
+from typing import ClassVar
+
+
+class Named:
+    """What a carrier is called, and what it calls the credentials of an account."""
+
+    label: ClassVar[str]
+    account_id_name: ClassVar[str]
+    auth_token_name: ClassVar[str]
 
 
 class IntegrationError(Exception):
-    """Root. `code` is the machine code of the reply, `field` the wire name of the field to blame."""
+    """Root. `str(error)` is for the log and holds no secret.
+
+    `code` is the machine code of the reply, `field` our name of the field to blame, if it is one; `values` fill in the
+    sentence.
+
+    Args:
+        carrier: the provider that was asked, or its class.
+        detail: what happened, for the log.
+    """
 
     code = "carrier_unavailable"
     field: str | None = None
 
-    def __init__(self, sentence: str, detail: str = "") -> None:
-        super().__init__(sentence)
+    def __init__(self, carrier: Named | type[Named], detail: str = "") -> None:
+        super().__init__()
         self.detail = detail
+        self.values = {
+            "carrier": carrier.label,
+            "account_id_name": carrier.account_id_name,
+            "auth_token_name": carrier.auth_token_name,
+        }
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {self.values['carrier']}" + (f" ({self.detail})" if self.detail else "")
 
 
 class InvalidCredentials(IntegrationError):
-    """The carrier refuses the credentials, or the account is suspended."""
+    """The carrier refuses the credentials."""
 
     code = "invalid_credentials"
-    field = "authToken"
+    field = "auth_token"
+
+
+class AccountNotActive(InvalidCredentials):
+    """The credentials are those of an account that is suspended or closed."""
 
 
 class UnknownApplication(IntegrationError):
-    """The account has no application with the id that was given as accSId."""
+    """The account has no application with the id that was given as the account's."""
 
     code = "invalid_field"
-    field = "accSId"
+    field = "account_id"
 
 
 class WrongPublicKey(IntegrationError):
-    """The public key that was given is not the one that the account's webhooks are signed with."""
+    """The carrier says that the account has another public key than the one that was given."""
 
     code = "invalid_field"
-    field = "publicKey"
+    field = "public_key"
+
+
+class UnusedPublicKey(WrongPublicKey):
+    """The account's webhooks are signed with another public key than the one that was given."""
 
 
 class NumberNotOwned(IntegrationError):
     """The account does not own the number."""
 
     code = "number_not_owned"
-    field = "phoneNumber"
+    field = "number"
 
 
 class NumberNotUsable(IntegrationError):
-    """The number is not active, or cannot take calls."""
+    """The number cannot take voice calls."""
 
     code = "number_not_usable"
-    field = "phoneNumber"
+    field = "number"
+
+
+class NumberNotActive(NumberNotUsable):
+    """The account owns the number, but it is not in service."""
 
 
 class CarrierUnavailable(IntegrationError):
     """A question could not be asked, or the answer makes no sense."""
 
     code = "carrier_unavailable"
+
+
+class RecordingNotReady(CarrierUnavailable):
+    """The carrier is still writing the audio of a recording."""
 
 
 class WebhookSetupFailed(IntegrationError):
@@ -67,6 +109,10 @@ class MediaMissing(IntegrationError):
     """The carrier has no audio for a recording."""
 
     code = "not_found"
+
+
+class MediaElsewhere(MediaMissing):
+    """The audio of a recording is at an address that is not the carrier's, so it is not fetched."""
 
 
 class MediaRangeRefused(IntegrationError):

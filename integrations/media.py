@@ -12,7 +12,15 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from integrations.base import Provider
-from integrations.errors import MediaRangeRefused, RequestFailed
+from integrations.errors import (
+    CarrierUnavailable,
+    InvalidCredentials,
+    MediaElsewhere,
+    MediaMissing,
+    MediaRangeRefused,
+    RecordingNotReady,
+    RequestFailed,
+)
 from integrations.transport import CHUNK_BYTES, POOL_SIZE, Deadline, no_cookies, read_environment
 
 MAX_REDIRECTS = 3
@@ -66,7 +74,7 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
         CarrierUnavailable, also when what is there is no audio.
     """
     if not RECORDING_ID.fullmatch(recording_id):
-        raise provider.media_missing()
+        raise MediaMissing(provider)
     pauses = iter(NOT_READY_PAUSES_S if may_be_new else ())
     while True:
         response = get(provider, provider.media_url(recording_id, known_url), byte_range)
@@ -74,19 +82,19 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
             return Media(response.status_code, audio_type, passed_on(response), response)
         response.close()
         if response.status_code in (200, 206):
-            raise provider.unavailable("what is at the address of a recording is no audio")
+            raise CarrierUnavailable(provider, "what is at the address of a recording is no audio")
         if response.status_code == 416:
-            raise MediaRangeRefused("Range: the recording is shorter than that. Ask without Range.")
+            raise MediaRangeRefused(provider)
         if known_url:
             known_url = ""  # it may have moved: the next time the carrier's API is asked where it is
             continue
         if response.status_code in (401, 403) and takes_credentials(provider, response.url):
-            raise provider.invalid_credentials(f"media answered with {response.status_code}")
+            raise InvalidCredentials(provider, f"media answered with {response.status_code}")
         if response.status_code not in (404, 410):
-            raise provider.unavailable(f"media answered with {response.status_code}")
+            raise CarrierUnavailable(provider, f"media answered with {response.status_code}")
         pause_s = next(pauses, None)
         if pause_s is None:
-            raise provider.not_ready() if may_be_new else provider.media_missing()
+            raise RecordingNotReady(provider) if may_be_new else MediaMissing(provider)
         time.sleep(pause_s)
 
 
@@ -94,7 +102,7 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
     """One GET, with redirects followed from one admitted address to another."""
     for _ in range(MAX_REDIRECTS + 1):
         if not is_admitted(provider, url):
-            raise provider.media_elsewhere()
+            raise MediaElsewhere(provider)
         try:
             response = media_session().get(
                 url,
@@ -109,10 +117,10 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
             response.close()
             url = urljoin(url, response.headers["Location"])
         except (requests.RequestException, RequestFailed) as error:
-            raise provider.unavailable(f"media: {type(error).__name__}") from None
+            raise CarrierUnavailable(provider, f"media: {type(error).__name__}") from None
         except ValueError:
-            raise provider.media_elsewhere() from None
-    raise provider.unavailable("media: too many redirects")
+            raise MediaElsewhere(provider) from None
+    raise CarrierUnavailable(provider, "media: too many redirects")
 
 
 def is_admitted(provider: Provider, url: str) -> bool:

@@ -1,56 +1,80 @@
 """What our own rows refuse."""
 
-from core.envelope import NOT_FOUND
-from core.errors import Refusal
+from core.errors import NotFound, Refusal
+from integrations.errors import WebhookSetupFailed
 
 
 class PhoneExists(Refusal):
-    code = "phone_exists"
-    field = "phoneNumber"
+    """The user has the number already, or it is being added right now."""
 
-    def __init__(self) -> None:
-        super().__init__("This phoneNumber already exists for this user, or is being added right now.")
+    code = "phone_exists"
+    field = "number"
 
 
 class RoutedElsewhere(Refusal):
-    code = "number_routed_elsewhere"
-    field = "phoneNumber"
+    """The number's calls go elsewhere, and the client asked to leave them there."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The calls of phoneNumber go elsewhere now. Send onConflict: replace to take it over; "
-            "what is there now comes back when the number is removed."
-        )
+    code = "number_routed_elsewhere"
+    field = "number"
+
+
+class NoForwardTarget(Refusal):
+    """Calls shall be forwarded, and to no number."""
+
+    code = "invalid_field"
+    field = "forward_to"
 
 
 class ForwardLoop(Refusal):
-    code = "invalid_field"
-    field = "inbound"
+    """Calls shall be forwarded to a number of the same workspace, so they could go round in a circle."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "inbound: forwardTo is a number of this workspace itself. Calls could go round in a circle, and each round "
-            "is billed: send a number outside the workspace."
-        )
+    code = "invalid_field"
+    field = "forward_to"
 
 
 class NoSuchUser(Refusal):
+    """The workspace has no such user who may own a number."""
+
     code = "user_not_found"
-    field = "userId"
-
-    def __init__(self) -> None:
-        super().__init__("userId: user not found in this workspace.")
+    field = "user_id"
 
 
-class NoSuchPhone(Refusal):
-    code = "not_found"
+class NoSuchPhone(NotFound):
+    """The number is not there any more, or is being removed."""
 
-    def __init__(self) -> None:
-        super().__init__(NOT_FOUND)
+
+class TokenReplaced(Refusal):
+    """Another auth token was entered in the same moment, so it is open which is the old one."""
+
+    code = "invalid_field"
+    field = "auth_token"
+
+
+class ChangeUncertain(Refusal):
+    """The new auth token is in use, and the rest of the change crashed.
+
+    On MongoDB some of it may have been written.
+    """
+
+
+class UnknownCursor(Refusal):
+    """The place in a carrier's list is none that it has given us."""
+
+    code = "invalid_field"
+    field = "cursor"
 
 
 class LineBusy(Refusal):
+    """Another change of the webhooks of this number or account is running."""
+
     code = "webhook_setup_failed"
 
-    def __init__(self) -> None:
-        super().__init__("Another change of the webhooks of this number or account is running. Try again in a minute.")
+
+class LeaseLost(Refusal):
+    """The add took longer than its lease, so another process has rolled it back."""
+
+    code = "webhook_setup_failed"
+
+
+class AccountBeingSetUp(WebhookSetupFailed):
+    """Somebody sets up the webhooks of the same carrier account, known to us by other credentials."""

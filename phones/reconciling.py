@@ -155,8 +155,7 @@ def attempt(what: str, act: Callable[[], object], credentials: str = "") -> Done
         return Done.REFUSED  # logged when the carrier was asked
     except Exception as error:
         expected = isinstance(error, IntegrationError | LineBusy | CannotOpen)
-        detail = getattr(error, "detail", "")
-        log.warning("Not done yet: %s: %s (%s)", what, error, detail, exc_info=None if expected else error)
+        log.warning("Not done yet: %s: %s", what, error, exc_info=None if expected else error)
         return Done.REFUSED if isinstance(error, InvalidCredentials) else Done.NOT_YET
 
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.views.debug import get_exception_reporter_filter
 
 from integrations.base import Provider
+from integrations.errors import InvalidCredentials
 from phones.desk.number_admin import PhoneNumberAdmin
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
 from phones.services import add_phone, change_phone
@@ -499,7 +500,7 @@ def test_the_search_for_a_workspace_keeps_the_other_filters(desk: Client, tenant
 @pytest.mark.engine
 def test_the_dashboard_shows_what_reconcile_counted(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     added(tenant, TWILIO)
-    with pytest.raises(Exception, match="refused the credentials"):
+    with pytest.raises(InvalidCredentials):
         add_phone(
             user=tenant.user, number="14155551234", integration="plivo", account_id=PLIVO.acc_sid, auth_token=WRONG
         )

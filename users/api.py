@@ -27,7 +27,7 @@ class ApiView(APIView):
         )
 
     def read(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
-        """Return the validated fields of the JSON body. Raises Refusal for the first one that is wrong."""
+        """Return the validated fields of the JSON body. Raises Unreadable for the first one that is wrong."""
         return understood(serializer_class(), read_json(request._request))
 
     def read_query(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:

@@ -30,6 +30,23 @@ UNFINISHED_FOR = timedelta(seconds=60)
 REPLAYED = {201, 400, 404}
 
 
+class InvalidKey(Refusal):
+    code = "invalid_field"
+    field = "Idempotency-Key"
+
+
+class KeyMismatch(Refusal):
+    """The key was sent before with another body."""
+
+    code = "idempotency_mismatch"
+
+
+class KeyInProgress(Refusal):
+    """The first request with the key has no reply yet."""
+
+    code = "idempotency_in_progress"
+
+
 def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
     """The reply of `act()`, or the reply that the same request got before.
 
@@ -38,15 +55,13 @@ def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
         act: does the work and returns a reply for every outcome; it must not raise.
 
     Raises:
-        Refusal: `invalid_field` for a bad key, `idempotency_mismatch` for another body, `idempotency_in_progress`
-            while the twin is at work.
+        InvalidKey; KeyMismatch for another body; KeyInProgress while the twin is at work.
     """
     header = request.headers.get("Idempotency-Key")
     if header is None:
         return act()
     if not KEY.fullmatch(header):
-        reason = "Idempotency-Key: send 1 to 255 visible ASCII characters."
-        raise Refusal(reason, code="invalid_field", field="Idempotency-Key")
+        raise InvalidKey
 
     key = digest("key", token_of(request).workspace_id, request.path, header)
     body = digest("body", request.body.decode("latin-1"))
@@ -83,7 +98,7 @@ def digest(*parts: str) -> str:
 
 
 def claim(key: str, body: str, owner: str) -> IdempotentReply | None:
-    """Make the key ours, or return the finished reply that has it. Raises Refusal as `once` does."""
+    """Make the key ours, or return the finished reply that has it. Raises KeyMismatch and KeyInProgress."""
     now = clock.now()
     row = {"request_digest": body, "owner": owner, "status": None, "body": "", "expires_at": now + UNFINISHED_FOR}
     try:
@@ -97,11 +112,9 @@ def claim(key: str, body: str, owner: str) -> IdempotentReply | None:
         return None
     earlier = IdempotentReply.objects.filter(key=key).first()
     if earlier and earlier.request_digest != body:
-        reason = "This Idempotency-Key was sent before with another body. Use a new key for a new request."
-        raise Refusal(reason, code="idempotency_mismatch")
+        raise KeyMismatch
     if earlier is None or earlier.status is None:
-        reason = "The first request with this Idempotency-Key is still in progress. Ask again in a moment."
-        raise Refusal(reason, code="idempotency_in_progress", headers={"Retry-After": "1"})
+        raise KeyInProgress(headers={"Retry-After": "1"})
     return earlier
 
 

@@ -33,10 +33,8 @@ class LimitReached(Refusal):
     code = "throttled"
 
     def __init__(self, retry_after_s: int) -> None:
+        super().__init__(headers={"Retry-After": str(retry_after_s)}, retry_after_s=retry_after_s)
         self.retry_after_s = retry_after_s
-        super().__init__(
-            f"Too many requests. Try again in {retry_after_s} s.", headers={"Retry-After": str(retry_after_s)}
-        )
 
 
 class LimitHeld(LimitReached):

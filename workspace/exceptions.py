@@ -6,31 +6,27 @@ from typing import Any
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 
-from core.envelope import ERRORS, INTERNAL_ERROR, failure, not_found
+from core.envelope import INTERNAL_ERROR, failure, is_server_error, not_found
 from core.errors import Refusal
 from core.secrets import CannotOpen
 from integrations.errors import IntegrationError
+from phones.api.sentences import sentence, wire_name
 
 log = logging.getLogger(__name__)
-
-UNREADABLE = (
-    "The stored credentials of this account cannot be read any more. Enter the auth token again: PATCH one of its "
-    "numbers with authToken."
-)
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
     """DRF's exception handler: whatever was raised becomes an envelope, and only what we foresaw is explained."""
     if isinstance(error, Refusal):
-        if ERRORS[error.code][0] >= 500:
+        if is_server_error(error.code):
             log.warning("%s: %s", error.code, error)
-        return failure(error.code, str(error), field=error.field, headers=error.headers)
+        return failure(error.code, sentence(error), field=wire_name(error.field), headers=error.headers)
     if isinstance(error, IntegrationError):
-        log.warning("%s: %s (%s)", error.code, error, error.detail)
-        return failure(error.code, str(error), field=error.field)
+        log.warning("%s: %s", error.code, error)
+        return failure(error.code, sentence(error), field=wire_name(error.field))
     if isinstance(error, CannotOpen):
         log.error("%s", error)
-        return failure("invalid_credentials", UNREADABLE, field="authToken")
+        return failure("invalid_credentials", sentence(error), field="authToken")
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
         reason = "Send a valid bearer token: Authorization: Bearer <token>."
         return failure("not_authenticated", reason, headers={"WWW-Authenticate": "Bearer"})

@@ -13,7 +13,14 @@ from requests import Response
 
 from integrations.applications import ApplicationProvider
 from integrations.base import S3_PLACES
-from integrations.errors import BadSignature, RequestFailed
+from integrations.errors import (
+    BadSignature,
+    MediaMissing,
+    NumberNotActive,
+    NumberNotOwned,
+    NumberNotUsable,
+    RequestFailed,
+)
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport
 from integrations.plivo.applications import PAGE_SIZE, PlivoApplications
 from integrations.plivo.events import call_of, parse_event, recording_of
@@ -74,11 +81,11 @@ class Plivo(ApplicationProvider):
                 lambda: self.applications.look_up(application_id),
             )
         if found is None or found.number != number:
-            raise self.not_owned()
+            raise NumberNotOwned(self)
         if not found.active:
-            raise self.not_usable("is not active")
+            raise NumberNotActive(self)
         if not found.voice:
-            raise self.not_usable("cannot take voice calls")
+            raise NumberNotUsable(self)
         return CarrierNumber(number, found.settings, self.route_of(found.settings, application), application)
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
@@ -153,7 +160,7 @@ class Plivo(ApplicationProvider):
         with self.reading():
             url = self.find(lambda: identifier(self.request("GET", "Recording", recording_id).recording_url))
         if url is None:
-            raise self.media_missing()
+            raise MediaMissing(self)
         return url
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:

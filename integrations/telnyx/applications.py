@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from integrations.applications import Applications
-from integrations.errors import Refused, RequestFailed, Unanswered
+from integrations.errors import Refused, RequestFailed, Unanswered, WebhookSetupFailed
 from integrations.types import NAME_PREFIX, Application, Difference, Settings, identifier
 from integrations.webhooks import Urls
 
@@ -110,14 +110,14 @@ class TelnyxApplications(Applications):
         try:
             return self.provider.ask(self._create_profile, attempts=1)
         except Refused as failure:
-            raise self.provider.setup_failed(failure.detail) from None
+            raise WebhookSetupFailed(self.provider, failure.detail) from None
         except Unanswered as failure:
             try:
                 found = self.provider.ask(self.profile_id)
             except RequestFailed:
                 found = ""
             if not found:
-                raise self.provider.setup_failed(failure.detail) from None
+                raise WebhookSetupFailed(self.provider, failure.detail) from None
             return found
 
     def _create_profile(self) -> str:

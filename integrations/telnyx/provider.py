@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from integrations import twiml
 from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
-from integrations.errors import BadSignature, RequestFailed
+from integrations.errors import BadSignature, MediaMissing, NumberNotActive, NumberNotOwned, RequestFailed
 from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
 from integrations.telnyx.applications import PAGE_SIZE, TelnyxApplications, listed
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
@@ -72,9 +72,9 @@ class Telnyx(ApplicationProvider):
         # The filter also finds longer numbers that contain this one.
         found = next((one for one in read["numbers"] if one.number == number), None)
         if found is None:
-            raise self.not_owned()
+            raise NumberNotOwned(self)
         if not found.active:
-            raise self.not_usable("is not active")
+            raise NumberNotActive(self)
         return CarrierNumber(
             found.id,
             found.settings,
@@ -131,7 +131,7 @@ class Telnyx(ApplicationProvider):
         with self.reading():
             url = self.find(lambda: self._media_url(recording_id))
         if url is None:
-            raise self.media_missing()
+            raise MediaMissing(self)
         return url
 
     def media_auth(self) -> None:

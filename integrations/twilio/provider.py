@@ -15,7 +15,7 @@ from twilio.rest import Client
 
 from integrations import twiml
 from integrations.base import Provider
-from integrations.errors import BadSignature, IntegrationError, InvalidCredentials
+from integrations.errors import AccountNotActive, BadSignature, NumberNotOwned, NumberNotUsable, WebhookSetupFailed
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
 from integrations.twilio.events import CALL_STATUS, call_of, recording_of
@@ -114,13 +114,13 @@ class Twilio(Provider):
                 lambda: self.ask(self._account_status),
             )
         if account_status in INACTIVE:
-            raise self.suspended(account_status)
+            raise AccountNotActive(self, f"account status {account_status}")
         # The filter also finds longer numbers that contain this one.
         found = next((one for one in numbers if one.number == number), None)
         if found is None:
-            raise self.not_owned()
+            raise NumberNotOwned(self)
         if not found.voice:
-            raise self.not_usable("cannot take voice calls")
+            raise NumberNotUsable(self)
         return CarrierNumber(found.id, found.settings, self.route_of(found.settings))
 
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
@@ -130,7 +130,7 @@ class Twilio(Provider):
                 lambda: self.ask(self._account_status),
             )
         if account_status in INACTIVE:
-            raise self.suspended(account_status)
+            raise AccountNotActive(self, f"account status {account_status}")
         if number is None:
             return [Difference("number_missing", number_id, "")]
         found = [] if number.voice else [Difference("number_inactive", "voice", "no voice")]
@@ -148,7 +148,7 @@ class Twilio(Provider):
                 lambda: "" if cursor else self.ask(self._account_status),  # the first page has told
             )
         if account_status in INACTIVE:
-            raise self.suspended(account_status)
+            raise AccountNotActive(self, f"account status {account_status}")
         return page
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
@@ -164,7 +164,7 @@ class Twilio(Provider):
             return
         after = self.write(lambda: self._update(number_id, back)) or self.read(number_id)
         if any(after[name] != value for name, value in back.items()):
-            raise self.setup_failed("the earlier settings did not come back")
+            raise WebhookSetupFailed(self, "the earlier settings did not come back")
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -264,12 +264,6 @@ class Twilio(Provider):
 
     def headers_of(self, error: Exception) -> Mapping[str, str]:
         return error.headers if isinstance(error, TooManyRequests) else {}
-
-    def suspended(self, status: str) -> IntegrationError:
-        return InvalidCredentials(
-            "The credentials belong to a Twilio account that is not active. Ask Twilio about the account.",
-            f"account status {status}",
-        )
 
 
 def number_of(number: Any) -> NumberRecord:

@@ -22,7 +22,7 @@ from phones.api.serializers import (
     PhoneSerializer,
     RemovedPhoneSerializer,
 )
-from phones.errors import NoSuchUser
+from phones.errors import ChangeUncertain, NoSuchUser
 from phones.models import PhoneNumber
 from phones.services import (
     add_phone,
@@ -44,11 +44,6 @@ from users.authentication import token_of
 from users.models import User
 
 log = logging.getLogger(__name__)
-
-# "May", as on MongoDB the first of the writes of a change may have been made when a later one fails.
-ONLY_ROTATED = (
-    "The new auth token is in use, but label and inbound may be unchanged. Send them again without authToken."
-)
 
 
 class AddPhoneView(ApiView):
@@ -132,7 +127,7 @@ class PhoneView(ApiView):
 def change_after_rotation(phone: PhoneNumber, changes: dict[str, Any]) -> None:
     """Change the number; if that crashes, the reply must not hide that the new token is in use.
 
-    Raises NoSuchPhone as `change_phone` does, and Refusal after a crash.
+    Raises NoSuchPhone as `change_phone` does, and ChangeUncertain after a crash.
     """
     try:
         change_phone(phone, changes)
@@ -140,7 +135,7 @@ def change_after_rotation(phone: PhoneNumber, changes: dict[str, Any]) -> None:
         raise
     except Exception as error:
         log.exception("A number was not changed after its auth token was replaced")
-        raise Refusal(ONLY_ROTATED, code="internal_error") from error
+        raise ChangeUncertain from error
 
 
 class CheckPhoneView(ApiView):

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from core.errors import Refusal
 from integrations import CARRIERS, PROVIDERS, provider_class
 from integrations.errors import CarrierUnavailable, InvalidCredentials, WebhookSetupFailed
 from phones.bulk.gates import AccountGate, Breaker
@@ -58,7 +57,7 @@ class AccountQueue:
     # Whether a row was started since the last page. Without one no page is read: if pages went stale before they were
     # used, we would read nothing but pages.
     has_begun_row: bool = True
-    refusal: Refusal | None = None
+    refusal: RowOutcome | None = None
 
     @property
     def max_in_flight(self) -> int:
@@ -126,7 +125,7 @@ class AccountQueue:
             self.breaker.note(answered=True)
             # If the credentials were valid before, one more row must confirm the refusal.
             if not self.is_verified:
-                self.refusal = Refusal(outcome.message, code=outcome.error, field=outcome.field)
+                self.refusal = outcome
             self.doubt_credentials()
         elif outcome.error == WebhookSetupFailed.code:
             self.doubt_credentials()

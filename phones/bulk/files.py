@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
-from core.errors import Refusal
+from core.errors import Unreadable
 from core.fields import OBJECT_ID
 from core.parsers import object_without_duplicates, parse_object, refuse_constant
 from phones.bulk.sheet_bounds import OutOfBounds, check_bounds
@@ -47,7 +47,7 @@ NOT_TEXT = "The file is not text in UTF-8. Save it as CSV UTF-8, or as .xlsx."
 NOT_JSON = "This is not a JSON object in strict JSON."
 
 
-class UnreadableFile(Refusal):
+class UnreadableFile(Unreadable):
     """The file as a whole cannot be used. `str(error)` says why and what to do."""
 
     code = "unreadable_file"
@@ -59,7 +59,7 @@ class FileRow:
 
     line: int
     fields: dict[str, Any] = field(repr=False)
-    problem: Refusal | None = None
+    problem: Unreadable | None = None
 
     def shown(self) -> tuple[str, str]:
         """The user's id and the number as written; empty where they do not look like one."""
@@ -202,8 +202,8 @@ class Reader:
                 continue
             try:
                 item = parse_object(line.encode())
-            except Refusal as problem:
-                yield FileRow(self.line, {}, Refusal(NOT_JSON, code=problem.code))
+            except Unreadable as problem:
+                yield FileRow(self.line, {}, Unreadable(NOT_JSON, code=problem.code))
             else:
                 yield self.item(self.line, item)
 
@@ -226,12 +226,12 @@ class Reader:
                     buffer = buffer[1:].lstrip()
                 is_first, number = False, number + 1
                 item, at = decoder.raw_decode(buffer)
-            except (ValueError, RecursionError, Refusal):
+            except (ValueError, RecursionError, Unreadable):
                 raise UnreadableFile(f"The JSON list cannot be read from item {number or 1} on.") from None
             if isinstance(item, dict):
                 yield self.item(number, item)
             else:
-                yield FileRow(number, {}, Refusal(NOT_JSON, code="invalid_json"))
+                yield FileRow(number, {}, Unreadable(NOT_JSON, code="invalid_json"))
 
     def item(self, line: int, item: dict[str, Any]) -> FileRow:
         named = ((self.column(name), value) for name, value in item.items())
@@ -293,12 +293,12 @@ class Reader:
             try:
                 value = cell_value(name, cell)
             except ValueError as error:
-                problem = problem or Refusal(f"{name}: {error}", code="invalid_field", field=name)
+                problem = problem or Unreadable(f"{name}: {error}", field=name)
                 continue
             if name and value != "":
                 fields[name] = value
         if any(cell not in (None, "") for cell in cells[len(names) :]):
-            problem = Refusal("The row has more cells than the header.", code="invalid_field")
+            problem = Unreadable("The row has more cells than the header.")
         return FileRow(line, fields, problem)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.errors import Refusal
 from integrations.errors import IntegrationError
+from phones.api.sentences import sentence, wire_name
 from phones.services.accounts import Credentials
 from users.models import User
 
@@ -50,8 +51,11 @@ class BulkRow:
     def outcome(
         self, outcome: str, error: Refusal | IntegrationError | None = None, *, message: str = ""
     ) -> "RowOutcome":
-        report = (error.code, error.field, str(error)) if error else (None, None, message)
-        return RowOutcome(self.line, self.user_id, self.number, outcome, *report)
+        """This row's outcome, with the API's sentence for the error unless there is a message."""
+        code, field = (error.code, wire_name(error.field)) if error else (None, None)
+        return RowOutcome(
+            self.line, self.user_id, self.number, outcome, code, field, message or (sentence(error) if error else "")
+        )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ file again finishes a run that was killed. docs/decisions/0009 explains how the 
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from threading import Event
 
-from integrations import PROVIDERS
-from integrations.errors import CarrierUnavailable, IntegrationError
+from integrations import provider_class
+from integrations.errors import CarrierUnavailable
 from phones.bulk.account_queues import PER_ACCOUNT, AccountQueues, PageRead, ReadPage
 from phones.bulk.files import FileRow
 from phones.bulk.rows import (
@@ -39,6 +40,9 @@ WINDOW = 1000
 # Rows to read before the workers are looked after again.
 BATCH = 40
 POLL_S = 0.1
+NOT_ASKED = (
+    "{carrier} did not answer several times in a row, so it was not asked about this row. Run the file again later."
+)
 
 
 def add_rows(
@@ -146,7 +150,7 @@ class Run:
         """Fail the rows of accounts whose credentials were refused, without asking the carrier about each."""
         for queue in self.queues:
             while queue.refusal and queue.rows:
-                yield from self.finish(queue.rows.popleft().outcome(FAILED, queue.refusal))
+                yield from self.finish(as_refused(queue.rows.popleft(), queue.refusal))
 
     def start_tasks(self) -> Iterator[RowOutcome]:
         """Give tasks to idle workers, and yield the outcomes of rows that need no worker."""
@@ -158,7 +162,7 @@ class Run:
             if queue.breaker.allows():
                 self.workers.submit(queue, row)
             else:
-                yield from self.finish(row.outcome(FAILED, not_asked(queue.integration)))
+                yield from self.finish(not_asked(row))
 
     def collect_results(self, wait_s: float) -> Iterator[RowOutcome]:
         """Process the results that are ready; if none is, wait up to `wait_s` seconds for the first."""
@@ -186,8 +190,12 @@ class Run:
             del self.followers[outcome.key]
 
 
-def not_asked(integration: str) -> IntegrationError:
-    return CarrierUnavailable(
-        f"{PROVIDERS[integration]} did not answer several times in a row, so it was not asked about this row. "
-        "Run the file again later."
-    )
+def as_refused(row: BulkRow, refusal: RowOutcome) -> RowOutcome:
+    """The outcome of a row whose account was refused in another row."""
+    return replace(refusal, line=row.line, user_id=row.user_id, phone_number=row.number)
+
+
+def not_asked(row: BulkRow) -> RowOutcome:
+    """The outcome of a row about which its carrier was not asked."""
+    error = CarrierUnavailable(provider_class(row.credentials.integration))
+    return row.outcome(FAILED, error, message=NOT_ASKED.format_map(error.values))

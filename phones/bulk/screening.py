@@ -3,7 +3,7 @@
 import logging
 import time
 
-from core.errors import Refusal
+from core.errors import Unreadable
 from core.wire import understood
 from phones.api.serializers import AddRowSerializer
 from phones.bulk.files import FileRow
@@ -48,7 +48,7 @@ def parse_row(serializer: AddRowSerializer, row: FileRow) -> BulkRow | RowOutcom
         if row.problem:
             raise row.problem
         fields = dict(understood(serializer, row.fields))
-    except Refusal as error:
+    except Unreadable as error:
         return RowOutcome(row.line, *row.shown(), FAILED, error.code, error.field, str(error))
     credentials = {name: fields.pop(name) for name in ("integration", "account_id", "auth_token", "public_key")}
     user_id, number, on_conflict = (fields.pop(name) for name in ("user_id", "number", "on_conflict"))

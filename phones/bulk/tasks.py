@@ -33,14 +33,14 @@ def perform(queue: AccountQueue, task: Task, *, workspace_id: str | None, dry_ru
         return try_row(queue, task, workspace_id=workspace_id, dry_run=dry_run)
     except Exception as error:
         log.error("Row %s could not be added", task.line, exc_info=error)
-        return task.outcome(FAILED, Refusal(CRASHED))
+        return task.outcome(FAILED, Refusal(), message=CRASHED)
 
 
 def read_page(queue: AccountQueue, task: ReadPage) -> PageRead:
     try:
         queue.listed.read_page(task.numbers)
     except IntegrationError as error:
-        log.info("The numbers of an account could not be listed: %s (%s)", error, error.detail)
+        log.info("The numbers of an account could not be listed: %s", error)
         return PageRead(has_failed=True)  # the next row shows what is wrong
     except Exception as error:
         queue.listed.stop_reading()

@@ -16,6 +16,7 @@ from core.widgets import ObjectIdSelect
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
 from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
+from phones.desk.sentences import sentence
 from phones.models import PhoneNumber
 from phones.services.accounts import Credentials
 from phones.services.changing import check_inbound
@@ -31,25 +32,7 @@ FIELDS = {
     "onConflict": "on_conflict",
     "publicKey": "public_key",
     "label": "label",
-    "inbound": "action",
-}
-# The API's words in a refusal: those of the desk. The longer ones first.
-PLAIN_WORDS = {
-    " (authToken)": "",
-    " (accSId)": "",
-    "accSId: this": "This",
-    "inbound: forward needs forwardTo, a number": "Say where calls are forwarded to",
-    "inbound: forwardTo is a number of this workspace itself": "This number is in the workspace itself",
-    "send a number outside": "enter a number outside",
-    "Send onConflict: replace to take it over": "Choose “take it over” to have them come here",
-    "This phoneNumber": "This number",
-    "of phoneNumber": "of the number",
-    "own phoneNumber": "own the number",
-    "phoneNumber": "The number",
-    "userId: user": "User",
-    "publicKey: Telnyx": "Telnyx",
-    "publicKey: the": "The",
-    "Leave publicKey out": "Leave it empty",
+    "inbound": "forward_to",
 }
 # What each carrier calls its credentials, for the labels of the form.
 CARRIER_NAMES: dict[str, dict[str, Any]] = {
@@ -91,20 +74,13 @@ class RefusableForm(forms.Form):
         return {}
 
     def refuse(self, refusal: Refusal | IntegrationError) -> None:
-        self.add_error(
-            self.form_field(refusal.field), forms.ValidationError(in_plain_words(str(refusal)), refusal.code)
-        )
+        """Show beside the field to blame why a service has refused."""
+        name = next((one.name for one in self.visible_fields() if one.name == refusal.field), None)
+        self.add_error(name, forms.ValidationError(sentence(refusal), refusal.code))
 
-    def form_field(self, wire_name: str | None) -> str | None:
-        name = FIELDS.get(wire_name or "")
+    def form_field(self, wire_name: str) -> str | None:
+        name = FIELDS.get(wire_name)
         return name if name in self.fields else None
-
-
-def in_plain_words(text: str) -> str:
-    """Replace the API's field names in a refusal."""
-    for word, plain in PLAIN_WORDS.items():
-        text = text.replace(word, plain)
-    return text
 
 
 def capitalised(text: str) -> str:
@@ -150,9 +126,6 @@ class InboundForm(RefusableForm):
                 self.refuse(refusal)
                 return {}
         return changes
-
-    def form_field(self, wire_name: str | None) -> str | None:
-        return "forward_to" if wire_name == "inbound" else super().form_field(wire_name)
 
 
 class ChangePhoneForm(InboundForm):

@@ -25,6 +25,7 @@ from phones.desk import words
 from phones.desk.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
 from phones.desk.forms import CARRIER_NAMES, AddPhoneForm, ChangePhoneForm, RotateForm
 from phones.desk.pages import DeskAdmin
+from phones.desk.sentences import sentence
 from phones.errors import NoSuchPhone
 from phones.models import Line, PhoneNumber, Recording
 from phones.numbers import readable
@@ -320,7 +321,7 @@ class PhoneNumberAdmin(DeskAdmin):
         try:
             return stream_audio(recording, read_range(request), session=str(request.session.session_key))
         except (IntegrationError, CannotOpen) as error:
-            return HttpResponse(str(error), status=502, content_type="text/plain; charset=utf-8")
+            return HttpResponse(sentence(error), status=502, content_type="text/plain; charset=utf-8")
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from django.utils import timezone
 from core.secrets import Secret
 from integrations import CARRIERS, provider_class
 from integrations.base import Provider
-from integrations.errors import WebhookSetupFailed
+from integrations.errors import UnknownApplication, UnusedPublicKey, WrongPublicKey
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber
+from phones.errors import AccountBeingSetUp
 from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for
@@ -108,15 +109,15 @@ def check_public_key(
     if not given or not provider.signs_with_public_key:
         return
     if found.public_key and given != found.public_key:
-        raise provider.wrong_public_key(f"{provider.label} says that the account has another key.")
+        raise WrongPublicKey(provider)
     if not found.public_key and account and account.signed_at and given != account.public_key:
-        raise provider.wrong_public_key("the account's webhooks are signed with another key.")
+        raise UnusedPublicKey(provider)
 
 
 def check_named_application(credentials: Credentials, found: CarrierNumber, provider: Provider) -> None:
     """Raise UnknownApplication when the application that the client named does not exist."""
     if credentials.names_application and found.application is None:
-        raise provider.unknown_application()
+        raise UnknownApplication(provider)
 
 
 def ready_application(
@@ -148,7 +149,7 @@ def ready_application(
         if not is_certain and (abandoned or not is_new or was_made_by_us(account.integration, found_id)):
             application = applications.find(account.account_id if account.application_is_customers else "")
         if application is None and account.application_is_customers:
-            raise provider.unknown_application()
+            raise UnknownApplication(provider)
         if application is None:
             # Noted before: there is none with our name now, so whatever has it from now on is of our making.
             account.application_is_made = True
@@ -160,7 +161,7 @@ def ready_application(
             applications.point(application, urls)
         if account.application_is_made:  # now, or by an add that died before it could note it
             MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
-        name_account(account, application)
+        name_account(account, application, provider)
     return application.id
 
 
@@ -169,7 +170,7 @@ def keep_application_snapshot(account: Account, application: Application) -> Non
     Account.objects.filter(pk=account.pk).update(application_snapshot=sealed(application.settings))
 
 
-def name_account(account: Account, application: Application) -> None:
+def name_account(account: Account, application: Application, provider: Provider) -> None:
     """Note the application, and that its id is the account's, where that is so."""
     account.application_id = application.id
     if CARRIERS[account.integration].account_id_is_application and not account.application_is_customers:
@@ -179,7 +180,7 @@ def name_account(account: Account, application: Application) -> None:
             account.save(update_fields=["application_id", "account_id"])
     except IntegrityError:
         # The same account under another API key: the next try finds the application, and its account, by name.
-        raise WebhookSetupFailed("The webhooks of this account are being set up right now. Try again.") from None
+        raise AccountBeingSetUp(provider) from None
 
 
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:

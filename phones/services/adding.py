@@ -16,7 +16,7 @@ from integrations.base import Provider
 from integrations.errors import IntegrationError, InvalidCredentials, WebhookSetupFailed
 from integrations.transport import Deadline
 from integrations.types import CarrierNumber, Route, Settings
-from phones.errors import PhoneExists, RoutedElsewhere
+from phones.errors import LeaseLost, PhoneExists, RoutedElsewhere
 from phones.models import Account, Line, PhoneNumber
 from phones.services import leases
 from phones.services.accounts import (
@@ -121,8 +121,8 @@ def add_phone(
         The active number.
 
     Raises:
-        PhoneExists, ForwardLoop, RoutedElsewhere, LimitReached, LineBusy and IntegrationError. Then nothing is kept and
-        the carrier is as before, at once or after `manage.py reconcile`.
+        PhoneExists, ForwardLoop, RoutedElsewhere, LimitReached, LineBusy, LeaseLost and
+        IntegrationError. Then nothing is kept and the carrier is as before, at once or after `manage.py reconcile`.
 
     Effects:
         Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most the
@@ -291,13 +291,13 @@ def read_back(prepared: Prepared, application_id: str, settings: Settings | None
         try:
             settings = provider.read(prepared.line.carrier_id)
         except IntegrationError as error:
-            raise provider.setup_failed(f"could not be read back: {error.detail}") from None
+            raise WebhookSetupFailed(provider, f"could not be read back: {error.detail}") from None
     if not provider.routes_to_us(settings, urls_for(prepared.account), application_id):
-        raise provider.setup_failed("the route read back is not ours")
+        raise WebhookSetupFailed(provider, "the route read back is not ours")
 
 
 def activate(addition: Addition, prepared: Prepared) -> None:
-    """Make the number active and release the line. Raises WebhookSetupFailed if the lease is lost."""
+    """Make the number active and release the line. Raises LeaseLost if the lease is lost."""
     account, credentials = prepared.account, addition.credentials
     is_rotation = account.token_digest != credentials.digest
     done: dict[str, object] = {"state": State.ACTIVE, "lease_id": ""}
@@ -307,7 +307,7 @@ def activate(addition: Addition, prepared: Prepared) -> None:
     with transaction.atomic():  # one disk flush instead of two; each statement is enough alone
         index_phone(addition.reservation)
         if not addition.owned().update(**done):
-            raise lease_lost()
+            raise LeaseLost
         leases.release(prepared.line, addition.lease_id, **checked)
         note("phone.add", addition.reservation, detail=credentials.integration)
     addition.reservation.state = State.ACTIVE
@@ -387,17 +387,12 @@ def lock_line(
 
 def begin(addition: Addition, account: Account, line: Line) -> bool:
     """Mark the account as used and set the number to applying, after which the carrier may be changed. Returns False if
-    the account is gone. Raises WebhookSetupFailed if the lease is lost."""
+    the account is gone. Raises LeaseLost if the lease is lost."""
     operation = sealed_operation(addition.credentials)
     with transaction.atomic():  # one disk flush instead of two; each statement is enough alone
         if not mark_used(account, addition.lease_id):
             return False
         if not addition.owned().update(state=State.APPLYING, line=line, operation=operation):
-            raise lease_lost()
+            raise LeaseLost
     addition.reservation.state, addition.reservation.line = State.APPLYING, line
     return True
-
-
-def lease_lost() -> IntegrationError:
-    """Another process has rolled back this add, since its lease expired."""
-    return WebhookSetupFailed("The webhook set-up took too long and was taken back. Try again.", "lease taken over")

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from core.errors import Refusal
+from integrations.errors import InvalidCredentials
 from integrations.transport import Deadline
-from phones.errors import NoSuchPhone
+from phones.errors import NoForwardTarget, NoSuchPhone, TokenReplaced
 from phones.models import Account, PhoneNumber
 from phones.services.accounts import Credentials, adopt_credentials
 from phones.services.carriers import ADD_BUDGET_S, connect
@@ -15,13 +15,14 @@ from phones.services.searching import reindex_phone
 
 
 def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:
-    """Raise Refusal if the number, changed in this way, would forward calls to nowhere or to its own workspace.
+    """Raise NoForwardTarget or ForwardLoop if the number, changed in this way, would forward calls to nowhere or to its
+    own workspace.
 
     A target that came into the workspace after it was chosen stays; a check tells of it.
     """
     action, target = changes.get("action", phone.action), changes.get("forward_to", phone.forward_to)
     if action == "forward" and not target:
-        raise Refusal("inbound: forward needs forwardTo, a number.", code="invalid_field", field="inbound")
+        raise NoForwardTarget
     if target != phone.forward_to or (action == "forward" and phone.action != "forward"):
         check_target(phone, target)
 
@@ -55,14 +56,10 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
     with refusal_noted("phone.rotate", phone), counted(credentials, phone.user.workspace_id, account):
         found = provider.verify(phone.number, application_id=account.application_id)
         if credentials.names_application and found.application is None:
-            raise provider.invalid_credentials("the application is not there: another account's key")
+            raise InvalidCredentials(provider, "the application is not there: another account's key")
     adopt_credentials(account, credentials, found.public_key)
     if end_old_token:
         ours = Account.objects.filter(pk=account.pk, token_digest=credentials.digest)
         if not ours.update(previous_auth_token=None):
-            raise Refusal(
-                "authToken: another one was entered in the same moment. Send this one again to end the old one.",
-                code="invalid_field",
-                field="authToken",
-            )
+            raise TokenReplaced
     note("phone.rotate", phone, detail="the old token is refused from now on" if end_old_token else "")

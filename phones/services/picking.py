@@ -9,6 +9,7 @@ from core.errors import Refusal
 from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from integrations.types import ListedNumber
+from phones.errors import UnknownCursor
 from phones.services.accounts import Credentials, known_account
 from phones.services.call_log import active_numbers
 from phones.services.carriers import ADD_BUDGET_S, connect
@@ -49,9 +50,7 @@ def listed_page(credentials: Credentials, workspace_id: str, cursor: str) -> tup
         try:
             return provider.list_numbers(cursor)
         except ValueError:
-            raise Refusal(
-                "cursor: send the nextCursor of the page before.", code="invalid_field", field="cursor"
-            ) from None
+            raise UnknownCursor from None
 
 
 def write_cursor(cursor: str) -> str:
