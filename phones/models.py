@@ -13,12 +13,16 @@ from core.fields import MillisecondField, ObjectIdField, SecretField
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
 
-INTEGRATIONS = sorted(PROVIDERS.items())
 # Outlasts anything that is done under it (services/leases.py).
 LEASE = timedelta(seconds=60)
 # What to do about secrets whose key is lost.
 ENTER_TOKEN = "Enter the auth token again, on the page of one of its numbers."
 NOT_RESTORED = "When the number is removed, set right in the carrier's console where its calls shall go."
+
+
+def carrier_choices() -> list[tuple[str, str]]:
+    """The carriers for a field's choices. Migrations refer to it by its name, so a new carrier needs none."""
+    return sorted(PROVIDERS.items())
 
 
 def new_webhook_token() -> str:
@@ -39,7 +43,7 @@ class Account(Leased):
     """One account at one carrier, shared by all whose credentials for it were verified."""
 
     id = ObjectIdField(primary_key=True)
-    integration = models.CharField(max_length=16, choices=INTEGRATIONS)
+    integration = models.CharField(max_length=16, choices=carrier_choices)
     account_id = models.CharField(max_length=64)
     auth_token = SecretField(editable=False, if_lost=ENTER_TOKEN)
     previous_auth_token = SecretField(
@@ -88,7 +92,7 @@ class MadeApplication(models.Model):
     """
 
     id = ObjectIdField(primary_key=True)
-    integration = models.CharField(max_length=16, choices=INTEGRATIONS)
+    integration = models.CharField(max_length=16, choices=carrier_choices)
     application_id = models.CharField(max_length=64)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
@@ -154,7 +158,7 @@ class PhoneNumber(Leased):
     id = ObjectIdField(primary_key=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="phone_numbers")
     line = models.ForeignKey(Line, models.PROTECT, null=True, related_name="phone_numbers")
-    integration = models.CharField(max_length=16, choices=INTEGRATIONS)
+    integration = models.CharField(max_length=16, choices=carrier_choices)
     number = models.CharField(max_length=15, db_index=True)
     state = models.CharField(max_length=16, choices=State.choices, default=State.RESERVED, editable=False)
     label = models.CharField(max_length=200, blank=True)
