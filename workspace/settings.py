@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from core import databases, redaction
 from core.logs import RequestIdFilter, is_unexplained
 from core.rates import Rate, parse_rate
+from integrations import PROVIDERS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -303,7 +304,8 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         # It prints whole commands, with what is looked up and written.
         "pymongo": {"level": "WARNING"},
-        "telnyx": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        # So do SDKs of carriers, whose packages are named as the carriers are.
+        **{name: {"level": "WARNING"} for name in PROVIDERS},
     },
 }
