@@ -23,14 +23,14 @@ from phones.models import PhoneNumber
 from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
-from tests.support.carriers import CARRIERS, Good
+from tests.support.carriers import CARRIERS, OTHERS, Good, api_urls
 from tests.support.database import Apart
 from tests.support.dialects import DIALECTS, Dialect
 from tests.support.environment import ON_MONGODB
 from tests.support.live import template
 from tests.support.people import Tenant, new_staff, new_tenant, sign_in
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
-from tests.support.webhooks import NOW, OTHERS, Party, join
+from tests.support.webhooks import NOW, Party, join
 from users.models import User
 
 # How long an example takes says more of the machine than of the code.
@@ -127,11 +127,7 @@ def sandbox(running_sandbox: Sandbox, settings: Any) -> Iterator[Sandbox]:
     """The simulated carriers, fresh, and our settings pointed at them."""
     running_sandbox.reset()
     running_sandbox.delay_s = 0.0
-    settings.CARRIER_API_URLS = {
-        "twilio": running_sandbox.twilio_url,
-        "plivo": running_sandbox.plivo_url,
-        "telnyx": running_sandbox.telnyx_url,
-    }
+    settings.CARRIER_API_URLS = api_urls(running_sandbox)
     yield running_sandbox
     running_sandbox.reset()
 

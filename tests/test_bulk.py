@@ -291,7 +291,8 @@ def test_guesses_in_a_file_come_to_the_limit_of_the_others(sandbox: Sandbox, ten
 
 
 def test_a_revoked_account_stops_by_itself_and_a_new_token_completes_it(sandbox: Sandbox, tenant: Tenant) -> None:
-    plivo, twilio = some(sandbox, PLIVO, 40), some(sandbox, TWILIO, 40)
+    plivo = some(sandbox, PLIVO, 40)
+    twilio = some(sandbox, TWILIO, 40)
     rows = [
         row for pair in zip(rows_of(tenant, PLIVO, plivo), rows_of(tenant, TWILIO, twilio), strict=True) for row in pair
     ]
@@ -320,7 +321,8 @@ def test_a_revoked_account_stops_by_itself_and_a_new_token_completes_it(sandbox:
 
 
 def test_a_carrier_that_goes_down_is_spared_and_the_others_are_done(sandbox: Sandbox, tenant: Tenant) -> None:
-    telnyx, twilio = some(sandbox, TELNYX, 60), some(sandbox, TWILIO, 60)
+    telnyx = some(sandbox, TELNYX, 60)
+    twilio = some(sandbox, TWILIO, 60)
     rows = rows_of(tenant, TELNYX, telnyx) + rows_of(tenant, TWILIO, twilio)
     for line, row in enumerate(rows):
         row.line = line
@@ -357,7 +359,8 @@ def test_a_carrier_that_admits_few_at_a_time_gets_fewer_and_every_number_is_adde
 def test_a_429_makes_the_account_wait_as_long_as_the_carrier_says_and_no_other(
     sandbox: Sandbox, tenant: Tenant
 ) -> None:
-    numbers, others = some(sandbox, TWILIO, 40), some(sandbox, PLIVO, 40)
+    numbers = some(sandbox, TWILIO, 40)
+    others = some(sandbox, PLIVO, 40)
     sandbox.delay_s = 0.02
     sandbox.fault("status", carrier="twilio", status=429, skip=12, headers={"Retry-After": "2"})
     rows = rows_of(tenant, TWILIO, numbers) + rows_of(tenant, PLIVO, others)

@@ -17,15 +17,12 @@ from phones.services.carriers import connect
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, get
 from tests.support.carrier_contract import violations
-from tests.support.carriers import CARRIERS, Good
+from tests.support.carriers import CARRIERS, OTHERS, WITH_RECORDING_PATHS, Good
 from tests.support.people import Tenant
-from tests.support.webhooks import OTHERS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CALLER, COLLEAGUE = "441632960083", "442079460000"
-# What carriers report of a call that was rejected.
-REJECTED = {"twilio": "no-answer", "plivo": "completed", "telnyx": "no-answer"}
 
 
 def added(sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, good: Good, **inbound: Any) -> PhoneNumber:
@@ -113,7 +110,7 @@ def test_a_call_is_rejected(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant
 
     assert placed.spoken == placed.dialed == placed.recordings == []
     (call,) = log_of(tenant)
-    assert call["status"] == REJECTED[phone.integration]
+    assert call["status"] == CARRIERS[phone.integration].rejected_status
     assert call["recordings"] == []
 
 
@@ -420,13 +417,13 @@ def test_the_carriers_credentials_go_to_the_carrier(sandbox: Sandbox, recording:
 def elsewhere_at_the_carrier(recording: Recording, sandbox: Sandbox) -> dict[str, str]:
     """Addresses at the carrier's API that are of no recording of this account's, by what is there."""
     account = recording.account
-    name = account.integration
-    api = {"twilio": f"{sandbox.url}/twilio/2010-04-01/Accounts/", "plivo": f"{sandbox.url}/plivo/v1/Account/"}[name]
-    own, recordings = f"{api}{account.account_id}/", {"twilio": "Recordings", "plivo": "Recording"}[name]
-    other = OTHERS[name].acc_sid
+    paths = CARRIERS[account.integration].recording_paths
+    assert paths is not None
+    api, recordings = sandbox.url + paths.accounts, paths.recordings
+    own, other = f"{api}{account.account_id}/", OTHERS[account.integration].acc_sid
     return {
         "the account": own,
-        "another resource": f"{own}{ {'twilio': 'Balance.json', 'plivo': 'Application/'}[name] }",
+        "another resource": f"{own}{paths.another}",
         "the list of recordings": f"{own}{recordings}/",
         "another account's recording": f"{api}{other}/{recordings}/{recording.carrier_id}.wav",
         "up and down": f"{own}{recordings}/../Application/{recording.carrier_id}.wav",
@@ -443,7 +440,7 @@ PLACES = (
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", ["twilio", "plivo"])
+@pytest.mark.parametrize("name", WITH_RECORDING_PATHS)
 @pytest.mark.parametrize("by", ["webhook", "redirect"])
 def test_of_the_carriers_api_only_the_accounts_recordings_are_fetched(
     sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, name: str, place: str, by: str
@@ -470,18 +467,7 @@ def test_of_the_carriers_api_only_the_accounts_recordings_are_fetched(
 
 @pytest.mark.parametrize(
     ("name", "url"),
-    [
-        ("plivo", "https://any-bucket.s3.amazonaws.com/x.mp3"),
-        ("plivo", "https://any-bucket.s3.eu-west-1.amazonaws.com/x.mp3"),
-        ("plivo", "https://s3.amazonaws.com/"),
-        ("plivo", "https://docs.plivo.com/x.mp3"),
-        ("plivo", "https://media.plivo.com/x.mp3"),
-        ("telnyx", "https://any-bucket.s3.amazonaws.com/x.wav"),
-        ("telnyx", "https://storage.example.com/x.wav"),
-        ("telnyx", "https://s3.amazonaws.com.example.com/bucket/x.wav"),
-        ("twilio", "https://any-bucket.s3.amazonaws.com/x.wav"),
-        ("twilio", "https://www.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1.wav"),
-    ],
+    [(name, url) for name, good in CARRIERS.items() for url in good.foreign_stores],
 )
 def test_a_store_that_is_not_the_carriers_own_is_told_and_not_asked(
     sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, name: str, url: str
@@ -498,14 +484,7 @@ def test_a_store_that_is_not_the_carriers_own_is_told_and_not_asked(
 
 @pytest.mark.parametrize(
     ("name", "url", "good"),
-    [
-        ("plivo", "https://media.plivo.com/v1/Account/MA1/Recording/6c5b-4a39.mp3", True),
-        ("plivo", "https://s3.amazonaws.com/recordings_2013/c2186400-1c8c.mp3", True),
-        ("telnyx", "https://s3.amazonaws.com/telephony-recorder-prod/a/b.wav?X-Amz-Expires=600", True),
-        ("telnyx", "https://s3.eu-central-1.amazonaws.com/telephony-recorder-prod/a/b.wav", True),
-        ("twilio", "https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1.wav", True),
-        ("twilio", "https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/AC1/Balance.json", False),
-    ],
+    [(name, url, good) for name, of_carrier in CARRIERS.items() for url, good in of_carrier.recording_urls],
 )
 def test_the_addresses_that_carriers_give_are_admitted(name: str, url: str, good: bool) -> None:
     assert is_admitted(connect(name, "AC1", "token", Deadline(1)), url) is good

@@ -24,12 +24,10 @@ from sandbox import state as seeds
 from sandbox.ledger import Exchange
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, reasons, send
-from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.carriers import CARRIERS, TELNYX, TWILIO, Good, each_with_application
 from tests.support.checking import (
     FIELDS,
     FOREIGN,
-    OWNER,
-    PROFILE,
     REQUESTS_OF_A_REPAIR,
     SHOWN,
     SITUATIONS,
@@ -44,10 +42,9 @@ from tests.support.checking import (
     ours,
     several,
     stage,
-    wanted,
-    write_of,
     writes,
 )
+from tests.support.drifts import DRIFTS, HOPELESS, INACTIVE, REASONS, Drift, Hopeless, id_of
 from tests.support.lines import many_lines
 from tests.support.people import Tenant
 from tests.support.races import jitter, repeated, together
@@ -56,107 +53,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 # For what is done in several threads or processes.
 in_parallel = pytest.mark.django_db(transaction=True)
 
-# What a check of a number that is well asks its carrier, all at once.
-REQUESTS_OF_A_CHECK = {"twilio": 2, "plivo": 2, "telnyx": 3}
-
 
 # -- the drifts that can be repaired ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Drift:
-    """What somebody does in the console, what a check says of it, and the writes that put it right."""
-
-    integration: str
-    name: str
-    act: Callable[[Scene], Any]
-    reason: str
-    expected: str
-    actual: str
-    writes: list[tuple[str, str, Any]]
-
-
-def drifted_fields() -> Iterator[Drift]:
-    for integration, fields in FIELDS.items():
-        for field in fields:
-            value, write = wanted(integration, field), [write_of(integration, field)]
-            if field.endswith("_method"):
-                wrong = "GET" if value == "POST" else "get"
-                act = edit(integration, **{field: wrong})
-                yield Drift(integration, f"{field} wrong", act, "wrong_http_method", value, wrong, write)
-                continue
-            empty = None if integration == "twilio" else ""
-            act = edit(integration, **{field: empty})
-            yield Drift(integration, f"{field} empty", act, "not_set", value, "", write)
-            act = edit(integration, **{field: FOREIGN})
-            yield Drift(integration, f"{field} foreign", act, "url_mismatch", value, FOREIGN, write)
-
-
-def drifted_links() -> Iterator[Drift]:
-    linked = {
-        "plivo": [
-            ("not_linked", ""),
-            ("overridden_by_application", seeds.PLIVO_CUSTOMER_APP),
-            ("overridden_by_trunk", seeds.PLIVO_TRUNK),
-        ],
-        "telnyx": [
-            ("not_linked", ""),
-            ("overridden_by_application", seeds.TELNYX_CUSTOMER_APP),
-            ("overridden_by_application", seeds.TELNYX_CALL_CONTROL_APP),
-            ("overridden_by_trunk", seeds.TELNYX_SIP_CONNECTION),
-        ],
-    }
-    writes = {
-        "plivo": ("POST", "number", {"app_id": "{application}"}),
-        "telnyx": ("PATCH", "number", {"connection_id": "{application}"}),
-    }
-    for integration, cases in linked.items():
-        for reason, other in cases:
-            act = lambda scene, other=other: scene.link(other)  # noqa: E731
-            name = f"linked to {other or 'nothing'}"
-            yield Drift(integration, name, act, reason, "{application}", other, [writes[integration]])
-
-
-TWILIO_OVERRIDES = [
-    Drift(
-        "twilio", "trunk", lambda scene: scene.edit_number(trunk_sid=seeds.TWILIO_TRUNK),
-        "overridden_by_trunk", "", seeds.TWILIO_TRUNK, [("POST", "number", {"TrunkSid": ""})],
-    ),
-    Drift(
-        "twilio", "application", lambda scene: scene.edit_number(voice_application_sid=seeds.TWILIO_APPLICATION),
-        "overridden_by_application", "", seeds.TWILIO_APPLICATION, [("POST", "number", {"VoiceApplicationSid": ""})],
-    ),
-    Drift(
-        "twilio", "fax", lambda scene: scene.edit_number(voice_receive_mode="fax"),
-        "overridden_by_application", "voice", "fax", [("POST", "number", {"VoiceReceiveMode": "voice"})],
-    ),
-]  # fmt: skip
-ALL_OF_TELNYX = {"friendly_name": "{name}"} | {field: wanted("telnyx", field) for field in FIELDS["telnyx"]}
-DRIFTS = [
-    *drifted_fields(),
-    *drifted_links(),
-    *TWILIO_OVERRIDES,
-    Drift(
-        "plivo", "application deleted", Scene.delete_application, "application_missing", "{application}", "",
-        [
-            ("POST", "application", {"app_name": "{name}"} | {name: wanted("plivo", name) for name in FIELDS["plivo"]}),
-            ("POST", "number", {"app_id": "{made}"}),
-        ],
-    ),
-    Drift(
-        "telnyx", "application deleted", Scene.delete_application, "application_missing", "{application}", "",
-        [("POST", "application", ALL_OF_TELNYX | PROFILE), ("PATCH", "number", {"connection_id": "{made}"})],
-    ),
-    Drift(
-        "telnyx", "profile taken off", lambda scene: scene.edit_application(outbound={}),
-        "no_outbound_profile", "an outbound voice profile", "",
-        [("PATCH", "application", {"friendly_name": "{name}", "voice_url": "{base}/answer"} | PROFILE)],
-    ),
-]  # fmt: skip
-
-
-def id_of(case: Any) -> str:
-    return f"{case.integration}: {case.name}"
 
 
 @pytest.mark.parametrize("drift", DRIFTS, ids=id_of)
@@ -201,23 +99,12 @@ def test_drift_is_found_and_repaired_and_removal_still_restores(sandbox: Sandbox
 
 
 def test_each_reason_of_each_carrier_is_produced() -> None:
-    """The list of the reasons that can occur at each carrier, so that none is forgotten here."""
-    everywhere = {
-        "not_set", "url_mismatch", "wrong_http_method", "overridden_by_trunk", "overridden_by_application",
-        "number_missing", "number_inactive", "credentials_refused", "carrier_unavailable",
-    }  # fmt: skip
-    linked = everywhere | {"application_missing", "not_linked"}
-    expected = {
-        "twilio": everywhere,
-        "plivo": linked,
-        "telnyx": linked | {"no_outbound_profile", "signature_key_missing"},
-    }
-    produced = {name: {"carrier_unavailable"} for name in expected}
+    produced = {name: {"carrier_unavailable"} for name in REASONS}
     cases: list[Drift | Hopeless] = [*DRIFTS, *HOPELESS]
     for case in cases:
         produced[case.integration].add(case.reason)
     produced["telnyx"].add("signature_key_missing")
-    assert produced == expected
+    assert produced == REASONS
 
 
 # -- several at once --------------------------------------------------------------------------------------------------
@@ -245,14 +132,14 @@ def test_several_drifts_are_all_told_and_repaired_together(sandbox: Sandbox, ten
     assert sandbox.snapshot() == before_us
 
 
-@pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
+@each_with_application
 def test_a_missing_application_does_not_hide_for_good_what_else_has_drifted(
     sandbox: Sandbox, tenant: Tenant, good: Good
 ) -> None:
     scene = stage(sandbox, tenant, good)
     with_us = scene.snapshot()
     scene.delete_application()
-    scene.link(seeds.PLIVO_TRUNK if good is PLIVO else seeds.TELNYX_SIP_CONNECTION)
+    scene.link(good.trunk)
     assert reasons(check(scene.phone, tenant)) == {"application_missing"}
     assert check(scene.phone, tenant, repair=True)["repaired"] is True
     assert scene.snapshot() == with_us
@@ -272,7 +159,7 @@ def test_what_can_be_repaired_is_repaired_beside_what_cannot(sandbox: Sandbox, t
     assert scene.snapshot() == inactive
 
 
-@pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
+@each_with_application
 def test_the_application_of_several_numbers_is_repaired_with_any_that_works(
     sandbox: Sandbox, tenant: Tenant, good: Good
 ) -> None:
@@ -289,46 +176,6 @@ def test_the_application_of_several_numbers_is_repaired_with_any_that_works(
 
 
 # -- what cannot be repaired ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Hopeless:
-    """What is not ours to put right."""
-
-    integration: str
-    name: str
-    act: Callable[[Scene], Any]
-    reason: str
-    expected: str = ""
-    actual: str = ""
-
-
-def suspend(scene: Scene) -> None:
-    scene.owner.status = "suspended"
-
-
-def close(scene: Scene) -> None:
-    scene.owner.status = "closed"
-
-
-INACTIVE: dict[str, Callable[[Scene], None]] = {
-    "twilio": lambda scene: scene.edit_number(capabilities=scene.there["capabilities"] | {"voice": False}),
-    "plivo": lambda scene: scene.edit_number(active=False, compliance_status="pending"),
-    "telnyx": lambda scene: scene.edit_number(status="port-pending"),
-}
-HOPELESS = [
-    *(Hopeless(name, "number sold", Scene.sell_number, "number_missing", "{number_id}") for name in CARRIERS),
-    *(Hopeless(name, "token changed", Scene.change_secret, "credentials_refused") for name in CARRIERS),
-    *(Hopeless(name, "account suspended", suspend, "credentials_refused") for name in CARRIERS),
-    Hopeless("twilio", "account closed", close, "credentials_refused"),
-    Hopeless("twilio", "no voice", INACTIVE["twilio"], "number_inactive", "voice", "no voice"),
-    Hopeless("plivo", "not active", INACTIVE["plivo"], "number_inactive", "active", "inactive"),
-    Hopeless(
-        "plivo", "no voice", lambda scene: scene.edit_number(voice_enabled=False),
-        "number_inactive", "active", "inactive",
-    ),
-    Hopeless("telnyx", "not active", INACTIVE["telnyx"], "number_inactive", "active", "inactive"),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("repair", [False, True], ids=["check", "repair"])
@@ -412,7 +259,7 @@ def test_an_account_that_twilio_does_not_know_means_refused_credentials(sandbox:
 def test_a_missing_public_key_is_told_from_the_first_day_and_fetched_when_it_can_be(
     sandbox: Sandbox, tenant: Tenant
 ) -> None:
-    owner = sandbox.state.account("telnyx", OWNER["telnyx"])
+    owner = sandbox.state.account("telnyx", TELNYX.owner)
     owner.has_public_key = False
     scene = stage(sandbox, tenant, TELNYX)
     with_us = scene.snapshot()
@@ -459,7 +306,7 @@ def test_a_customers_own_application_is_pointed_at_us_again_and_restored_in_the_
     sandbox: Sandbox, tenant: Tenant
 ) -> None:
     sandbox.console(
-        "telnyx", OWNER["telnyx"], application=seeds.TELNYX_CUSTOMER_APP,
+        "telnyx", TELNYX.owner, application=seeds.TELNYX_CUSTOMER_APP,
         outbound={"outbound_voice_profile_id": seeds.TELNYX_VOICE_PROFILE, "channel_limit": 5},
     )  # fmt: skip
     before_us = sandbox.snapshot()
@@ -540,7 +387,7 @@ def test_a_check_of_a_number_that_is_well_asks_little_and_writes_nothing(
     found = check(scene.phone, tenant, repair=repair)
 
     assert (found["health"], found["reasons"], found["repaired"]) == ("ok", [], False)
-    assert [one.method for one in sandbox.ledger] == ["GET"] * REQUESTS_OF_A_CHECK[carrier.integration]
+    assert [one.method for one in sandbox.ledger] == ["GET"] * carrier.check_requests
     assert_keeps_to_the_documents(sandbox)
     assert scene.snapshot() == with_us
     assert_shown(scene, tenant, found)
@@ -648,7 +495,7 @@ def test_a_number_that_is_removed_during_its_repair_stays_removed(
     if carrier is TWILIO:
         # Of a pair of fields that somebody has changed nothing is put back.
         for name in ("voice_url", "voice_method"):
-            before_us["twilio"][OWNER["twilio"]]["numbers"][scene.phone.number][name] = scene.there[name]
+            before_us["twilio"][TWILIO.owner]["numbers"][scene.phone.number][name] = scene.there[name]
     assert sandbox.snapshot() == before_us
 
 
@@ -657,7 +504,7 @@ def test_a_number_that_is_removed_during_its_repair_stays_removed(
 
 @in_parallel
 @repeated(3)
-@pytest.mark.parametrize("good", [PLIVO, TELNYX], ids=lambda good: good.integration)
+@each_with_application
 def test_repairs_and_adds_at_once_make_one_application(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, good: Good, attempt: int
 ) -> None:
@@ -676,9 +523,8 @@ def test_repairs_and_adds_at_once_make_one_application(
     assert (first["repaired"], other["repaired"]) == (True, True)
     (made,) = ours(scene)
     assert Account.objects.get().application_id == made
-    field = "application" if good is PLIVO else "connection_id"
     for number in (good.routed_elsewhere, good.number, good.another):
-        assert made in scene.owner.numbers[number][field]
+        assert made in scene.owner.numbers[number][good.route_field]
     sandbox.clear_faults()
     for phone in PhoneNumber.objects.all():
         assert check(phone, tenant if phone.user == tenant.user else other_tenant)["health"] == "ok"
@@ -810,8 +656,8 @@ def test_check_phones_checks_active_numbers_only_and_each_line_once(
     stage(sandbox, other_tenant, TWILIO)
     PhoneNumber.objects.filter(integration="plivo").update(state=PhoneNumber.State.REMOVING)
     ran = run_check_phones("--output", "json")
-    assert len(ran.out.splitlines()) == 2
-    assert {row["integration"] for row in ran.rows.values()} == {"twilio", "telnyx"}
+    assert len(ran.out.splitlines()) == len(CARRIERS) - 1
+    assert {row["integration"] for row in ran.rows.values()} == CARRIERS.keys() - {"plivo"}
 
 
 @pytest.mark.engine
@@ -827,7 +673,8 @@ def test_one_line_that_fails_does_not_stop_the_others(
 
     assert (ran.status, ran.err) == (3, "failed 1, repaired 1, unreachable 1")
     health = {row["integration"]: row["health"] for row in ran.rows.values()}
-    assert health == {"unknown": "failed", "plivo": "unreachable", "telnyx": "ok"}
+    assert (health.pop("unknown"), health.pop("plivo")) == ("failed", "unreachable")
+    assert set(health.values()) == {"ok"} and len(health) == len(CARRIERS) - 2
     assert f"+{scenes['twilio'].phone.number} of unknown {TWILIO.acc_sid} could not be checked" in caplog.text
     assert re.search(r"^\d+  unknown +failed: see the log$", run_check_phones().out, re.MULTILINE)
     assert_nothing_is_leased()
@@ -857,7 +704,7 @@ def test_a_few_lines_of_an_account_are_checked_at_a_time(
     sandbox: Sandbox, tenant: Tenant, concurrency_limit: Callable[[int], None]
 ) -> None:
     """A check makes its two reads at once. The carrier refuses more than it is meant to get, and is never asked for it."""
-    most = at_once.PER_ACCOUNT * REQUESTS_OF_A_CHECK["twilio"]
+    most = at_once.PER_ACCOUNT * TWILIO.check_requests
     owners = ["AC" + digit * 32 for digit in "67"]
     for index, owner in enumerate(owners):
         many_lines(sandbox, tenant, owner, 40, first=1000 * index)

@@ -61,17 +61,15 @@ def the_user(tenant: Tenant) -> str:
     return tenant.user.pk
 
 
+def suspended(good: Good) -> dict[str, Any]:
+    one = good.refused[0]
+    return {"accSId": one.acc_sid or None, "authToken": one.auth_token, "phoneNumber": one.number}
+
+
 def a_colleague(tenant: Tenant) -> str:
     return User.objects.create_user("colleague@one.example.com", workspace=tenant.workspace).pk
 
 
-ON_A_TRUNK = {"twilio": "12125550002", "plivo": "14155550002", "telnyx": "13125550002"}
-NOT_USABLE = {"twilio": "12125550004", "plivo": "14155550003", "telnyx": "13125550004"}
-SUSPENDED = {
-    "twilio": {"accSId": seeds.TWILIO_SUSPENDED_SID, "authToken": seeds.TWILIO_SUSPENDED_TOKEN, "phoneNumber": "12125558888"},
-    "plivo": {"accSId": seeds.PLIVO_SUSPENDED_ID, "authToken": seeds.PLIVO_SUSPENDED_TOKEN, "phoneNumber": "14155558888"},
-    "telnyx": {"authToken": seeds.TELNYX_SUSPENDED_KEY, "phoneNumber": "13125558888"},
-}  # fmt: skip
 NO_KEY = {"authToken": seeds.TELNYX_NOPROFILE_KEY, "phoneNumber": "13125557777"}
 A_PUBLIC_KEY = "A" * 43 + "="
 ITS_PUBLIC_KEY = seeds.Account("telnyx", seeds.TELNYX_ACCOUNT, "").public_key()
@@ -87,7 +85,7 @@ CASES = {
     # The number is added.
     **at_each("a good number", Case),
     **at_each("routed elsewhere, taken over", lambda good: Case(good, changes={"phoneNumber": good.routed_elsewhere})),
-    **at_each("on a trunk, taken over", lambda good: Case(good, changes={"phoneNumber": ON_A_TRUNK[good.integration]})),
+    **at_each("on a trunk, taken over", lambda good: Case(good, changes={"phoneNumber": good.on_a_trunk})),
     **at_each("a number that a colleague has", lambda good: Case(good, holder=a_colleague)),
     **at_each("a label and a forward", lambda good: Case(good, settings=FORWARD)),
     "calls are rejected": Case(TWILIO, settings={"inbound": {"action": "reject", "record": False}}),
@@ -124,8 +122,10 @@ CASES = {
     "a token with a line break in it": Case(TWILIO, "invalid_field", "authToken", {"authToken": "a\nb"}),
     "a token that is not ASCII": Case(TWILIO, "invalid_field", "authToken", {"authToken": "tökén"}),
     "a token that is too long": Case(TWILIO, "invalid_field", "authToken", {"authToken": "x" * 513}),
-    "twilio, no account id": Case(TWILIO, "invalid_field", "accSId", {"accSId": None}),
-    "plivo, no account id": Case(PLIVO, "invalid_field", "accSId", {"accSId": None}),
+    **{
+        f"{good.integration}, no account id": Case(good, "invalid_field", "accSId", {"accSId": None})
+        for good in CARRIERS.values() if good.acc_sid
+    },
     **at_each("a bad account id", lambda good: Case(good, "invalid_field", "accSId", {"accSId": "AC/../x"})),
     "an account id that is too long": Case(TWILIO, "invalid_field", "accSId", {"accSId": "A" * 65}),
     "telnyx, an unknown application": Case(TELNYX, "invalid_field", "accSId", {"accSId": "1400000000000000999"}),
@@ -150,19 +150,19 @@ CASES = {
         good, "invalid_credentials", "authToken", WRONG, holder=a_colleague
     )),
     **at_each("a suspended account", lambda good: Case(
-        good, "invalid_credentials", "authToken", SUSPENDED[good.integration]
+        good, "invalid_credentials", "authToken", suspended(good)
     )),
     **at_each("somebody else's number", lambda good: Case(
         good, "number_not_owned", "phoneNumber", {"phoneNumber": good.not_owned}
     )),
     **at_each("a number that cannot take calls", lambda good: Case(
-        good, "number_not_usable", "phoneNumber", {"phoneNumber": NOT_USABLE[good.integration]}
+        good, "number_not_usable", "phoneNumber", {"phoneNumber": next(iter(good.unusable))}
     )),
     **at_each("routed elsewhere, left alone", lambda good: Case(
         good, "number_routed_elsewhere", "phoneNumber", {"phoneNumber": good.routed_elsewhere, **REFUSE}
     )),
     **at_each("on a trunk, left alone", lambda good: Case(
-        good, "number_routed_elsewhere", "phoneNumber", {"phoneNumber": ON_A_TRUNK[good.integration], **REFUSE}
+        good, "number_routed_elsewhere", "phoneNumber", {"phoneNumber": good.on_a_trunk, **REFUSE}
     )),
     # The carrier fails.
     "twilio is down": Case(TWILIO, "carrier_unavailable", fault=fault("reset")),

@@ -60,12 +60,6 @@ def test_a_call_between_two_of_our_numbers_is_on_the_line_that_called(
 
 # -- statuses ---------------------------------------------------------------------------------------------------------
 
-FINAL = {
-    "twilio": ["completed", "busy", "failed", "no-answer", "canceled"],
-    "texml": ["completed", "busy", "failed", "no-answer", "canceled"],
-    "plivo": ["completed", "busy", "failed", "timeout", "no-answer", "cancel"],
-    "call control": ["normal_clearing", "user_busy", "unspecified", "no_answer", "originator_cancel", "timeout"],
-}
 EARLIER = ["queued", "initiated", "ringing", "in-progress", "early media", "answered", "teleported", "", None]
 EARLIER_EVENTS = ["call.initiated", "call.answered", "call.bridged", "call.speak.started", "call.recording.saved", ""]
 
@@ -73,7 +67,7 @@ EARLIER_EVENTS = ["call.initiated", "call.answered", "call.bridged", "call.speak
 def said(dialect: str, word: str | None) -> Body:
     """One event that says this of the call."""
     if dialect == "call control":
-        is_cause = word in FINAL["call control"] or word == "teleported"
+        is_cause = word in DIALECTS["call control"].final or word == "teleported"
         payload = {"call_control_id": "CA-1"} | ({"hangup_cause": word} if is_cause else {})
         return json.dumps({"data": {"event_type": "call.hangup" if is_cause else word, "payload": payload}}).encode()
     form = [("CallUUID" if dialect == "plivo" else "CallSid", "CA-1")]
@@ -85,7 +79,7 @@ def test_a_status_never_goes_back(sandbox: Sandbox, tenant: Tenant, name: str) -
     party = join(sandbox, tenant, CARRIERS[DIALECTS[name].carrier])
     earlier = [*EARLIER_EVENTS, "teleported"] if name == "call control" else EARLIER
     reached = set()
-    for final in FINAL[name]:
+    for final in DIALECTS[name].final:
         Call.objects.all().delete()
         tell(party, said(name, final))
         status = Call.objects.get().status
@@ -101,7 +95,7 @@ def test_a_status_never_goes_back(sandbox: Sandbox, tenant: Tenant, name: str) -
 @pytest.mark.parametrize("name", sorted(DIALECTS))
 def test_two_last_words_leave_the_same_one_in_either_order(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
     party = join(sandbox, tenant, CARRIERS[DIALECTS[name].carrier])
-    for pair in itertools.combinations(FINAL[name], 2):
+    for pair in itertools.combinations(DIALECTS[name].final, 2):
         left = set()
         for order in (pair, pair[::-1]):
             Call.objects.all().delete()

@@ -10,12 +10,11 @@ import pytest
 
 from core.rates import Rate
 from phones.models import Account, Line, PhoneNumber
-from sandbox import resources
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import DAY_S, add, assert_throttled, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
-from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.carriers import CARRIERS, OTHERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import last_write, written
 from tests.support.people import Tenant
 from tests.support.state import rows
@@ -24,23 +23,7 @@ from users.models import AuditEntry, LimitCounter
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("unlimited")]
 
 PATH = "available-phones"
-OWNER = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
-OTHER = {
-    "twilio": (seeds.TWILIO_OTHER_SID, seeds.TWILIO_OTHER_TOKEN),
-    "plivo": (seeds.PLIVO_OTHER_ID, seeds.PLIVO_OTHER_TOKEN),
-    "telnyx": ("", seeds.TELNYX_OTHER_KEY),
-}
-SUSPENDED = {
-    "twilio": (seeds.TWILIO_SUSPENDED_SID, seeds.TWILIO_SUSPENDED_TOKEN),
-    "plivo": (seeds.PLIVO_SUSPENDED_ID, seeds.PLIVO_SUSPENDED_TOKEN),
-    "telnyx": ("", seeds.TELNYX_SUSPENDED_KEY),
-}
-# An account with many numbers.
-LARGE = {
-    "twilio": ("AC" + "7b" * 16, "AC" + "7b" * 16),
-    "plivo": ("MALARGE0000000000001", "MALARGE0000000000001"),
-    "telnyx": ("telnyx-large", ""),
-}
+# Of an account with many numbers.
 LARGE_SECRET = "KEY_of_the_large_account"
 
 
@@ -94,7 +77,7 @@ def refusal(reply: Any) -> tuple[int, str, str | None]:
 
 
 def numbers_of(sandbox: Sandbox, good: Good) -> dict[str, Any]:
-    return sandbox.state.account(good.integration, OWNER[good.integration]).numbers
+    return sandbox.state.account(good.integration, good.owner).numbers
 
 
 def assert_only_read(sandbox: Sandbox) -> None:
@@ -105,39 +88,18 @@ def assert_only_read(sandbox: Sandbox) -> None:
 # -- the list ---------------------------------------------------------------------------------------------------------
 
 ITEM = {"voice": True, "active": True, "route": "none", "added": False}
-# Of the seeds: what is not as usual.
-UNUSUAL: dict[str, dict[str, dict[str, Any]]] = {
-    "twilio": {
-        "12125550001": {"route": "elsewhere"},
-        "12125550002": {"route": "elsewhere"},
-        "12125550003": {"route": "elsewhere"},
-        "12125550004": {"voice": False},
-        "12125550006": {"route": "elsewhere"},
-    },
-    "plivo": {
-        "14155550001": {"route": "elsewhere"},
-        "14155550002": {"route": "elsewhere"},
-        "14155550003": {"voice": False},
-        "14155550004": {"active": False},
-    },
-    "telnyx": {
-        "13125550001": {"route": "elsewhere"},
-        "13125550002": {"route": "elsewhere"},
-        "13125550003": {"route": "elsewhere"},
-        "13125550004": {"active": False},
-    },
-}
 
 
 def test_every_kind_of_number_is_shown_as_it_is(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
-    expected = {number: ITEM | UNUSUAL[carrier.integration].get(number, {}) for number in numbers_of(sandbox, carrier)}
+    unusual = {number: {"route": "elsewhere"} for number in carrier.elsewhere} | carrier.unusable
+    expected = {number: ITEM | unusual.get(number, {}) for number in numbers_of(sandbox, carrier)}
     assert listed(tenant, body(carrier)) == expected
     assert_only_read(sandbox)
 
 
 def test_nothing_is_stored_and_nothing_written(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     there, before = sandbox.snapshot(), last_write()
-    owner = sandbox.state.account(carrier.integration, OWNER[carrier.integration])
+    owner = sandbox.state.account(carrier.integration, carrier.owner)
     secret = owner.secret = "canary-0a58f2c4d3b1"
     if carrier is TELNYX:
         sandbox.state.ids_by_key[secret] = owner.id
@@ -176,12 +138,7 @@ def test_a_number_that_drifted_away_is_told_as_routed_elsewhere(
     sandbox: Sandbox, tenant: Tenant, carrier: Good
 ) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
-    edited = {
-        "twilio": {"trunk_sid": seeds.TWILIO_TRUNK},
-        "plivo": {"application": resources.plivo_application_uri(seeds.PLIVO_ID, seeds.PLIVO_TRUNK)},
-        "telnyx": {"connection_id": seeds.TELNYX_SIP_CONNECTION},
-    }
-    numbers_of(sandbox, carrier)[carrier.number].update(edited[carrier.integration])
+    numbers_of(sandbox, carrier)[carrier.number].update(carrier.trunk_route)
     assert listed(tenant, body(carrier))[carrier.number] == ITEM | {"route": "elsewhere", "added": True}
 
 
@@ -197,7 +154,7 @@ def test_a_number_on_a_customers_own_application_that_points_at_us_is_ours(sandb
 
 @pytest.mark.parametrize("count", [0, 1, 20, 250, 501])
 def test_every_number_is_on_one_of_the_pages_once(sandbox: Sandbox, tenant: Tenant, carrier: Good, count: int) -> None:
-    owner, acc_sid = LARGE[carrier.integration]
+    owner, acc_sid = carrier.new_owner(7)
     sandbox.add_account(carrier.integration, owner, LARGE_SECRET)
     numbers = [f"1617{index:07}" for index in range(count)]
     for number in numbers:
@@ -213,8 +170,7 @@ def test_every_number_is_on_one_of_the_pages_once(sandbox: Sandbox, tenant: Tena
 
 
 def test_another_account_has_other_numbers(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
-    acc_sid, token = OTHER[carrier.integration]
-    assert listed(tenant, body(carrier, authToken=token, accSId=acc_sid or None)).keys() == {carrier.not_owned}
+    assert listed(tenant, body(OTHERS[carrier.integration])).keys() == {carrier.not_owned}
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -228,7 +184,7 @@ def test_wrong_credentials_are_refused_and_counted(
     for number in range(3):
         changes = {"authToken": f"guess-{number}"}
         if carrier.acc_sid:  # the limit of the workspace, as each guess is of another account
-            changes["accSId"] = {"twilio": f"AC{number:032}", "plivo": f"MA{number:018}"}[carrier.integration]
+            changes["accSId"] = carrier.new_owner(number)[1]
         reply = send("POST", PATH, tenant, body(carrier, **changes))
         assert refusal(reply) == (400, "invalid_credentials", "authToken")
         assert f"guess-{number}" not in reply.content.decode()
@@ -272,7 +228,7 @@ def test_a_carrier_that_is_down_is_no_guess(
 
 
 def test_a_suspended_account_is_refused(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
-    acc_sid, token = SUSPENDED[carrier.integration]
+    acc_sid, token, _ = carrier.refused[0]
     reply = send("POST", PATH, tenant, body(carrier, authToken=token, accSId=acc_sid or None))
     assert refusal(reply) == (400, "invalid_credentials", "authToken")
 
@@ -301,7 +257,9 @@ def test_a_bad_field_is_named_and_nobody_is_asked(
 
 
 def test_the_account_is_asked_for_where_it_is_needed(sandbox: Sandbox, tenant: Tenant) -> None:
-    for good in (TWILIO, PLIVO):
+    for good in CARRIERS.values():
+        if not good.acc_sid:
+            continue
         assert refusal(send("POST", PATH, tenant, body(good, accSId=None))) == (400, "invalid_field", "accSId")
     assert sandbox.ledger == []
     assert listed(tenant, body(TELNYX)) == listed(tenant, body(TELNYX, accSId=seeds.TELNYX_CUSTOMER_APP))
@@ -310,7 +268,7 @@ def test_the_account_is_asked_for_where_it_is_needed(sandbox: Sandbox, tenant: T
 def test_the_cursor_of_another_carrier_does_no_harm(sandbox: Sandbox, tenant: Tenant) -> None:
     cursors = {}
     for name, good in CARRIERS.items():
-        owner, acc_sid = LARGE[name]
+        owner, acc_sid = good.new_owner(7)
         sandbox.add_account(name, owner, LARGE_SECRET + name)
         for index in range(251):
             sandbox.add_number(name, owner, f"1617{index:07}")
@@ -338,7 +296,7 @@ def test_who_has_no_token_gets_nothing(sandbox: Sandbox, tenant: Tenant, carrier
 
 def rotate(sandbox: Sandbox, good: Good, secret: str) -> None:
     """The customer makes a new auth token in the carrier's console; the old one is worth nothing."""
-    owner = sandbox.state.account(good.integration, OWNER[good.integration])
+    owner = sandbox.state.account(good.integration, good.owner)
     if good is TELNYX:
         sandbox.state.ids_by_key[secret] = sandbox.state.ids_by_key.pop(owner.secret)
     owner.secret = secret
@@ -394,7 +352,7 @@ def test_the_token_of_a_suspended_account_is_refused(
 ) -> None:
     rows_before = rows()
     rotate(sandbox, carrier, "the-new-one")
-    sandbox.state.account(carrier.integration, OWNER[carrier.integration]).status = "suspended"
+    sandbox.state.account(carrier.integration, carrier.owner).status = "suspended"
     assert refusal(change(phone, tenant, authToken="the-new-one")) == (400, "invalid_credentials", "authToken")
     assert rows() == rows_before
 
@@ -437,7 +395,7 @@ def test_the_token_of_another_account_is_refused(
 ) -> None:
     """It is good, but not here."""
     rows_before = rows()
-    status, error, field = refusal(change(phone, tenant, authToken=OTHER[carrier.integration][1]))
+    status, error, field = refusal(change(phone, tenant, authToken=OTHERS[carrier.integration].auth_token))
     expected = ("number_not_owned", "phoneNumber") if carrier is TELNYX else ("invalid_credentials", "authToken")
     assert (status, error, field) == (400, *expected)
     assert rows() == rows_before

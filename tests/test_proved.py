@@ -18,7 +18,7 @@ from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, reasons
 from tests.support.api import send as ask
 from tests.support.bulk import done, rows_of, some
-from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good
+from tests.support.carriers import TELNYX, TWILIO, Good, each_signing_with_tokens
 from tests.support.desk import LIST
 from tests.support.people import Tenant, sign_in
 from tests.support.webhooks import KEYLESS, Party, event, join, send
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.django_db
 
 SECONDARY = "the-secondary-token"
 NO_KEY_OF_THEIRS = "A" * 43 + "="
-SIGNED_BY_TOKEN = pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +193,7 @@ def lend_secondary(party: Party) -> None:
 
 
 @pytest.mark.engine
-@SIGNED_BY_TOKEN
+@each_signing_with_tokens
 @pytest.mark.parametrize("way", ["patch", "add"])
 def test_a_token_that_signs_nothing_never_ends_the_one_that_does(
     sandbox: Sandbox, tenant: Tenant, good: Good, way: str
@@ -212,7 +211,7 @@ def test_a_token_that_signs_nothing_never_ends_the_one_that_does(
     assert knock(party, "CA-2") == 200
 
 
-@SIGNED_BY_TOKEN
+@each_signing_with_tokens
 def test_a_second_token_that_signs_nothing_does_not_either(sandbox: Sandbox, tenant: Tenant, good: Good) -> None:
     """The secondary one was made anew twice, and verified each time."""
     party = join(sandbox, tenant, good)
@@ -224,7 +223,7 @@ def test_a_second_token_that_signs_nothing_does_not_either(sandbox: Sandbox, ten
     assert knock(party, "CA-2") == 200
 
 
-@SIGNED_BY_TOKEN
+@each_signing_with_tokens
 def test_the_token_before_is_forgotten_a_window_after_the_first_event_of_the_new_one(
     sandbox: Sandbox, tenant: Tenant, good: Good, settings: Any
 ) -> None:
@@ -292,7 +291,7 @@ def test_a_webhook_that_comes_while_a_token_is_entered_is_not_forgotten(
 
 
 @pytest.mark.engine
-@SIGNED_BY_TOKEN
+@each_signing_with_tokens
 @pytest.mark.parametrize("at_once", [True, False], ids=["with the new one", "afterwards"])
 def test_a_stolen_token_is_refused_from_the_moment_in_which_it_is_said(
     sandbox: Sandbox, tenant: Tenant, good: Good, at_once: bool
@@ -389,7 +388,7 @@ def test_what_else_has_drifted_stays_told(sandbox: Sandbox, tenant: Tenant) -> N
 
 
 @pytest.mark.engine
-@SIGNED_BY_TOKEN
+@each_signing_with_tokens
 def test_a_new_token_begins_the_count_anew(sandbox: Sandbox, tenant: Tenant, good: Good) -> None:
     party = join(sandbox, tenant, good)
     refuse(party, 5)

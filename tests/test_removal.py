@@ -22,7 +22,7 @@ from sandbox import resources
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, data_of, send
-from tests.support.carriers import SUBJECTS, TWILIO, Subject
+from tests.support.carriers import SUBJECTS, TWILIO, WITH_APPLICATIONS, Subject
 from tests.support.database import DELETE, Statement, around_statements
 from tests.support.faults import (
     prepare_account,
@@ -57,7 +57,6 @@ from users.models import Workspace
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient", "unlimited")]
 
 State = PhoneNumber.State
-CARRIERS = ["twilio", "plivo", "telnyx"]
 NEW_TOKEN = "a-new-token-0123456789"
 
 
@@ -195,14 +194,13 @@ def test_what_somebody_set_at_twilio_since_stays_and_the_rest_comes_back(
 
 
 @pytest.mark.parametrize("unlinked", [False, True], ids=["to another", "to none"])
-@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+@pytest.mark.parametrize("name", WITH_APPLICATIONS)
 def test_a_number_that_somebody_linked_since_stays_linked_there(
     sandbox: Sandbox, tenant: Tenant, name: str, unlinked: bool
 ) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
-    other = {"plivo": seeds.PLIVO_DEFAULT_APP, "telnyx": seeds.TELNYX_SIP_CONNECTION}[name]
-    relink(sandbox, name, subject.number, None if unlinked else other)
+    relink(sandbox, name, subject.number, None if unlinked else subject.good.another_link)
     edited = sandbox.snapshot()[name][subject.owner]["numbers"][subject.number]
 
     assert restored(remove(tenant, id), id) is True
@@ -215,15 +213,14 @@ def test_a_number_that_somebody_linked_since_stays_linked_there(
     assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+@pytest.mark.parametrize("name", WITH_APPLICATIONS)
 def test_an_application_of_ours_that_somebody_edited_goes_all_the_same(
     sandbox: Sandbox, tenant: Tenant, name: str
 ) -> None:
     subject, before = SUBJECTS[name], sandbox.snapshot()
     id = Earlier(subject.good, subject.number).add(tenant)
-    url = {"plivo": "answer_url", "telnyx": "voice_url"}[name]
     application_id = Account.objects.get().application_id
-    sandbox.console(name, subject.owner, application=application_id, **{url: ELSEWHERE})
+    sandbox.console(name, subject.owner, application=application_id, **{subject.good.answer_field: ELSEWHERE})
     assert restored(remove(tenant, id), id) is True
     assert_as_before(sandbox, before)
     assert_nothing_is_left()
@@ -244,12 +241,12 @@ def test_an_own_application_that_somebody_edited_stays_as_edited(sandbox: Sandbo
     assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+@pytest.mark.parametrize("name", WITH_APPLICATIONS)
 def test_what_a_number_was_linked_to_may_be_gone_by_now(sandbox: Sandbox, tenant: Tenant, name: str) -> None:
     subject = SUBJECTS[name]
     id = Earlier(subject.good, subject.number).add(tenant)
-    gone = {"plivo": seeds.PLIVO_CUSTOMER_APP, "telnyx": seeds.TELNYX_CUSTOMER_APP}[name]
-    del sandbox.state.account(name, subject.owner).applications[gone]
+    _, linked = subject.good.remembered
+    del sandbox.state.account(name, subject.owner).applications[linked]
     assert restored(remove(tenant, id), id) is True
     there = sandbox.state.account(name, subject.owner).numbers[subject.number]
     assert not there.get("application") and not there.get("connection_id")

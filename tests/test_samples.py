@@ -4,18 +4,13 @@ import json
 import re
 from datetime import date, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from django.http.request import HttpHeaders
-from plivo.base import ResponseObject
-from telnyx.types.recording_response_data import RecordingResponseData
-from telnyx.types.texml.accounts.call_resource import CallResource
-from twilio.rest import Client as TwilioClient
-from twilio.rest.api.v2010.account.call import CallInstance
-from twilio.rest.api.v2010.account.recording import RecordingInstance
 
 from integrations import provider_class
 from integrations.errors import BadSignature
@@ -29,17 +24,15 @@ from integrations.events import (
     read_payload,
 )
 from integrations.plivo import events as plivo_events
-from integrations.telnyx import events as telnyx_events
-from integrations.twilio import events as twilio_events
 from integrations.webhooks import KINDS, Webhook
 from sandbox import state as seeds
 from sandbox.signing import FORM, signed
 from tests.support import SAMPLES
+from tests.support.carriers import CARRIERS
+from tests.support.entries import entry
 
 JSON = "application/json"
 ENTRIES = frozenset({"call-entry", "recording-entry"})
-ACCOUNTS = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
-OWNERS = {"twilio": ("twilio", "twilio-labs"), "plivo": ("plivo",), "telnyx": ("team-telnyx",)}
 
 Sample = dict[str, Any]
 
@@ -48,7 +41,7 @@ def named(path: Path) -> str:
     return f"{path.parent.name}-{path.stem}"
 
 
-PATHS = sorted(path for carrier in ACCOUNTS for path in (SAMPLES / carrier).glob("*.json"))
+PATHS = sorted(path for carrier in CARRIERS for path in (SAMPLES / carrier).glob("*.json"))
 READ = {path: json.loads(path.read_text()) for path in PATHS}
 WEBHOOKS = [path for path in PATHS if READ[path]["kind"] not in ENTRIES]
 LISTED = [path for path in PATHS if READ[path]["kind"] in ENTRIES]
@@ -74,7 +67,7 @@ def test_a_sample_names_its_source_at_the_vendor(path: Path) -> None:
             assert date.fromisoformat(source["read"])
         else:
             assert set(source) == {"repository", "path", "commit"}
-            assert source["repository"].partition("/")[0] in OWNERS[carrier]
+            assert source["repository"].partition("/")[0] in CARRIERS[carrier].publishers
             assert re.fullmatch("[0-9a-f]{40}", source["commit"])
 
 
@@ -86,7 +79,7 @@ def test_a_sample_has_the_form_of_its_content_type(path: Path) -> None:
         assert all(isinstance(value, str) for value in sample["payload"].values())
 
 
-@pytest.mark.parametrize("carrier", ACCOUNTS)
+@pytest.mark.parametrize("carrier", CARRIERS)
 def test_each_kind_has_a_sample_or_is_a_gap(carrier: str) -> None:
     seen = {READ[path]["kind"] for path in PATHS if path.parent.name == carrier}
     assert all(set(gap) <= {"kind", "what", "whole"} and gap["what"] for gap in GAPS[carrier])
@@ -108,17 +101,18 @@ def knock(path: Path) -> Webhook:
     """The sample as its carrier sends it, signed now for an account of the sandbox."""
     sample, carrier = READ[path], path.parent.name
     url = f"https://phones.example.com/api/webhooks/{carrier}/token/{sample['kind']}"
-    account = seeds.seeded().account(carrier, ACCOUNTS[carrier])
+    account = seeds.seeded().account(carrier, CARRIERS[carrier].owner)
     body, headers = signed(account, url, encoded(sample))
     return Webhook(url, HttpHeaders({HttpHeaders.to_wsgi_name(name): value for name, value in headers.items()}), body)
 
 
 def check(carrier: str, webhook: Webhook) -> str:
-    account = seeds.seeded().account(carrier, ACCOUNTS[carrier])
-    return provider_class(carrier).check_signature(
+    account = seeds.seeded().account(carrier, CARRIERS[carrier].owner)
+    provider = provider_class(carrier)
+    return provider.check_signature(
         webhook,
         auth_tokens=[account.secret],
-        public_key=account.public_key() if carrier == "telnyx" else "",
+        public_key=account.public_key() if provider.signs_with_public_key else "",
     )
 
 
@@ -167,30 +161,14 @@ def test_a_webhook_says_what_the_vendor_documents(path: Path) -> None:
     assert provider_class(path.parent.name).parse_event(payload) == expected(READ[path])
 
 
-def entry(carrier: str, kind: str, payload: dict[str, Any]) -> Any:
-    """An entry of a list as the carrier's SDK hands it to the provider."""
-    match carrier:
-        case "twilio":
-            version = TwilioClient("AC", "token", environment={"_": ""}).api.v2010
-            model = CallInstance if kind == "call-entry" else RecordingInstance
-            return model(version, payload, account_sid=payload["account_sid"])
-        case "plivo":
-            return ResponseObject(payload)
-        case _:
-            return (CallResource if kind == "call-entry" else RecordingResponseData).construct(**payload)
-
-
-READERS: dict[str, Any] = {"twilio": twilio_events, "plivo": plivo_events, "telnyx": telnyx_events}
-
-
 @pytest.mark.parametrize("path", LISTED, ids=named)
 def test_a_list_entry_says_what_the_vendor_documents(path: Path) -> None:
     sample, carrier = READ[path], path.parent.name
-    one = entry(carrier, sample["kind"], sample["payload"])
+    one, events = entry(carrier, sample["kind"], sample["payload"]), import_module(f"integrations.{carrier}.events")
     if sample["kind"] == "call-entry":
-        assert READERS[carrier].call_of(one) == expected(sample).call
+        assert events.call_of(one) == expected(sample).call
     else:
-        assert READERS[carrier].recording_of(one) == expected(sample).recording
+        assert events.recording_of(one) == expected(sample).recording
 
 
 @pytest.mark.parametrize("theirs", ["soon", "", "inf", "1e15", "1e20", "1e22"])

@@ -27,16 +27,14 @@ from sandbox.sandbox import Sandbox
 from sandbox.signing import FORM, signed
 from tests.support import SAMPLES
 from tests.support.api import add
-from tests.support.carriers import PLIVO, TELNYX, TWILIO, Good
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good, each_signing_with_tokens
 from tests.support.database import INSERT, OTHER, READ, failing
 from tests.support.people import Tenant, new_tenant
 from tests.support.webhooks import (
-    EXTRA,
     KEYLESS,
     KINDS,
     NOW,
     PUBLIC_URL,
-    SIGNATURES,
     Knock,
     Party,
     event,
@@ -269,7 +267,7 @@ def rotate(sandbox: Sandbox, tenant: Tenant, good: Good, number: str, token: str
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
+@each_signing_with_tokens
 def test_the_token_before_is_good_for_as_long_as_the_carrier_may_still_sign_with_it(
     sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, settings: Any, good: Good
 ) -> None:
@@ -334,8 +332,8 @@ def test_the_reason_is_in_the_log_and_nothing_secret_with_it(
     party: Party, other: Party, caplog: pytest.LogCaptureFixture
 ) -> None:
     knock = party.knock("status", event(party.row.integration, "CA-secret"))
-    token = party.row.webhook_token
-    no_signature = dict.fromkeys((*SIGNATURES[party.row.integration], *EXTRA[party.row.integration]))
+    token, good = party.row.webhook_token, CARRIERS[party.row.integration]
+    no_signature = dict.fromkeys((*good.signature_headers, *good.signed_headers))
     refused = [
         replace(knock, path=knock.path.replace(token, "nobody")),
         replace(knock, path=knock.path.replace("/status", "/elsewhere")),

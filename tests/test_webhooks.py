@@ -26,7 +26,7 @@ from sandbox.sandbox import Sandbox
 from sandbox.signing import signed
 from sandbox.state import Account as CarrierAccount
 from tests.support.api import DAY_S, add, data_of, send
-from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good, each_signing_with_tokens
 from tests.support.database import INSERT, failing
 from tests.support.people import Tenant
 from tests.support.races import together
@@ -43,7 +43,7 @@ def account(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> Account:
 
 def account_of(tenant: Tenant, good: Good) -> Account:
     assert add(tenant, good.body(tenant.user)).status_code == 201
-    return Account.objects.get()
+    return Account.objects.get(integration=good.integration)
 
 
 def test_every_refusal_is_empty_and_says_how_long_it_is(account: Account, live_server: Any) -> None:
@@ -115,7 +115,7 @@ def test_no_log_line_has_the_secret_of_the_address(
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
+@each_signing_with_tokens
 def test_a_lost_key_of_the_token_before_does_not_matter(sandbox: Sandbox, tenant: Tenant, good: Good) -> None:
     account = account_of(tenant, good)
     Account.objects.update(previous_auth_token=Secret("lost"), rotated_at=timezone.now())
@@ -205,7 +205,7 @@ def test_a_new_token_whose_add_died_before_its_account_took_it_over_is_taken_ove
     assert phone.state == "active" and phone.lease_until is None and phone.operation is None
 
 
-@pytest.mark.parametrize("good", [TWILIO, PLIVO], ids=["twilio", "plivo"])
+@each_signing_with_tokens
 def test_while_a_token_is_rotated_webhooks_of_either_pass(
     sandbox: Sandbox, tenant: Tenant, good: Good, settings: Any, live_server: Any
 ) -> None:
@@ -315,13 +315,11 @@ def test_repeats_count_and_what_is_not_the_carriers_does_not(sandbox: Sandbox, a
 
 @pytest.mark.usefixtures("three_events")
 def test_each_account_has_a_limit_of_its_own(sandbox: Sandbox, tenant: Tenant) -> None:
-    accounts = {}
-    for good in (TWILIO, PLIVO):
-        assert add(tenant, good.body(tenant.user)).status_code == 201
-        accounts[good.integration] = Account.objects.get(integration=good.integration)
-    statuses = [tell(sandbox, accounts["twilio"], TWILIO, "status", call_id=f"{n}").status_code for n in range(5)]
+    first = account_of(tenant, TWILIO)
+    second = account_of(tenant, PLIVO)
+    statuses = [tell(sandbox, first, TWILIO, "status", call_id=f"{n}").status_code for n in range(5)]
     assert statuses == [200, 200, 200, 503, 503]
-    assert tell(sandbox, accounts["plivo"], PLIVO, "status").status_code == 200
+    assert tell(sandbox, second, PLIVO, "status").status_code == 200
 
 
 @pytest.mark.engine

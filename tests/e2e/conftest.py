@@ -25,8 +25,6 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
 ]  # fmt: skip
-# Of each carrier's numbers, those that no seed has.
-AREAS = {"twilio": "1212555", "plivo": "1415555", "telnyx": "1312555"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,7 +64,7 @@ class Desk:
 
     def number(self, integration: str = "twilio", **fields: Any) -> str:
         """A number that the carrier's account has and nobody here, so that no test meets another's."""
-        number = f"{AREAS[integration]}{next(self.last_digits)}"
+        number = f"{CARRIERS[integration].number[:7]}{next(self.last_digits)}"
         good = CARRIERS[integration]
         self.sandbox.add_number(integration, good.acc_sid or good.auth_token, number, **fields)
         return number

@@ -71,21 +71,13 @@ def test_how_calls_are_answered_is_changed_there(desk: Desk, page: Page) -> None
 
 @pytest.mark.parametrize("integration", CARRIERS)
 def test_removing_gives_back_what_the_page_says(desk: Desk, page: Page, integration: str) -> None:
-    before = {
-        "twilio": {"voice_url": f"{seeds.FOREIGN_URL}/answer", "voice_method": "GET"},
-        "plivo": {"application": f"/v1/Account/{seeds.PLIVO_ID}/Application/{seeds.PLIVO_CUSTOMER_APP}/"},
-        "telnyx": {"connection_id": seeds.TELNYX_CUSTOMER_APP, "connection_name": "customer-ivr"},
-    }[integration]
+    good = CARRIERS[integration]
+    before = good.console_route
     path, number = desk.added(integration, **before)
     assert not before.items() <= desk.at_carrier(integration, number).items()
     page.goto(desk.url(path))
     page.get_by_role("link", name="Remove").click()
-    told = {
-        "twilio": f"Voice URL: {seeds.FOREIGN_URL}/answer",
-        "plivo": seeds.PLIVO_CUSTOMER_APP,
-        "telnyx": seeds.TELNYX_CUSTOMER_APP,
-    }
-    expect(page.locator(".comes-back")).to_contain_text(told[integration])
+    expect(page.locator(".comes-back")).to_contain_text(good.shown_route)
     if integration == "twilio":
         shoot(page, "remove")
     page.get_by_role("button", name="Remove number").click()

@@ -18,6 +18,7 @@ from sandbox.ports import free_ports
 from sandbox.replica_set import ReplicaSet, mongod
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
+from tests.support.carriers import environment_of
 from tests.support.live import SERVE, run_manage, wait_until_ready
 
 DATABASE = "failover"
@@ -64,9 +65,7 @@ def cluster(tmp_path: Path, sandbox: Sandbox, request: pytest.FixtureRequest) ->
     with ReplicaSet(3) as replica_set, contextlib.ExitStack() as stack:
         env = os.environ | {
             "DATABASE_URL": replica_set.url(DATABASE),
-            "TWILIO_API_URL": sandbox.twilio_url,
-            "PLIVO_API_URL": sandbox.plivo_url,
-            "TELNYX_API_URL": sandbox.telnyx_url,
+            **environment_of(sandbox),
             "LIMIT_REQUESTS": "off",
             "LIMIT_ADDS": "off",
             **(given.kwargs if given else {}),

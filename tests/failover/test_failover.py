@@ -215,14 +215,9 @@ def assert_routes(cluster: Cluster, sandbox: Sandbox, phones: dict[str, str]) ->
         rows = {row["integration"]: row for row in database.phones_account.find()}
     for carrier, good in CARRIERS.items():
         row = rows[carrier]
-        links = {
-            "twilio": ("voice_url", f"/api/webhooks/twilio/{row['webhook_token']}/answer"),
-            "plivo": ("application", f"/Application/{row['application_id']}/"),
-            "telnyx": ("connection_id", row["application_id"]),
-        }
-        name, link = links[carrier]
-        there = sandbox.state.account(carrier, good.acc_sid or good.auth_token).numbers
-        ours = {number for number, resource in there.items() if str(resource.get(name) or "").endswith(link)}
+        account = {name: row[name] for name in ("webhook_token", "application_id")}
+        there = sandbox.state.account(carrier, good.owner).numbers
+        ours = {number for number, resource in there.items() if good.routes_to(resource, **account)}
         assert ours == phones.keys() & there.keys(), carrier
 
 

@@ -29,6 +29,7 @@ from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.bulk import environment
+from tests.support.carriers import CARRIERS, OTHERS, WITH_APPLICATIONS, Good
 from tests.support.people import Tenant
 from tests.support.state import age_leases
 from tests.support.tally import Tally
@@ -47,12 +48,9 @@ SEED = os.environ.get("SAMPLE_SEED", "workspace phones")
 
 
 class Owner(NamedTuple):
-    """An account in the sandbox, as a row of the file names it, and how its numbers begin."""
+    """An account in the sandbox, and how its numbers in the file begin."""
 
-    integration: str
-    account: str
-    auth_token: str
-    acc_sid: str
+    good: Good
     prefix: str
 
     def numbers(self) -> list[str]:
@@ -60,11 +58,8 @@ class Owner(NamedTuple):
 
 
 OWNERS = [
-    Owner("twilio", seeds.TWILIO_SID, seeds.TWILIO_TOKEN, seeds.TWILIO_SID, "12125"),
-    Owner("twilio", seeds.TWILIO_OTHER_SID, seeds.TWILIO_OTHER_TOKEN, seeds.TWILIO_OTHER_SID, "12135"),
-    Owner("plivo", seeds.PLIVO_ID, seeds.PLIVO_TOKEN, seeds.PLIVO_ID, "14155"),
-    Owner("telnyx", seeds.TELNYX_ACCOUNT, seeds.TELNYX_KEY, "", "13125"),
-    Owner("telnyx", seeds.TELNYX_OTHER_ACCOUNT, seeds.TELNYX_OTHER_KEY, "", "13135"),
+    *(Owner(good, good.number[:5]) for good in CARRIERS.values()),
+    *(Owner(good, f"{good.number[:3]}35") for good in OTHERS.values()),
 ]
 
 
@@ -115,7 +110,8 @@ def runner(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> Iterator[Runner]
         writer.writerow(["userId", "phoneNumber", "integration", "authToken", "accSId"])
         for numbers in zip(*(owner.numbers() for owner in OWNERS), strict=True):
             for owner, number in zip(OWNERS, numbers, strict=True):
-                writer.writerow([tenant.user.pk, number, owner.integration, owner.auth_token, owner.acc_sid])
+                good = owner.good
+                writer.writerow([tenant.user.pk, number, good.integration, good.auth_token, good.acc_sid])
     runner = Runner(file, sandbox)
     yield runner
     runner.stop()
@@ -146,7 +142,7 @@ def begin_anew(sandbox: Sandbox) -> None:
     sandbox.reset()
     for owner in OWNERS:
         for number in owner.numbers():
-            sandbox.add_number(owner.integration, owner.account, number)
+            sandbox.add_number(owner.good.integration, owner.good.owner, number)
 
 
 def has_leases() -> bool:
@@ -168,18 +164,18 @@ def assert_whole(sandbox: Sandbox) -> None:
     lines = {line.number: line for line in Line.objects.select_related("account")}
     assert sorted(lines) == wanted and Line.objects.count() == len(wanted)
     for owner in OWNERS:
-        there = carriers[owner.integration][owner.account]
+        good = owner.good
+        there = carriers[good.integration][good.owner]
         ours = [id for id, one in there["applications"].items() if "workspace-phones" in json.dumps(one)]
-        assert len(ours) == (owner.integration != "twilio"), ours
+        assert len(ours) == (good.integration in WITH_APPLICATIONS), ours
         for number in owner.numbers():
             account, one = lines[number].account, there["numbers"][number]
-            address = f"{settings.PUBLIC_URL}/api/webhooks/twilio/{account.webhook_token}/"
-            route = {
-                "twilio": str(one.get("voice_url")).startswith(address),
-                "plivo": str(one.get("application")).endswith(f"/{account.application_id}/"),
-                "telnyx": one.get("connection_id") == account.application_id,
-            }
-            assert route[owner.integration], (owner.integration, one)
+            assert good.routes_to(
+                one,
+                webhook_token=account.webhook_token,
+                application_id=account.application_id,
+                public_url=settings.PUBLIC_URL,
+            ), (good.integration, one)
     for line in lines.values():
         before = json.loads(line.snapshot.open())
         assert not before.get("voice_url") and not before.get("application_id"), (line.number, "is ours")

@@ -180,7 +180,7 @@ def test_removing(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, las
 
 
 @each_mode
-@pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])
+@pytest.mark.parametrize("name", CARRIERS)
 def test_a_new_token(sandbox: Sandbox, tenant: Tenant, tally: Tally, name: str, mode: str) -> None:
     subject = SUBJECTS[name]
 

@@ -16,7 +16,7 @@ from phones.models import Account, Line, MadeApplication, PhoneNumber, token_dig
 from phones.reconciling import reconcile
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
-from tests.support.carriers import BEFORE, SUBJECTS, Subject
+from tests.support.carriers import CARRIERS, SUBJECTS, WITH_APPLICATIONS, Subject
 from tests.support.faults import fail_at_the_end, prepare_account
 from tests.support.kill_one_add import EVERY_STEP, REFUSED, SUCCEEDED
 from tests.support.killing import KILLED, NEW_TOKEN, Killer, rotate_at_the_carrier
@@ -59,7 +59,7 @@ def applications_of(integration: str) -> str:
 def cuts() -> Iterator[Cut]:
     for name, subject in SUBJECTS.items():
         for known in (False, True):
-            if known and name not in ("twilio", "plivo", "telnyx"):
+            if known and name not in CARRIERS:
                 continue
             for step in STEPS:
                 for when in ("before", "after"):
@@ -70,7 +70,7 @@ def cuts() -> Iterator[Cut]:
             for settling in SETTLING:
                 for when in ("before", "after"):
                     yield Cut(name, f"phones.services.restoring:{settling}", when, known, fails=True)
-        if subject.integration != "twilio":
+        if subject.integration in WITH_APPLICATIONS:
             applications = applications_of(subject.integration)
             yield Cut(name, f"{applications}._create", "after")
             yield Cut(name, f"{applications}.delete", "before", fails=True)
@@ -192,7 +192,7 @@ def test_killed_after_any_write_or_request_the_rest_is_whole_or_gone(
 # -- a new token ------------------------------------------------------------------------------------------------------
 
 
-each_carrier = pytest.mark.parametrize("name", ["twilio", "plivo", "telnyx"])
+each_carrier = pytest.mark.parametrize("name", CARRIERS)
 
 
 @each_carrier
@@ -303,10 +303,10 @@ def test_a_route_of_ours_that_a_dead_add_has_seen_is_not_taken_for_the_customers
     assert_envelope(add(adder, subject.good.body(adder.user, phoneNumber=subject.number)), "")
     phone = assert_active(sandbox, subject, adder, subject.number)
     assert phone.line is not None
-    assert json.loads(phone.line.snapshot.open())[BEFORE[name][0]] == ""
+    assert json.loads(phone.line.snapshot.open())[subject.good.remembered[0]] == ""
 
 
-@pytest.mark.parametrize("name", ["plivo", "telnyx"])
+@pytest.mark.parametrize("name", WITH_APPLICATIONS)
 def test_an_application_that_a_dead_add_has_made_counts_as_ours(
     killer: Killer, sandbox: Sandbox, tenant: Tenant, name: str
 ) -> None:

@@ -23,7 +23,6 @@ import requests
 from core.json_logs import JsonLines
 from core.logs import RequestIdFilter, TextLines
 from phones.models import Account, PhoneNumber
-from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, send
 from tests.support.canaries import canary_account
@@ -105,7 +104,7 @@ def test_the_search_finds_a_secret_in_each_form() -> None:
 def route_elsewhere(sandbox: Sandbox, good: Good) -> None:
     """The customer's own address has a password and a query; then somebody puts it in place of ours."""
     theirs = f"https://user:{quote(URL_PASSWORD, safe='')}@elsewhere.example.com/voice?key={quote(QUERY, safe='')}"
-    owner = sandbox.state.account(good.integration, good.acc_sid or seeds.TELNYX_ACCOUNT)
+    owner = sandbox.state.account(good.integration, good.owner)
     if good.integration == "twilio":
         sandbox.console(good.integration, owner.id, number=good.number, voice_url=theirs)
         return

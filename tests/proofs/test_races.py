@@ -21,7 +21,7 @@ from phones.services import accounts, adding
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
-from tests.support.carriers import SUBJECTS, TELNYX, Subject, brand_new
+from tests.support.carriers import CARRIERS, SUBJECTS, TELNYX, WITH_APPLICATIONS, Subject, brand_new
 from tests.support.faults import NOT_OURS, prepare_account
 from tests.support.people import Tenant
 from tests.support.races import WAIT_S, jitter, repeated, together, wait_for
@@ -36,9 +36,6 @@ from tests.support.state import (
 )
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
-
-CARRIERS = ["twilio", "plivo", "telnyx"]
-WITH_APPLICATIONS = ["plivo", "telnyx"]
 
 
 def path_of(sandbox: Sandbox, subject: Subject, number: str) -> str:

@@ -18,7 +18,7 @@ from phones.services.restoring import Restoration
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
-from tests.support.carriers import SUBJECTS, Subject
+from tests.support.carriers import CARRIERS, SUBJECTS, Subject
 from tests.support.kill_one_add import EVERY_STEP, SUCCEEDED
 from tests.support.killing import KILLED, Killer
 from tests.support.people import Tenant, new_tenant
@@ -87,12 +87,7 @@ class Place:
             self.add(third)
 
 
-PLACES = [
-    Place(name, way)
-    for name in (*SUBJECTS, OWN)
-    for way in WAYS
-    if way == "last" or name in ("twilio", "plivo", "telnyx")
-]
+PLACES = [Place(name, way) for name in (*SUBJECTS, OWN) for way in WAYS if way == "last" or name in CARRIERS]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from phones.models import PhoneNumber
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.api import add
-from tests.support.carriers import CARRIERS, SUBJECTS
+from tests.support.carriers import CARRIERS, SUBJECTS, environment_of
 from tests.support.database import Apart, shared_url
 from tests.support.killing import KILLED, Killer
 from tests.support.live import run_manage
@@ -36,9 +36,7 @@ class Service:
         self.printed = folder / f"{time.monotonic_ns()}.log"
         environment = os.environ | {
             "DATABASE_URL": database_url,
-            "TWILIO_API_URL": sandbox.twilio_url,
-            "PLIVO_API_URL": sandbox.plivo_url,
-            "TELNYX_API_URL": sandbox.telnyx_url,
+            **environment_of(sandbox),
         }
         with self.printed.open("wb") as out:
             command = [sys.executable, "manage.py", "reconcile", "--every", "1"]

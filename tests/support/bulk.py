@@ -9,9 +9,8 @@ from phones.bulk.files import FileRow
 from phones.bulk.rows import RowOutcome
 from phones.bulk.run import add_rows
 from phones.models import Account, PhoneNumber
-from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
-from tests.support.carriers import Good
+from tests.support.carriers import Good, environment_of
 from tests.support.database import shared_url
 from tests.support.people import Tenant
 
@@ -26,7 +25,7 @@ def some(sandbox: Sandbox, good: Good, count: int) -> list[str]:
     """New numbers of a carrier's good account."""
     numbers = [f"{good.number[:4]}77{index:05}" for index in range(count)]
     for number in numbers:
-        sandbox.add_number(good.integration, good.acc_sid or seeds.TELNYX_ACCOUNT, number)
+        sandbox.add_number(good.integration, good.owner, number)
     return numbers
 
 
@@ -44,23 +43,15 @@ def assert_ours(sandbox: Sandbox, good: Good, numbers: list[str]) -> None:
     assert sorted(active.values_list("number", flat=True)) == sorted(numbers)
     account = Account.objects.get(integration=good.integration)
     assert not account.lines.exclude(lease_id="").exists() and not account.lease_id
-    there = sandbox.snapshot()[good.integration][good.acc_sid or seeds.TELNYX_ACCOUNT]["numbers"]
+    there = sandbox.snapshot()[good.integration][good.owner]["numbers"]
     for number in numbers:
-        match good.integration:
-            case "twilio":
-                assert f"/api/webhooks/twilio/{account.webhook_token}/" in there[number]["voice_url"]
-            case "plivo":
-                assert there[number]["application"].endswith(f"/{account.application_id}/")
-            case _:
-                assert there[number]["connection_id"] == account.application_id
+        assert good.routes_to(there[number], webhook_token=account.webhook_token, application_id=account.application_id)
 
 
 def environment(sandbox: Sandbox) -> dict[str, str]:
     return {
         "DATABASE_URL": shared_url(),
-        "TWILIO_API_URL": sandbox.twilio_url,
-        "PLIVO_API_URL": sandbox.plivo_url,
-        "TELNYX_API_URL": sandbox.telnyx_url,
+        **environment_of(sandbox),
     }
 
 

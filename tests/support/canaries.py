@@ -1,8 +1,8 @@
 """Tokens that can be searched for, to see that they are nowhere."""
 
 import base64
+from dataclasses import replace
 
-from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.carriers import Good
 
@@ -11,12 +11,12 @@ CANARY = "canary-7f3a9c51e2d84b06"
 
 def canary_account(sandbox: Sandbox, carrier: Good, canary: str = CANARY) -> Good:
     """The carrier's good account with a canary for its token."""
-    account = sandbox.state.account(carrier.integration, carrier.acc_sid or seeds.TELNYX_ACCOUNT)
+    account = sandbox.state.account(carrier.integration, carrier.owner)
     sandbox.state.ids_by_key = (
         {**sandbox.state.ids_by_key, canary: account.id} if carrier.integration == "telnyx" else {}
     )
     account.secret = canary
-    return Good(**{**vars(carrier), "auth_token": canary})
+    return replace(carrier, auth_token=canary)
 
 
 def spellings(secret: str) -> list[str]:

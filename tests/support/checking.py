@@ -13,10 +13,9 @@ from sandbox.ledger import Exchange
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
-from tests.support.carriers import CARRIERS, Good
+from tests.support.carriers import CARRIERS, WITH_APPLICATIONS, Good
 from tests.support.people import Tenant
 
-OWNER = {"twilio": seeds.TWILIO_SID, "plivo": seeds.PLIVO_ID, "telnyx": seeds.TELNYX_ACCOUNT}
 FOREIGN = f"{seeds.FOREIGN_URL}/somewhere"
 SHOWN = ("health", "reasons", "checkedAt")
 
@@ -42,7 +41,7 @@ class Scene:
 
     @property
     def owner(self) -> seeds.Account:
-        return self.sandbox.state.account(self.integration, OWNER[self.integration])
+        return self.sandbox.state.account(self.integration, self.good.owner)
 
     @property
     def there(self) -> dict[str, Any]:
@@ -113,9 +112,7 @@ def stage(sandbox: Sandbox, tenant: Tenant, good: Good, **changes: Any) -> Scene
         "application": account.application_id,
         "number_id": phone.line.carrier_id,
     }
-    application = sandbox.state.account(good.integration, OWNER[good.integration]).applications.get(
-        account.application_id, {}
-    )
+    application = sandbox.state.account(good.integration, good.owner).applications.get(account.application_id, {})
     names["name"] = application.get("app_name") or application.get("friendly_name") or ""
     sandbox.clear_ledger()
     return Scene(sandbox, good, phone, account.application_id, names)
@@ -244,11 +241,7 @@ def lose_application(scene: Scene) -> None:
 SITUATIONS: dict[str, Callable[[Scene], Any]] = {"several": several, "no application": lose_application}
 # How many requests a repair makes then, the checks before and after it included.
 REQUESTS_OF_A_REPAIR = {
-    ("twilio", "several"): 6,
-    ("plivo", "several"): 11,
-    ("telnyx", "several"): 14,
-    ("plivo", "no application"): 10,
-    ("telnyx", "no application"): 15,
+    (name, situation): count for name, good in CARRIERS.items() for situation, count in good.repair_requests.items()
 }
 TOLD_BY_THE_FAULT = {"credentials_refused", "carrier_unavailable"}
 
@@ -280,7 +273,7 @@ def check_repair(
 
     mended = check(scene.phone, tenant, repair=True)
     assert (mended["health"], mended["reasons"]) == ("ok", [])
-    assert len(ours(scene)) == (name != "twilio"), "an application was made twice"
+    assert len(ours(scene)) == (name in WITH_APPLICATIONS), "an application was made twice"
     if situation == "several":
         assert scene.snapshot() == with_us
     assert_nothing_is_leased()

@@ -28,12 +28,17 @@ def iso(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a carrier tells of a call in seven events, and what the log must say in the end."""
+    """How a carrier tells of a call in seven events, and what the log must say in the end.
+
+    `statuses` are those that we are told by each of the seven, `final` the carrier's own words for the end of a call.
+    """
 
     carrier: str
     tell: Callable[[str], list[Body]]
     known: dict[str, Any]
     recorded: dict[str, Any]
+    statuses: list[str]
+    final: list[str]
 
 
 def sids(carrier: str, call_id: str) -> Form:
@@ -136,20 +141,26 @@ KNOWN = {
     "currency": "",
 }
 RECORDED = {"status": "completed", "started_at": after(10), "duration_s": 17, "channels": 2}
+STATUSES = ["queued", "ringing", "in-progress", "completed", "ringing", "unknown", "unknown"]
+FINAL = ["completed", "busy", "failed", "no-answer", "canceled"]
 DIALECTS = {
-    "twilio": Dialect("twilio", tell_like_twilio, KNOWN, RECORDED),
-    "texml": Dialect("telnyx", tell_like_texml, KNOWN | {"hangup_cause": "normal_clearing"}, RECORDED),
+    "twilio": Dialect("twilio", tell_like_twilio, KNOWN, RECORDED, STATUSES, FINAL),
+    "texml": Dialect("telnyx", tell_like_texml, KNOWN | {"hangup_cause": "normal_clearing"}, RECORDED, STATUSES, FINAL),
     "call control": Dialect(
         "telnyx",
         tell_like_call_control,
         KNOWN | {"duration_s": None, "hangup_cause": "normal_clearing"},
         RECORDED | {"url": ""},
+        ["ringing", "in-progress", "in-progress", "completed", "in-progress", "unknown", "unknown"],
+        ["normal_clearing", "user_busy", "unspecified", "no_answer", "originator_cancel", "timeout"],
     ),
     "plivo": Dialect(
         "plivo",
         tell_like_plivo,
         KNOWN | {"hangup_cause": "Normal Hangup", "cost": Decimal("0.0055"), "currency": "USD"},
         RECORDED | {"channels": None},
+        ["queued", "ringing", "in-progress", "completed", "ringing", "in-progress", "in-progress"],
+        ["completed", "busy", "failed", "timeout", "no-answer", "cancel"],
     ),
 }
 

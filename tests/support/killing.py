@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
-from tests.support.carriers import Subject
+from tests.support.carriers import Subject, environment_of
 from tests.support.database import shared_url
 from tests.support.people import Tenant
 
@@ -25,9 +25,7 @@ class Killer:
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "workspace.settings",
             "DATABASE_URL": shared_url(),
-            "TWILIO_API_URL": sandbox.twilio_url,
-            "PLIVO_API_URL": sandbox.plivo_url,
-            "TELNYX_API_URL": sandbox.telnyx_url,
+            **environment_of(sandbox),
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", self.module],

@@ -17,6 +17,7 @@ from pathlib import Path
 from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
+from tests.support.carriers import environment_of
 from tests.support.database import Apart
 
 READY_WITHIN_S = 60
@@ -115,9 +116,7 @@ def serve(
         "DATABASE_URL": database.url,
         "BIND": f"127.0.0.1:{port}",
         "WORKERS": str(workers),
-        "TWILIO_API_URL": sandbox.twilio_url,
-        "PLIVO_API_URL": sandbox.plivo_url,
-        "TELNYX_API_URL": sandbox.telnyx_url,
+        **environment_of(sandbox),
         **({} if is_public else {"PUBLIC_URL": f"http://127.0.0.1:{port}"}),
         **variables,
     }

@@ -59,9 +59,7 @@ class Earlier:
 
     def prepare(self, sandbox: Sandbox) -> None:
         if self.raw:
-            sandbox.add_number(
-                self.good.integration, self.good.acc_sid or seeds.TELNYX_ACCOUNT, self.number, **self.raw
-            )
+            sandbox.add_number(self.good.integration, self.good.owner, self.number, **self.raw)
 
     def add(self, tenant: Tenant) -> str:
         """Have the user add the number. Returns its id."""

@@ -12,7 +12,7 @@ from phones.models import Line
 from phones.reconciling import reconcile
 from sandbox.sandbox import Sandbox
 from tests.support.api import send
-from tests.support.carriers import SUBJECTS
+from tests.support.carriers import CARRIERS, SUBJECTS
 from tests.support.faults import (
     FAULTS,
     PLIVO_APPLICATION,
@@ -109,7 +109,7 @@ def each_fault(
 
 def only_of_this_one(name: str, step: Step) -> bool:
     """Without repeating at Telnyx what depends on neither the profile nor the application."""
-    return name in ("twilio", "plivo", "telnyx") or step.name in ("delete profile", "application", "give back")
+    return name in CARRIERS or step.name in ("delete profile", "application", "give back")
 
 
 def fail(sandbox: Sandbox, settings: Any, name: str, step: Step, fault: str, *, for_ever: bool) -> None:
@@ -172,7 +172,7 @@ def check_removal(
     if step.gone and fault in step.noes:
         assert is_restored == (step.gone != "numbers")
         assert_nothing_is_left()
-        owner = sandbox.state.account(earlier.good.integration, earlier.good.acc_sid or earlier.good.auth_token).id
+        owner = sandbox.state.account(earlier.good.integration, earlier.good.owner).id
         differing = changes(before, sandbox.snapshot())
         assert all(one.startswith(f"/{earlier.good.integration}/{owner}/{step.gone}/") for one in differing)
         return

@@ -10,7 +10,7 @@ from django.utils import timezone
 from phones.models import Account, Line, PhoneNumber
 from sandbox.sandbox import Sandbox
 from tests.support.api import ENVELOPE
-from tests.support.carriers import BEFORE, Subject
+from tests.support.carriers import SUBJECTS, Subject
 from tests.support.people import Tenant
 from users.models import LimitCounter
 
@@ -102,7 +102,7 @@ def assert_active(sandbox: Sandbox, subject: Subject, tenant: Tenant, number: st
 
 
 def assert_remembers(phone: PhoneNumber, name: str) -> None:
-    field, value = BEFORE[name]
+    field, value = SUBJECTS[name].good.remembered
     assert phone.line is not None
     assert json.loads(phone.line.snapshot.open())[field] == value, "the line does not remember the customer's route"
 

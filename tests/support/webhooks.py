@@ -21,7 +21,7 @@ from sandbox.sandbox import Sandbox
 from sandbox.signing import FORM, signed
 from sandbox.state import Account as CarrierAccount
 from tests.support.api import add
-from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.carriers import CARRIERS, NO_PROFILE, PLIVO, Good
 from tests.support.people import Tenant
 
 PUBLIC_URL = "https://phones.example.com"
@@ -85,8 +85,7 @@ def join(sandbox: Sandbox, tenant: Tenant, good: Good) -> Party:
     reply = add(tenant, good.body(tenant.user))
     assert reply.status_code == 201, reply.content
     row = Account.objects.get(lines__number=good.number)
-    name = good.acc_sid or good.auth_token
-    return Party(row, sandbox.state.account(good.integration, name))
+    return Party(row, at_carrier(sandbox, good))
 
 
 def event(integration: str, call_id: str = "CA-1", **fields: str) -> Form:
@@ -103,7 +102,7 @@ def event(integration: str, call_id: str = "CA-1", **fields: str) -> Form:
 
 
 def at_carrier(sandbox: Sandbox, good: Good) -> CarrierAccount:
-    return sandbox.state.account(good.integration, good.acc_sid or good.auth_token)
+    return sandbox.state.account(good.integration, good.owner)
 
 
 def deliver(url: str, body: bytes, headers: dict[str, str]) -> Any:
@@ -118,21 +117,7 @@ def form_of(good: Good, call_id: str = "one", **fields: str) -> list[tuple[str, 
     return list({**usual, "CallStatus": "ringing", **fields}.items())
 
 
-# A second account at each carrier, with its own token and, at Telnyx, its own key.
-OTHERS = {
-    "twilio": replace(
-        TWILIO, acc_sid=seeds.TWILIO_OTHER_SID, auth_token=seeds.TWILIO_OTHER_TOKEN, number=TWILIO.not_owned
-    ),
-    "plivo": replace(PLIVO, acc_sid=seeds.PLIVO_OTHER_ID, auth_token=seeds.PLIVO_OTHER_TOKEN, number=PLIVO.not_owned),
-    "telnyx": replace(TELNYX, auth_token=seeds.TELNYX_OTHER_KEY, number=TELNYX.not_owned),
-}
-KEYLESS = replace(TELNYX, auth_token=seeds.TELNYX_NOPROFILE_KEY, number="13125557777")
-SIGNATURES = {
-    "twilio": ("X-Twilio-Signature",),
-    "plivo": ("X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"),
-    "telnyx": ("telnyx-signature-ed25519",),
-}
-EXTRA = {"twilio": (), "plivo": ("X-Plivo-Signature-V3-Nonce",), "telnyx": ("telnyx-timestamp",)}
+KEYLESS = NO_PROFILE
 
 
 def events(integration: str) -> list[Form]:
@@ -188,7 +173,7 @@ def twilio_accepts(knock: Knock, account: seeds.Account) -> bool:
 def plivo_accepts(knock: Knock, account: seeds.Account) -> bool:
     nonce = knock.headers.get("X-Plivo-Signature-V3-Nonce")
     url, params = PUBLIC_URL + knock.path, QueryDict(knock.body)
-    for name in SIGNATURES["plivo"]:
+    for name in PLIVO.signature_headers:
         try:
             if nonce and validate_v3_signature("POST", url, nonce, account.secret, knock.headers.get(name), params):
                 return True
