@@ -14,12 +14,19 @@ if TYPE_CHECKING:
 class Carrier:
     """What has to be known of a carrier before it is spoken to.
 
-    `label` is its name for people, and that of its class in `integrations.<name>.provider`.
+    `label` is its name for people, and that of its class in `integrations.<name>.provider`. `account_id_name` and
+    `auth_token_name` are what it calls the credentials of an account; the hints say where customers find them, that of
+    the public key only if its webhooks are signed with a key of the account's.
     `account_id_is_application`: an account has no other name than the application that its numbers are linked to: one
     of the customer's if the client names it, else the one that we make.
     """
 
     label: str
+    account_id_name: str
+    account_id_hint: str
+    auth_token_name: str
+    auth_token_hint: str
+    public_key_hint: str = ""
     account_id_is_required: bool = True
     account_id_is_application: bool = False
 
@@ -27,10 +34,24 @@ class Carrier:
 # By their names on the wire. A module is loaded when its carrier is first spoken to, since the three SDKs together take
 # longer to import than the rest of the product.
 CARRIERS = {
-    "plivo": Carrier("Plivo"),
-    "twilio": Carrier("Twilio"),
-    "telnyx": Carrier("Telnyx", account_id_is_required=False, account_id_is_application=True),
-}
+    "plivo": Carrier(
+        "Plivo",
+        account_id_name="Auth ID", account_id_hint="Starts with MA. Console, Overview.",
+        auth_token_name="Auth Token", auth_token_hint="Console, Overview.",
+    ),
+    "twilio": Carrier(
+        "Twilio",
+        account_id_name="Account SID", account_id_hint="Starts with AC. Console, Account Info.",
+        auth_token_name="Auth Token", auth_token_hint="Console, Account Info. The primary token, not an API key.",
+    ),
+    "telnyx": Carrier(
+        "Telnyx",
+        account_id_name="App ID", account_id_hint="Leave empty to have the application found or created for you.",
+        auth_token_name="API Key", auth_token_hint="Starts with KEY. Portal, Keys & Credentials.",
+        public_key_hint="Only if it cannot be fetched automatically. Portal, Keys & Credentials, Public key.",
+        account_id_is_required=False, account_id_is_application=True,
+    ),
+}  # fmt: skip
 PROVIDERS = {name: carrier.label for name, carrier in CARRIERS.items()}
 
 

@@ -56,11 +56,11 @@ class Applications(ABC):
         try:
             return self._create(urls, profile_id)
         except Refused as failure:
-            raise WebhookSetupFailed(self.provider, failure.detail) from None
+            raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
         except Unanswered as failure:
             found = self.find()
             if found is None:
-                raise WebhookSetupFailed(self.provider, failure.detail) from None
+                raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
             return found
 
     def point(self, application: Application, urls: Urls) -> None:
@@ -89,7 +89,7 @@ class Applications(ABC):
             with self.provider.writing():
                 after = self.read(application.id)
         if after is None or after.settings != settings:
-            raise WebhookSetupFailed(self.provider, "the application was not changed")
+            raise WebhookSetupFailed(self.provider.carrier, "the application was not changed")
 
     @abstractmethod
     def delete(self, application_id: str) -> None:
@@ -170,7 +170,7 @@ class ApplicationProvider(Provider):
             return
         self.link(number_id, before)
         if self.routes_to_us(self.read(number_id), urls, application_id):
-            raise WebhookSetupFailed(self, "still linked to our application")
+            raise WebhookSetupFailed(self.carrier, "still linked to our application")
 
     def link(self, number_id: str, application_id: str) -> None:
         """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
@@ -178,7 +178,7 @@ class ApplicationProvider(Provider):
             self.ask(lambda: self._update(number_id, {"application_id": application_id}))
         except Refused as failure:
             if not application_id or failure.status in (401, 403) or self._is_there(application_id):
-                raise WebhookSetupFailed(self, failure.detail) from None
+                raise WebhookSetupFailed(self.carrier, failure.detail) from None
             self.link(number_id, "")
         except Unanswered:
             pass  # read back by restore()

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from prometheus_client import Histogram
 
+from integrations import Carrier
 from integrations.errors import (
     CarrierUnavailable,
     InvalidCredentials,
-    Named,
     RateLimited,
     Refused,
     RequestFailed,
@@ -37,9 +37,10 @@ REQUESTS = Histogram(
 )
 
 
-class Asking(Named, ABC):
+class Asking(ABC):
     """Sends requests to one carrier, up to a deadline."""
 
+    carrier: ClassVar[Carrier]
     site: Site
     deadline: Deadline
 
@@ -101,7 +102,7 @@ class Asking(Named, ABC):
         try:
             return self.ask(send)
         except Refused as failure:
-            raise WebhookSetupFailed(self, failure.detail) from None
+            raise WebhookSetupFailed(self.carrier, failure.detail) from None
         except Unanswered:
             return None
 
@@ -116,8 +117,8 @@ class Asking(Named, ABC):
             yield
         except RequestFailed as failure:
             if isinstance(failure, Refused) and failure.status in refusals:
-                raise InvalidCredentials(self, failure.detail) from None
-            raise CarrierUnavailable(self, failure.detail) from None
+                raise InvalidCredentials(self.carrier, failure.detail) from None
+            raise CarrierUnavailable(self.carrier, failure.detail) from None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -125,15 +126,15 @@ class Asking(Named, ABC):
         try:
             yield
         except RequestFailed as failure:
-            raise WebhookSetupFailed(self, failure.detail) from None
+            raise WebhookSetupFailed(self.carrier, failure.detail) from None
 
     def measure(self, outcome: str, sent_at: float) -> None:
-        REQUESTS.labels(self.label.lower(), outcome).observe(time.monotonic() - sent_at)
+        REQUESTS.labels(self.carrier.label.lower(), outcome).observe(time.monotonic() - sent_at)
 
     def describe(self, error: Exception) -> Refused | Unanswered:
         """Name the failure by its type and status alone: an SDK's text may hold the request."""
         status = self.status_of(error)
-        detail = f"{self.label}: {type(error).__name__}, status {status}"
+        detail = f"{self.carrier.label}: {type(error).__name__}, status {status}"
         if status is not None and 400 <= status < 500 and status not in (408, 429):
             return Refused(status, detail)
         if status == 429:
@@ -148,4 +149,4 @@ class Asking(Named, ABC):
             yield from page
             if not cursor:
                 return
-        raise CarrierUnavailable(self, "a list without end")
+        raise CarrierUnavailable(self.carrier, "a list without end")

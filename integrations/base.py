@@ -87,7 +87,7 @@ class Provider(Asking):
         with self.reading():
             found = self._number(number_id)
         if found is None:
-            raise NumberNotOwned(self)
+            raise NumberNotOwned(self.carrier)
         return found.settings
 
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:

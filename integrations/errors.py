@@ -4,15 +4,7 @@ An error carries a machine code and values; each door has its own table of sente
 carrier and a question that could not be asked never share a class.
 """
 
-from typing import ClassVar
-
-
-class Named:
-    """What a carrier is called, and what it calls the credentials of an account."""
-
-    label: ClassVar[str]
-    account_id_name: ClassVar[str]
-    auth_token_name: ClassVar[str]
+from integrations import Carrier
 
 
 class IntegrationError(Exception):
@@ -22,14 +14,14 @@ class IntegrationError(Exception):
     sentence.
 
     Args:
-        carrier: the provider that was asked, or its class.
+        carrier: the one that was asked.
         detail: what happened, for the log.
     """
 
     code = "carrier_unavailable"
     field: str | None = None
 
-    def __init__(self, carrier: Named | type[Named], detail: str = "") -> None:
+    def __init__(self, carrier: Carrier, detail: str = "") -> None:
         super().__init__()
         self.detail = detail
         self.values = {

@@ -74,7 +74,7 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
         CarrierUnavailable, also when what is there is no audio.
     """
     if not RECORDING_ID.fullmatch(recording_id):
-        raise MediaMissing(provider)
+        raise MediaMissing(provider.carrier)
     pauses = iter(NOT_READY_PAUSES_S if may_be_new else ())
     while True:
         response = get(provider, provider.media_url(recording_id, known_url), byte_range)
@@ -82,19 +82,19 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
             return Media(response.status_code, audio_type, passed_on(response), response)
         response.close()
         if response.status_code in (200, 206):
-            raise CarrierUnavailable(provider, "what is at the address of a recording is no audio")
+            raise CarrierUnavailable(provider.carrier, "what is at the address of a recording is no audio")
         if response.status_code == 416:
-            raise MediaRangeRefused(provider)
+            raise MediaRangeRefused(provider.carrier)
         if known_url:
             known_url = ""  # it may have moved: the next time the carrier's API is asked where it is
             continue
         if response.status_code in (401, 403) and takes_credentials(provider, response.url):
-            raise InvalidCredentials(provider, f"media answered with {response.status_code}")
+            raise InvalidCredentials(provider.carrier, f"media answered with {response.status_code}")
         if response.status_code not in (404, 410):
-            raise CarrierUnavailable(provider, f"media answered with {response.status_code}")
+            raise CarrierUnavailable(provider.carrier, f"media answered with {response.status_code}")
         pause_s = next(pauses, None)
         if pause_s is None:
-            raise RecordingNotReady(provider) if may_be_new else MediaMissing(provider)
+            raise RecordingNotReady(provider.carrier) if may_be_new else MediaMissing(provider.carrier)
         time.sleep(pause_s)
 
 
@@ -102,7 +102,7 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
     """One GET, with redirects followed from one admitted address to another."""
     for _ in range(MAX_REDIRECTS + 1):
         if not is_admitted(provider, url):
-            raise MediaElsewhere(provider)
+            raise MediaElsewhere(provider.carrier)
         try:
             response = media_session().get(
                 url,
@@ -117,10 +117,10 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
             response.close()
             url = urljoin(url, response.headers["Location"])
         except (requests.RequestException, RequestFailed) as error:
-            raise CarrierUnavailable(provider, f"media: {type(error).__name__}") from None
+            raise CarrierUnavailable(provider.carrier, f"media: {type(error).__name__}") from None
         except ValueError:
-            raise MediaElsewhere(provider) from None
-    raise CarrierUnavailable(provider, "media: too many redirects")
+            raise MediaElsewhere(provider.carrier) from None
+    raise CarrierUnavailable(provider.carrier, "media: too many redirects")
 
 
 def is_admitted(provider: Provider, url: str) -> bool:

@@ -109,7 +109,8 @@ def words(node: ast.AST) -> Iterator[str]:
 
 def named_in_python(path: str, source: str) -> Iterator[Spot]:
     tree = ast.parse(source)
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    statements = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
+    docstrings = {id(value) for value in statements if isinstance(value, ast.Constant)}
     for top, statement in tops(tree):
         for node in ast.walk(statement):
             if id(node) in docstrings:

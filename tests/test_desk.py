@@ -782,5 +782,5 @@ def test_a_number_that_somebody_else_removes_meanwhile_is_not_found(
 def test_every_carrier_has_its_names_on_the_form(desk: Client) -> None:
     html = " ".join(desk.get(ADD).content.decode().split())
     for name, good in CARRIERS.items():
-        assert re.search(f'data-carrier="{name}" data-account-id="{good.words[0]}"', html)
-    assert sorted(CARRIERS) == sorted(re.findall(r'class="carrier-names" data-carrier="(\w+)"', html))
+        assert re.search(f'data-name="{name}" data-account-id-name="{good.words[0]}"', html)
+    assert sorted(CARRIERS) == sorted(re.findall(r'class="carrier" data-name="(\w+)"', html))

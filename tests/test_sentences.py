@@ -8,7 +8,7 @@ import pytest
 from core.errors import NotFound, Refusal, Unreadable, sentence_for
 from core.parsers import InvalidJson
 from core.secrets import CannotOpen
-from integrations import PROVIDERS, provider_class
+from integrations import CARRIERS
 from integrations.errors import IntegrationError
 from phones.api import sentences as api
 from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
@@ -35,20 +35,20 @@ def kinds_of(base: type[Exception]) -> Iterator[type[Exception]]:
 
 
 OURS = sorted({*kinds_of(Refusal)} - LIKE_THEIR_BASE, key=lambda kind: kind.__name__)
-CARRIERS = sorted(kinds_of(IntegrationError), key=lambda kind: kind.__name__)
+OF_CARRIERS = sorted(kinds_of(IntegrationError), key=lambda kind: kind.__name__)
 
 
 def examples(kind: type[Exception]) -> list[Exception]:
     """Such an error, of each carrier if it is a carrier's."""
     if issubclass(kind, IntegrationError):
-        return [kind(provider_class(name), "status 500") for name in PROVIDERS]
+        return [kind(carrier, "status 500") for carrier in CARRIERS.values()]
     if kind is LimitReached:
         return [LimitReached(7)]
     return [Unreadable("The body must be a JSON object.") if kind is Unreadable else kind()]
 
 
 @pytest.mark.parametrize("door", TABLES)
-@pytest.mark.parametrize("kind", [*OURS, *CARRIERS, CannotOpen])
+@pytest.mark.parametrize("kind", [*OURS, *OF_CARRIERS, CannotOpen])
 def test_every_refusal_has_a_sentence_of_its_own(kind: type[Exception], door: str) -> None:
     assert kind in TABLES[door]
     for error in examples(kind):
@@ -68,7 +68,7 @@ def test_what_has_no_sentence_of_its_own_says_that_of_its_base_class() -> None:
     assert api.sentence(InvalidJson("NaN is not valid JSON.")) == "NaN is not valid JSON."
 
 
-@pytest.mark.parametrize("kind", [*OURS, *CARRIERS])
+@pytest.mark.parametrize("kind", [*OURS, *OF_CARRIERS])
 def test_the_blamed_field_is_one_of_the_api_and_of_the_desk(kind: type[Refusal] | type[IntegrationError]) -> None:
     if kind.field and kind is not InvalidKey:  # that is a header
         named = {*AddPhoneSerializer().fields, *ChangePhoneSerializer().fields, *AvailablePhonesSerializer().fields}
@@ -76,6 +76,6 @@ def test_the_blamed_field_is_one_of_the_api_and_of_the_desk(kind: type[Refusal] 
         assert kind.field in {*AddPhoneForm.base_fields, "user_id"}
 
 
-@pytest.mark.parametrize("kind", CARRIERS)
+@pytest.mark.parametrize("kind", OF_CARRIERS)
 def test_a_log_line_names_error_carrier_and_detail(kind: type[IntegrationError]) -> None:
-    assert str(kind(provider_class("plivo"), "status 500")) == f"{kind.__name__} Plivo (status 500)"
+    assert str(kind(CARRIERS["plivo"], "status 500")) == f"{kind.__name__} Plivo (status 500)"

@@ -11,6 +11,7 @@ from plivo.utils.signature_v3 import construct_post_url, get_signature_v3
 from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, ResponseElement, SpeakElement
 from requests import Response
 
+from integrations import CARRIERS
 from integrations.applications import ApplicationProvider
 from integrations.base import S3_PLACES
 from integrations.errors import (
@@ -61,12 +62,10 @@ class Plivo(ApplicationProvider):
     POST up to three times on a 5xx, reset settings that were not given, and cannot unlink a number.
     """
 
-    label = "Plivo"
+    carrier = CARRIERS["plivo"]
     # Older recordings are in Amazon's S3. https://www.plivo.com/docs/voice/api/recording/the-recording-object
     media_places = re.compile(r"media\.plivo\.com/v1/Account/\w+/Recording/[\w.-]+|" + S3_PLACES)
     recording_path = r"/v1/Account/%s/Recording/[\w-]+(\.wav|\.mp3)?/?"
-    account_id_name = "Auth ID"
-    auth_token_name = "Auth Token"
 
     @property
     def applications(self) -> PlivoApplications:
@@ -81,11 +80,11 @@ class Plivo(ApplicationProvider):
                 lambda: self.applications.look_up(application_id),
             )
         if found is None or found.number != number:
-            raise NumberNotOwned(self)
+            raise NumberNotOwned(self.carrier)
         if not found.active:
-            raise NumberNotActive(self)
+            raise NumberNotActive(self.carrier)
         if not found.voice:
-            raise NumberNotUsable(self)
+            raise NumberNotUsable(self.carrier)
         return CarrierNumber(number, found.settings, self.route_of(found.settings, application), application)
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
@@ -160,7 +159,7 @@ class Plivo(ApplicationProvider):
         with self.reading():
             url = self.find(lambda: identifier(self.request("GET", "Recording", recording_id).recording_url))
         if url is None:
-            raise MediaMissing(self)
+            raise MediaMissing(self.carrier)
         return url
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:

@@ -110,14 +110,14 @@ class TelnyxApplications(Applications):
         try:
             return self.provider.ask(self._create_profile, attempts=1)
         except Refused as failure:
-            raise WebhookSetupFailed(self.provider, failure.detail) from None
+            raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
         except Unanswered as failure:
             try:
                 found = self.provider.ask(self.profile_id)
             except RequestFailed:
                 found = ""
             if not found:
-                raise WebhookSetupFailed(self.provider, failure.detail) from None
+                raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
             return found
 
     def _create_profile(self) -> str:

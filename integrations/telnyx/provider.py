@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from integrations import twiml
+from integrations import CARRIERS, twiml
 from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, MediaMissing, NumberNotActive, NumberNotOwned, RequestFailed
@@ -35,13 +35,11 @@ TOLERANCE_S = 300
 class Telnyx(ApplicationProvider):
     """Telnyx API, version 2. https://developers.telnyx.com/api-reference (read 2026-11-23)"""
 
-    label = "Telnyx"
+    carrier = CARRIERS["telnyx"]
     signs_with_public_key = True
     # Presigned links into Amazon's S3. https://developers.telnyx.com/docs/voice/programmable-voice/recording (read
     # 2026-11-23)
     media_places = re.compile(r"([a-z0-9-]+\.)*telnyx\.com/.+|" + S3_PLACES)
-    account_id_name = "App ID"
-    auth_token_name = "API Key"
 
     @classmethod
     def warm_up(cls) -> None:
@@ -72,9 +70,9 @@ class Telnyx(ApplicationProvider):
         # The filter also finds longer numbers that contain this one.
         found = next((one for one in read["numbers"] if one.number == number), None)
         if found is None:
-            raise NumberNotOwned(self)
+            raise NumberNotOwned(self.carrier)
         if not found.active:
-            raise NumberNotActive(self)
+            raise NumberNotActive(self.carrier)
         return CarrierNumber(
             found.id,
             found.settings,
@@ -131,7 +129,7 @@ class Telnyx(ApplicationProvider):
         with self.reading():
             url = self.find(lambda: self._media_url(recording_id))
         if url is None:
-            raise MediaMissing(self)
+            raise MediaMissing(self.carrier)
         return url
 
     def media_auth(self) -> None:

@@ -13,7 +13,7 @@ from twilio.http.response import Response
 from twilio.request_validator import HMAC_SHA256, RequestValidator, add_port, remove_port
 from twilio.rest import Client
 
-from integrations import twiml
+from integrations import CARRIERS, twiml
 from integrations.base import Provider
 from integrations.errors import AccountNotActive, BadSignature, NumberNotOwned, NumberNotUsable, WebhookSetupFailed
 from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
@@ -97,13 +97,11 @@ class Twilio(Provider):
     """Twilio REST API, version 2010-04-01. https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource
     (read 2026-11-23)"""
 
-    label = "Twilio"
+    carrier = CARRIERS["twilio"]
     blank = EMPTY
     # Those of Twilio's other regions, api.EDGE.REGION.twilio.com.
     media_places = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com" + RECORDING_PATH % r"\w+")
     recording_path = RECORDING_PATH
-    account_id_name = "Account SID"
-    auth_token_name = "Auth Token"
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
@@ -114,13 +112,13 @@ class Twilio(Provider):
                 lambda: self.ask(self._account_status),
             )
         if account_status in INACTIVE:
-            raise AccountNotActive(self, f"account status {account_status}")
+            raise AccountNotActive(self.carrier, f"account status {account_status}")
         # The filter also finds longer numbers that contain this one.
         found = next((one for one in numbers if one.number == number), None)
         if found is None:
-            raise NumberNotOwned(self)
+            raise NumberNotOwned(self.carrier)
         if not found.voice:
-            raise NumberNotUsable(self)
+            raise NumberNotUsable(self.carrier)
         return CarrierNumber(found.id, found.settings, self.route_of(found.settings))
 
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
@@ -130,7 +128,7 @@ class Twilio(Provider):
                 lambda: self.ask(self._account_status),
             )
         if account_status in INACTIVE:
-            raise AccountNotActive(self, f"account status {account_status}")
+            raise AccountNotActive(self.carrier, f"account status {account_status}")
         if number is None:
             return [Difference("number_missing", number_id, "")]
         found = [] if number.voice else [Difference("number_inactive", "voice", "no voice")]
@@ -148,7 +146,7 @@ class Twilio(Provider):
                 lambda: "" if cursor else self.ask(self._account_status),  # the first page has told
             )
         if account_status in INACTIVE:
-            raise AccountNotActive(self, f"account status {account_status}")
+            raise AccountNotActive(self.carrier, f"account status {account_status}")
         return page
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
@@ -164,7 +162,7 @@ class Twilio(Provider):
             return
         after = self.write(lambda: self._update(number_id, back)) or self.read(number_id)
         if any(after[name] != value for name, value in back.items()):
-            raise WebhookSetupFailed(self, "the earlier settings did not come back")
+            raise WebhookSetupFailed(self.carrier, "the earlier settings did not come back")
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,12 @@ from typing import Any, BinaryIO
 from core.errors import Unreadable
 from core.fields import OBJECT_ID
 from core.parsers import object_without_duplicates, parse_object, refuse_constant
+from integrations import CARRIERS
 from phones.bulk.sheet_bounds import OutOfBounds, check_bounds
 from phones.numbers import TYPED
 
 NEEDED = ("userId", "phoneNumber", "integration", "authToken")
+NEED_ACCOUNT_ID = " and ".join(carrier.label for carrier in CARRIERS.values() if carrier.account_id_is_required)
 COLUMNS = (
     *NEEDED, "accSId", "onConflict", "publicKey", "label", "action", "greeting", "forwardTo", "record",
 )  # fmt: skip
@@ -278,7 +280,7 @@ class Reader:
             # The names that are there are not repeated: if the header is missing, they are the cells of the first row.
             raise UnreadableFile(
                 f"The first line must name the columns. Missing: {', '.join(missing)}. "
-                f"Required: {', '.join(NEEDED)}; for Twilio and Plivo also accSId."
+                f"Required: {', '.join(NEEDED)}; for {NEED_ACCOUNT_ID} also accSId."
             )
         names = [self.column(cell.strip()) for cell in cells]
         if len([name for name in names if name]) > len(known):

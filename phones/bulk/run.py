@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from threading import Event
 
-from integrations import provider_class
+from integrations import CARRIERS
 from integrations.errors import CarrierUnavailable
 from phones.bulk.account_queues import PER_ACCOUNT, AccountQueues, PageRead, ReadPage
 from phones.bulk.files import FileRow
@@ -197,5 +197,5 @@ def as_refused(row: BulkRow, refusal: RowOutcome) -> RowOutcome:
 
 def not_asked(row: BulkRow) -> RowOutcome:
     """The outcome of a row about which its carrier was not asked."""
-    error = CarrierUnavailable(provider_class(row.credentials.integration))
+    error = CarrierUnavailable(CARRIERS[row.credentials.integration])
     return row.outcome(FAILED, error, message=NOT_ASKED.format_map(error.values))

@@ -34,22 +34,6 @@ FIELDS = {
     "label": "label",
     "inbound": "forward_to",
 }
-# What each carrier calls its credentials, for the labels of the form.
-CARRIER_NAMES: dict[str, dict[str, Any]] = {
-    "twilio": {
-        "account_id": "Account SID", "account_id_help": "Starts with AC. Console, Account Info.",
-        "auth_token": "Auth Token", "auth_token_help": "Console, Account Info. Not an API key.",
-    },
-    "plivo": {
-        "account_id": "Auth ID", "account_id_help": "Starts with MA. Console, Overview.",
-        "auth_token": "Auth Token", "auth_token_help": "Console, Overview.",
-    },
-    "telnyx": {
-        "account_id": "App ID", "account_id_help": "Leave empty to have the application found or created for you.",
-        "auth_token": "API Key", "auth_token_help": "Starts with KEY. Portal, Keys & Credentials.",
-        "has_public_key": True,
-    },
-}  # fmt: skip
 # Separators that web pages and spreadsheets put between digits, beyond those that the API accepts.
 PASTED_SEPARATORS = re.compile(r"[\s./\u00a0\u2010-\u2015\u2212]+")
 TOKEN_KEPT_S = 15 * 60
@@ -156,10 +140,7 @@ class AddPhoneForm(InboundForm):
     integration = forms.ChoiceField(label="Carrier", choices=[("", "Choose a carrier…"), *sorted(PROVIDERS.items())])
     account_id = forms.CharField(label="Account ID", required=False)
     auth_token = PasswordField(label="Auth token", required=False)
-    public_key = forms.CharField(
-        label="Public key", required=False,
-        help_text="Telnyx only, and only if it cannot be fetched automatically: Keys & Credentials, Public key.",
-    )  # fmt: skip
+    public_key = forms.CharField(label="Public key", required=False)
     number = forms.CharField(
         label="Phone number", required=False, widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off"}),
         help_text="With country code, in any common format: +1 (212) 555-1234.",

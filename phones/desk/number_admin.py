@@ -18,12 +18,12 @@ from django.views.decorators.debug import sensitive_post_parameters
 from core.errors import Refusal
 from core.fields import OBJECT_ID
 from core.secrets import CannotOpen
-from integrations import PROVIDERS
+from integrations import CARRIERS, PROVIDERS
 from integrations.errors import IntegrationError
 from phones.api.audio import read_range, stream_audio
 from phones.desk import words
 from phones.desk.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
-from phones.desk.forms import CARRIER_NAMES, AddPhoneForm, ChangePhoneForm, RotateForm
+from phones.desk.forms import AddPhoneForm, ChangePhoneForm, RotateForm
 from phones.desk.pages import DeskAdmin
 from phones.desk.sentences import sentence
 from phones.errors import NoSuchPhone
@@ -214,7 +214,7 @@ class PhoneNumberAdmin(DeskAdmin):
                 form.refuse(refusal)
         form.keep_token()
         return self.render_page(
-            request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=CARRIER_NAMES
+            request, "add", "Add a number", form=form, adminform=admin_form(form), carriers=CARRIERS
         )
 
     def add(self, request: HttpRequest, form: AddPhoneForm) -> HttpResponse:

@@ -109,15 +109,15 @@ def check_public_key(
     if not given or not provider.signs_with_public_key:
         return
     if found.public_key and given != found.public_key:
-        raise WrongPublicKey(provider)
+        raise WrongPublicKey(provider.carrier)
     if not found.public_key and account and account.signed_at and given != account.public_key:
-        raise UnusedPublicKey(provider)
+        raise UnusedPublicKey(provider.carrier)
 
 
 def check_named_application(credentials: Credentials, found: CarrierNumber, provider: Provider) -> None:
     """Raise UnknownApplication when the application that the client named does not exist."""
     if credentials.names_application and found.application is None:
-        raise UnknownApplication(provider)
+        raise UnknownApplication(provider.carrier)
 
 
 def ready_application(
@@ -149,7 +149,7 @@ def ready_application(
         if not is_certain and (abandoned or not is_new or was_made_by_us(account.integration, found_id)):
             application = applications.find(account.account_id if account.application_is_customers else "")
         if application is None and account.application_is_customers:
-            raise UnknownApplication(provider)
+            raise UnknownApplication(provider.carrier)
         if application is None:
             # Noted before: there is none with our name now, so whatever has it from now on is of our making.
             account.application_is_made = True
@@ -180,7 +180,7 @@ def name_account(account: Account, application: Application, provider: Provider)
             account.save(update_fields=["application_id", "account_id"])
     except IntegrityError:
         # The same account under another API key: the next try finds the application, and its account, by name.
-        raise AccountBeingSetUp(provider) from None
+        raise AccountBeingSetUp(provider.carrier) from None
 
 
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:

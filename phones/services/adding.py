@@ -291,9 +291,9 @@ def read_back(prepared: Prepared, application_id: str, settings: Settings | None
         try:
             settings = provider.read(prepared.line.carrier_id)
         except IntegrationError as error:
-            raise WebhookSetupFailed(provider, f"could not be read back: {error.detail}") from None
+            raise WebhookSetupFailed(provider.carrier, f"could not be read back: {error.detail}") from None
     if not provider.routes_to_us(settings, urls_for(prepared.account), application_id):
-        raise WebhookSetupFailed(provider, "the route read back is not ours")
+        raise WebhookSetupFailed(provider.carrier, "the route read back is not ours")
 
 
 def activate(addition: Addition, prepared: Prepared) -> None:

@@ -56,7 +56,7 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
     with refusal_noted("phone.rotate", phone), counted(credentials, phone.user.workspace_id, account):
         found = provider.verify(phone.number, application_id=account.application_id)
         if credentials.names_application and found.application is None:
-            raise InvalidCredentials(provider, "the application is not there: another account's key")
+            raise InvalidCredentials(provider.carrier, "the application is not there: another account's key")
     adopt_credentials(account, credentials, found.public_key)
     if end_old_token:
         ours = Account.objects.filter(pk=account.pk, token_digest=credentials.digest)

@@ -31,7 +31,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "webhooks_refused": (
         "The account's webhooks are rejected: they are not signed with the auth token or key that we have.",
-        "Enter the token that the carrier signs with under “Change auth token”. At Twilio, this is the primary token.",
+        "Enter the token that the carrier signs with under “Change auth token”: the primary one if there are several.",
     ),
     "number_missing": (
         "The account no longer has this number: it was transferred, ported out or deleted.",

@@ -25,7 +25,6 @@ from django.conf import settings
 
 from phones.models import Account, Line, MadeApplication, PhoneNumber
 from phones.services import leases
-from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.bulk import environment

@@ -50,11 +50,12 @@ if (carrier) {
     text.textContent = help;
   };
   const show = () => {
-    const names = carrier.value && document.querySelector(`.carrier-names[data-carrier=${carrier.value}]`).dataset;
-    document.querySelector(".field-public_key").hidden = !names || !("hasPublicKey" in names);
-    if (!names) return;
-    rename("account_id", names.accountId, names.accountIdHelp);
-    rename("auth_token", names.authToken, names.authTokenHelp);
+    const words = carrier.value && document.querySelector(`.carrier[data-name=${carrier.value}]`).dataset;
+    document.querySelector(".field-public_key").hidden = !words || !words.publicKeyHint;
+    if (!words) return;
+    rename("account_id", words.accountIdName, words.accountIdHint);
+    rename("auth_token", words.authTokenName, words.authTokenHint);
+    rename("public_key", "Public key", words.publicKeyHint);
   };
   carrier.addEventListener("change", show);
   show();
