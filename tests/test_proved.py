@@ -315,7 +315,7 @@ def test_staff_can_say_that_a_token_was_stolen(sandbox: Sandbox, tenant: Tenant,
     party.carrier.secret = "the-next-token"
     desk: Client = sign_in(supervisor)
     url = f"{LIST}{PhoneNumber.objects.get().pk}/token/"
-    assert "stolen" in desk.get(url).content.decode()
+    assert "Reject the old auth token" in desk.get(url).content.decode()
     assert desk.post(url, {"auth_token": "the-next-token", "end_old_token": "on"}).status_code == 302
     assert (knock(party, by=thief), knock(party)) == (403, 200)
 
@@ -445,5 +445,5 @@ def test_the_desk_says_what_is_the_matter(sandbox: Sandbox, tenant: Tenant, supe
     refuse(party, 5)
     desk = sign_in(supervisor)
     for url in (f"{LIST}{PhoneNumber.objects.get().pk}/change/", "/admin/"):
-        assert "webhooks are refused" in desk.get(url).content.decode().replace("&#x27;", "'")
+        assert "webhooks are rejected" in desk.get(url).content.decode().replace("&#x27;", "'")
     assert "+1 212" in desk.get(f"{LIST}?health=unwell").content.decode()

@@ -149,5 +149,5 @@ def test_a_page_of_the_desk_is_too_many_requests(
     }[what]()
     assert response.status_code == 429
     assert int(response.headers["Retry-After"]) > 0
-    assert "Nothing was done" in response.content.decode()
+    assert "Nothing was changed" in response.content.decode()
     assert response.headers["Content-Security-Policy"]

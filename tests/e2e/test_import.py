@@ -37,7 +37,7 @@ def test_each_row_of_a_file_is_tried_and_then_added_whoever_watches(desk: Desk, 
     says(page, "Unknown columns were ignored: colour.")
     expect(page.get_by_role("button", name=ADD)).to_have_text(f"Add {len(good)} numbers", timeout=SOON)
     for number, outcome in [
-        (good[0], "can be added"), (there, "there already"), ("12125550004", "cannot take voice calls"),
+        (good[0], "can be added"), (there, "already exists"), ("12125550004", "cannot take voice calls"),
         ("12125559998", "does not own"), ("123", "not a phone number"),
     ]:  # fmt: skip
         expect(page.locator("tbody tr").filter(has=page.get_by_text(readable(number), exact=True))).to_contain_text(

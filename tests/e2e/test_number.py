@@ -25,7 +25,7 @@ def test_what_differs_at_the_carrier_is_told_in_words_and_repaired(desk: Desk, p
     page.get_by_role("button", name="Check now").click()
     says(page, "A webhook URL at the carrier is not ours.")
     expect(page.locator("h1 .badge.drift")).to_be_visible()
-    answer = page.locator(".settings tr.differs", has_text="A call comes in")
+    answer = page.locator(".settings tr.differs", has_text="Voice URL")
     should_be, found = answer.locator("td").all()
     expect(should_be).to_contain_text(f"{desk.live.url}/api/webhooks/twilio/")
     expect(found).to_contain_text(f"{seeds.FOREIGN_URL}/answer?…")  # a query may hold a secret
