@@ -1,1 +1,1 @@
-"""The floor: what every other part stands on. It imports nothing of ours."""
+"""The shared foundation of all other packages. It imports none of them."""

@@ -1,4 +1,4 @@
-"""What time it is for whatever several machines must agree on: leases, limits, replies that are kept."""
+"""The time for everything that several machines must agree on: leases, rate limits, stored responses."""
 
 from datetime import datetime
 
@@ -7,6 +7,6 @@ from django.utils import timezone
 
 
 def now() -> datetime:
-    """The time by the database's clock, where the database is not on this machine. Raises nothing."""
+    """The current time by the database's clock, or by ours if the database is on this machine. Raises nothing."""
     clock = getattr(connection, "clock", None)
     return timezone.now() + clock.ahead() if clock else timezone.now()

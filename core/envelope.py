@@ -1,4 +1,4 @@
-"""The JSON envelope of every reply under /api/, and the one table of which error is which HTTP status."""
+"""The JSON envelope of every response under /api/, and the only table that maps errors to HTTP statuses."""
 
 from typing import Any
 
@@ -43,20 +43,20 @@ def is_server_error(code: str) -> bool:
 
 
 def success(data: Any, *, message: str, status: int = 200) -> JsonResponse:
-    """The reply to a request that succeeded: `message` says what was done, `data` is JSON-able."""
+    """The response to a request that succeeded: `message` says what was done, `data` is JSON-serializable."""
     return JsonResponse(
         {"message": message, "status": True, "code": status, "errorMessage": "", "data": data}, status=status
     )
 
 
 def failure(code: str, reason: str, *, field: str | None = None, headers: dict[str, str] | None = None) -> JsonResponse:
-    """The reply to a request that failed.
+    """The response to a request that failed.
 
     Args:
         code: a key of ERRORS.
-        reason: a sentence for the client: why, and what to do next. Must hold no secret.
-        field: wire name of the field to blame.
-        headers: more HTTP headers, such as Retry-After.
+        reason: a sentence for the client: why it failed and what to do next. It must contain no secret.
+        field: wire name of the invalid field, if there is one.
+        headers: additional HTTP headers, such as Retry-After.
     """
     status, message = ERRORS[code]
     body = {
@@ -76,7 +76,7 @@ def not_found() -> JsonResponse:
 
 
 def for_status(status: int) -> JsonResponse:
-    """The envelope for an error reply that Django itself made, such as a 404 for an unknown path."""
+    """The envelope for an error response created by Django itself, such as a 404 for an unknown path."""
     if status == 404:
         return not_found()
     if status == 405:

@@ -1,6 +1,6 @@
-"""Our own refusals. They carry a machine code and values; each door has its own table of sentences for them.
+"""Our own errors. Each carries a machine code and values; each door has its own table of sentences for them.
 
-What a carrier refuses is in integrations/errors.py and has the same attributes.
+Errors from carriers are in integrations/errors.py and have the same attributes.
 """
 
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """A request that we turn down. `str(error)` is for the log and holds no secret.
+    """We reject a request. `str(error)` is for the log and holds no secret.
 
-    `code` is the machine code of the reply (core/envelope.py has its HTTP status); `field` is our name of the field to
-    blame, if it is one; `headers` go with the reply; `values` fill in the sentence.
+    `code` is the machine code of the response (core/envelope.py maps it to the HTTP status); `field` is our name of the
+    invalid field, if there is one; `headers` are added to the response; `values` fill in the sentence.
     """
 
     code = "internal_error"

@@ -1,4 +1,4 @@
-"""Model fields that every app shares, the same on each database engine."""
+"""Model fields shared by all apps, identical on every database engine."""
 
 import datetime
 import itertools
@@ -18,7 +18,7 @@ OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 
 
 class Ids:
-    """What makes the ids of this process differ from those of others: five random bytes, and where its count began."""
+    """The part of ids that is unique to this process: five random bytes, and the start of its counter."""
 
     process: str
     count: Iterator[int]
@@ -30,20 +30,20 @@ class Ids:
 
 
 Ids.draw()
-# Two workers that were forked from one process would otherwise make the same ids.
+# Two workers forked from one process would otherwise generate the same ids.
 os.register_at_fork(after_in_child=Ids.draw)
 
 
 def new_object_id() -> str:
-    """The second, the process and a count, as MongoDB's driver makes them (pymongo 4.20, bson/objectid.py).
+    """An id of the current second, the process and a counter, as in MongoDB's driver (pymongo 4.20, bson/objectid.py).
 
-    Made here because SQLite needs nothing else of the driver.
+    Generated here because an installation on SQLite needs nothing else from the driver.
     """
     return f"{int(time.time()):08x}{Ids.process}{next(Ids.count) % 2**24:06x}"
 
 
 class ObjectIdField(models.CharField):
-    """A 24-hex ObjectId: `str` in Python on every engine, char(24) on SQL, a BSON ObjectId on MongoDB."""
+    """An ObjectId of 24 hexadecimal digits: `str` in Python, char(24) in SQL, a BSON ObjectId in MongoDB."""
 
     description = "ObjectId"
 
@@ -77,7 +77,7 @@ class ObjectIdField(models.CharField):
         value = value if prepared else self.get_prep_value(value)
         if connection.vendor != "mongodb" or not isinstance(value, str):
             return value
-        from bson import ObjectId  # MongoDB has loaded it; `manage.py check` on SQLite need not
+        from bson import ObjectId  # already loaded with MongoDB; `manage.py check` on SQLite does without it
 
         return ObjectId(value)
 
@@ -86,7 +86,7 @@ class ObjectIdField(models.CharField):
 
 
 class MillisecondField(models.DateTimeField):
-    """A moment in UTC to the millisecond, which is all that MongoDB keeps and the API shows."""
+    """A time in UTC with millisecond precision, which is all that MongoDB stores and the API shows."""
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)
@@ -105,9 +105,9 @@ def whole_milliseconds(moment: datetime.datetime) -> datetime.datetime:
 
 
 class SecretField(models.Field):
-    """A `Secret`, kept sealed. It takes nothing else, so that no plain text can reach the database by mistake.
+    """An encrypted `Secret`. The field accepts nothing else, so that no plain text reaches the database by mistake.
 
-    `if_lost` says what to do when it cannot be opened any more, as its key is lost.
+    `if_lost` tells the operator what to do if the key is lost and the secret can no longer be decrypted.
     """
 
     description = "Encrypted text"
@@ -123,7 +123,7 @@ class SecretField(models.Field):
         return None if value is None else Secret(value)
 
     def to_python(self, value: Any) -> Any:
-        # `loaddata` brings the sealed form that `dumpdata` wrote.
+        # `loaddata` passes the encrypted form that `dumpdata` wrote.
         return Secret(value) if isinstance(value, str) and value else value
 
     def get_prep_value(self, value: Any) -> Any:

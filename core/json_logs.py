@@ -1,4 +1,4 @@
-"""Log lines as JSON. A module of its own: only LOG_FORMAT=json pays for the import of python-json-logger."""
+"""Log lines as JSON. A separate module, so that python-json-logger is imported only for LOG_FORMAT=json."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from core.redaction import redact_all
 
 
 class JsonLines(JsonFormatter):
-    """A JSON object a line, for programs: with what else a record carries, and its traceback as one text."""
+    """One JSON object per line, for programs, with the record's extra fields and its traceback as a single string."""
 
     def __init__(self) -> None:
         names = {"levelname": "level", "name": "logger", "request_id": "requestId", "exc_info": "traceback"}

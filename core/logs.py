@@ -1,4 +1,4 @@
-"""What log lines look like, what they say and which are written. Loaded by the settings: imports nothing of Django."""
+"""The format and content of log lines, and the filter. Loaded by the settings, so it imports nothing from Django."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from core.redaction import redact
 
-# What ends a line or changes how the following is shown: whoever could write it could forge lines.
+# Characters that end a line or change the display of the text after them: with these, input could forge lines.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
@@ -20,7 +20,7 @@ class RequestIdFilter(logging.Filter):
 
 
 class TextLines(logging.Formatter):
-    """A line for people: time, level, logger, request, message. The lines of a traceback follow, indented."""
+    """Lines for people: time, level, logger, request, message; a traceback follows, indented."""
 
     def __init__(self) -> None:
         super().__init__("{asctime} {levelname} {name} [{request_id}] {message}", style="{")
@@ -29,7 +29,7 @@ class TextLines(logging.Formatter):
         return on_one_line(redact(super().formatMessage(record)))
 
     def format(self, record: logging.LogRecord) -> str:
-        record.exc_text = None  # of a handler that has not redacted it
+        record.exc_text = None  # cached by another handler, which may not have redacted it
         return super().format(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
@@ -48,6 +48,6 @@ def on_one_line(text: str) -> str:
 
 
 def is_unexplained(record: logging.LogRecord) -> bool:
-    """Whether Django's line about a failed request tells more than ours: envelope.py has logged API failures."""
+    """Whether Django's line about a failed request adds anything: our exception handler has logged API failures."""
     path = getattr(getattr(record, "request", None), "path", "")
     return bool(record.exc_info) or not path.startswith("/api/")

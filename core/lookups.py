@@ -1,23 +1,23 @@
-"""How rows are looked up, so that every database uses its index."""
+"""Queries written so that every database uses its index."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Model, Q
 
-# The last code point: what begins with a text lies between it and it followed by this.
+# The last code point: every string that starts with a prefix sorts between the prefix and the prefix plus this.
 LAST = "\U0010ffff"
 
 
 def begins_with(field: str, text: str) -> Q:
-    """Rows whose field begins with a text. A range, as not every database uses its index for `startswith`."""
+    """Rows whose field starts with a text. A range, because not every database uses its index for `startswith`."""
     return Q(**{f"{field}__gte": text, f"{field}__lt": text + LAST})
 
 
 def read_related(rows: Sequence[Model], *names: str) -> None:
-    """Read what these foreign keys name, once for all rows, and keep it on them.
+    """Read the rows that these foreign keys refer to, in one query per key, and cache them on the given rows.
 
-    Django's prefetch compares tuples, which django-mongodb-backend 5.2.4 makes an expression that no index serves.
+    Django's prefetch compares tuples, which django-mongodb-backend 5.2.4 turns into an expression that uses no index.
     """
     for name in names if rows else ():
         field: Any = rows[0]._meta.get_field(name)

@@ -1,4 +1,4 @@
-"""What the installation knows of itself."""
+"""Data about the installation itself."""
 
 from django.db import models
 from django.utils import timezone
@@ -7,14 +7,14 @@ from core.fields import MillisecondField, ObjectIdField
 
 
 class SealingKey(models.Model):
-    """A key of CREDENTIAL_KEYS under which something here may be sealed; of the key itself its check value only."""
+    """A key of CREDENTIAL_KEYS under which something may be encrypted here. Only its check value is stored."""
 
     id = ObjectIdField(primary_key=True)
     check_value = models.CharField(max_length=16, unique=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
-        db_table = "workspace_sealingkey"  # it began in the app `workspace`
+        db_table = "workspace_sealingkey"  # the model was created in the app `workspace`
 
     def __str__(self) -> str:
         return self.check_value

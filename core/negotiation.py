@@ -1,4 +1,4 @@
-"""Which renderer answers. Apart from api.py because DRF loads it before its own views."""
+"""The choice of renderer. A module of its own because DRF loads it before its own views."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 
 class FirstRenderer(BaseContentNegotiation):
-    """`Accept` never changes the reply."""
+    """`Accept` never changes the response."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return parsers[0]

@@ -1,4 +1,4 @@
-"""What the descriptions of all views share. Loaded only when somebody reads the API's documentation."""
+"""Helpers for documenting views. Loaded only when somebody reads the API's documentation."""
 
 from functools import cache
 from typing import Any
@@ -11,7 +11,7 @@ from core.envelope import ERRORS
 
 
 def described(view: Any, **methods: Any) -> type[APIView]:
-    """A view with an `extend_schema` for each of its methods."""
+    """A documented copy of a view: `methods` maps each of its methods to an `extend_schema`."""
     return extend_schema_view(**methods)(type("Described", (view,), {}))
 
 
@@ -22,7 +22,7 @@ class ErrorData(serializers.Serializer):
 
 @cache
 def envelope_of(data: type[serializers.Serializer], *, status: bool) -> serializers.Serializer:
-    """A serializer for the reply that carries `data`: the same one for each view that answers so."""
+    """A serializer for a response with this `data`. Cached, because views with the same data must share one."""
     return inline_serializer(
         data.__name__.removesuffix("Serializer").removesuffix("Data") + ("Reply" if status else ""),
         {
@@ -36,12 +36,12 @@ def envelope_of(data: type[serializers.Serializer], *, status: bool) -> serializ
 
 
 def replies(data: type[serializers.Serializer], *, success: int) -> dict[int, OpenApiResponse]:
-    """Every status that an API view may answer with, and its body."""
+    """Every status that an API view may return, with its body."""
     return {success: OpenApiResponse(envelope_of(data, status=True), "It is done.")} | failures()
 
 
 def failures() -> dict[int, OpenApiResponse]:
-    """Every status of a refusal or an error."""
+    """Every error status, with its body."""
     codes: dict[int, list[str]] = {}
     for code, (status, _) in ERRORS.items():
         codes.setdefault(status, []).append(f"`{code}`")

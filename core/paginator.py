@@ -1,4 +1,4 @@
-"""Pages of long lists."""
+"""Pagination of long lists."""
 
 from functools import cached_property
 from typing import cast
@@ -10,14 +10,14 @@ COUNTED = 5_000
 
 
 class AtLeast(int):
-    """A number that is shown as “5000+”."""
+    """A number displayed as “5000+”."""
 
     def __str__(self) -> str:
         return f"{int(self)}+"
 
 
 class BoundedPaginator(Paginator):
-    """Counts no more than the first 5,000 rows, and has no pages behind them: who looks for more narrows the search.
+    """Counts only the first 5,000 rows and has no pages beyond them; to see other rows, staff narrow the search.
 
     For `ModelAdmin.paginator`, together with `show_full_result_count = False`.
     """

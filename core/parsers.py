@@ -1,4 +1,4 @@
-"""Strict JSON: what two parsers could read in two ways is refused."""
+"""Strict JSON: anything that two parsers could interpret differently is rejected."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from core.errors import Unreadable
 
 MAX_DEPTH = 16
-# The closing quote is optional, so that a text full of opening ones is read once and not once for each of them.
+# The closing quote is optional, so that a text full of opening quotes is scanned once instead of once per quote.
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
@@ -18,11 +18,11 @@ class InvalidJson(Unreadable):
 
 
 def read_json(request: HttpRequest) -> dict[str, Any]:
-    """The JSON object in the body of a request.
+    """Parse the JSON object in the body of a request.
 
     Raises Unreadable: `unsupported_media_type` unless the type is application/json in UTF-8; `invalid_json` unless the
-    body is one object in strict JSON (RFC 8259): UTF-8 without BOM, no NaN or Infinity, no key twice, at most
-    16 levels deep.
+    body is a single object in strict JSON (RFC 8259): UTF-8 without BOM, no NaN or Infinity, no duplicate keys, at
+    most 16 levels deep.
     """
     charset = (request.content_params or {}).get("charset", "utf-8").lower()
     if request.content_type != "application/json" or charset not in ("utf-8", "utf8"):
@@ -40,7 +40,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         document = json.loads(text, object_pairs_hook=object_without_duplicates, parse_constant=refuse_constant)
     except UnicodeDecodeError:
         raise InvalidJson("The body is not JSON in UTF-8.") from None
-    except ValueError:  # a JSONDecodeError, or an integer of more digits than Python converts
+    except ValueError:  # a JSONDecodeError, or an integer with more digits than Python converts
         raise InvalidJson("The body is not valid JSON. Send one JSON object.") from None
     if not isinstance(document, dict):
         raise InvalidJson("The body must be a JSON object.")
@@ -48,7 +48,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def depth(text: str) -> int:
-    """How deep the brackets nest. Counted before parsing, so that a deep document cannot exhaust the stack."""
+    """The nesting depth of the brackets. Counted before parsing, so that a deep document cannot exhaust the stack."""
     deepest = level = 0
     for character in STRING.sub("", text):
         if character in "[{":

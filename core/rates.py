@@ -1,4 +1,4 @@
-"""How a limit is written: `20/hour`, or `off`."""
+"""The notation of rate limits: `20/hour`, or `off`."""
 
 import re
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ WINDOWS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 @dataclass(frozen=True)
 class Rate:
-    """At most `count` in each window of `window_s` seconds."""
+    """At most `count` per window of `window_s` seconds."""
 
     count: int
     window_s: int
 
 
 def parse_rate(text: str) -> Rate | None:
-    """Read `N/second|minute|hour|day`, or `off` as None. Raises ValueError with a sentence for anything else."""
+    """Parse `N/second|minute|hour|day`, or `off` as None. Raises ValueError, with a message, for anything else."""
     if text.strip() == "off":
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,8})/(second|minute|hour|day)", text.strip())

@@ -1,6 +1,6 @@
-"""What no log line may show: the secrets of the settings, and whatever looks like a secret.
+"""Redaction of log lines: secrets from the settings, and text that looks like a secret.
 
-Loaded by the settings: imports nothing of Django.
+Loaded by the settings, so it imports nothing from Django.
 """
 
 import json
@@ -25,17 +25,17 @@ PATTERNS = [
     ),
 ]
 
-# The secrets of the settings in all their spellings, long ones first: a short one may be the beginning of a long one.
+# The settings' secrets in all spellings, longest first, because a short one may be the start of a long one.
 _kept: list[str] = []
 
 
 def spellings(secret: str) -> set[str]:
-    """As it is, and as it looks in a URL and in JSON."""
+    """The secret in plain, URL-encoded and JSON-encoded form."""
     return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
 
 
 def keep(*secrets: str) -> None:
-    """These are never shown from now on."""
+    """Redact these secrets from now on."""
     spelled = {spelling for secret in secrets if secret for spelling in spellings(secret)}
     _kept[:] = sorted(spelled.union(_kept), key=len, reverse=True)
 
@@ -49,7 +49,7 @@ def redact(text: str) -> str:
 
 
 def redact_all(value: Any) -> Any:
-    """The same of texts at any depth of lists and dicts; what is no plain value becomes a text first."""
+    """Redact strings at any depth of lists and dicts; other objects are converted to strings first."""
     match value:
         case dict():
             return {redact(str(name)): redact_named(str(name), one) for name, one in value.items()}
@@ -62,7 +62,7 @@ def redact_all(value: Any) -> Any:
 
 
 def redact_named(name: str, value: Any) -> Any:
-    """A value whose name says that it is a secret."""
+    """Redact a value; all of it if its name says that it is a secret."""
     if isinstance(value, str) and value and redact(f"{name}=x") != f"{name}=x":
         return HIDDEN
     return redact_all(value)

@@ -1,4 +1,4 @@
-"""Deleting many rows while the server runs."""
+"""Delete many rows while the server is running."""
 
 import time
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from django.db.models import QuerySet
 
 BATCH = 500
-# SQLite has one writer: between two batches the others have their turn.
+# SQLite has a single writer: the pause lets others write between two batches.
 PAUSE_S = 0.05
 
 
 def delete_in_batches(rows: QuerySet[Any], *, oldest_by: str) -> int:
-    """Delete rows a batch at a time, each in a statement of its own. What was begun is gone on with by the next call.
+    """Delete rows in batches, with one statement per batch. After an interruption, the next call continues.
 
     Args:
-        rows: what is past its time. A row that changes meanwhile and is no longer among them stays.
-        oldest_by: the column with the index by which they are found.
+        rows: the expired rows. A row that changes meanwhile and no longer matches is not deleted.
+        oldest_by: an indexed column to sort by, oldest first.
 
-    Returns how many there were.
+    Returns the number of deleted rows.
     """
     count = 0
     while keys := list(rows.order_by(oldest_by).values_list("pk", flat=True)[:BATCH]):

@@ -1,4 +1,4 @@
-"""Encryption at rest. `Secret` is how a token travels: it never prints itself and is opened only where it is used."""
+"""Encryption at rest. A `Secret` holds a token encrypted; its repr never shows it. Decrypt it only where it is used."""
 
 import base64
 from functools import lru_cache
@@ -13,12 +13,12 @@ KEY_BYTES = 32
 
 
 class CannotOpen(Exception):
-    """A stored secret was sealed with a key that is not in CREDENTIAL_KEYS."""
+    """A stored secret was encrypted under a key that is not in CREDENTIAL_KEYS."""
 
 
 @lru_cache
 def _box(keys: tuple[str, ...]) -> "MultiFernet":
-    # Imported when first used: half of what `manage.py check` would otherwise wait for.
+    # Imported on first use: otherwise it would take half of the run time of `manage.py check`.
     from cryptography.fernet import Fernet, MultiFernet
 
     return MultiFernet([Fernet(key) for key in keys])
@@ -33,9 +33,9 @@ def is_key(text: str) -> bool:
 
 
 class Secret:
-    """A text kept encrypted under CREDENTIAL_KEYS (Fernet: AES-128-CBC with HMAC-SHA256; the newest key seals).
+    """A text encrypted under CREDENTIAL_KEYS (Fernet: AES-128-CBC with HMAC-SHA256; the newest key encrypts).
 
-    Holds the sealed form only, so that a row whose key is missing can still be listed and saved without loss.
+    It holds only the encrypted form, so that a row whose key is missing can still be listed and saved without loss.
     """
 
     __slots__ = ("sealed",)
@@ -48,11 +48,11 @@ class Secret:
         return cls(_box(tuple(settings.CREDENTIAL_KEYS)).encrypt(text.encode()).decode())
 
     def open(self) -> str:
-        """The text. Raises CannotOpen when no key fits or the stored bytes were changed."""
+        """Decrypt the text. Raises CannotOpen if no key fits or the stored bytes were altered."""
         return self._opened(settings.CREDENTIAL_KEYS)
 
     def is_readable(self, *, keys: int | None = None) -> bool:
-        """Whether it can be opened, with the newest `keys` of CREDENTIAL_KEYS or with any."""
+        """Whether it can be decrypted with one of the newest `keys` keys of CREDENTIAL_KEYS, by default with any."""
         try:
             self._opened(settings.CREDENTIAL_KEYS[:keys])
         except CannotOpen:
@@ -65,10 +65,10 @@ class Secret:
         try:
             return _box(tuple(keys)).decrypt(self.sealed.encode()).decode()
         except InvalidToken:
-            raise CannotOpen("A stored secret cannot be opened: its key is missing from CREDENTIAL_KEYS.") from None
+            raise CannotOpen("A stored secret cannot be decrypted: its key is missing from CREDENTIAL_KEYS.") from None
 
     def resealed(self) -> "Secret":
-        """The same under the newest key. Raises CannotOpen."""
+        """The same text, encrypted under the newest key. Raises CannotOpen."""
         return Secret.seal(self.open())
 
     def __repr__(self) -> str:

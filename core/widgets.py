@@ -1,4 +1,4 @@
-"""Form widgets of the admin."""
+"""Form widgets for the admin."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from core.fields import OBJECT_ID
 
 
 class ObjectIdSelect(AutocompleteSelect):
-    """A choice among many rows. What cannot be an id is shown as nothing; Django's own widget would ask for it."""
+    """A choice among many rows. A value that is no id is shown as empty; Django's own widget would query for it."""
 
     def format_value(self, value: Any) -> list[str]:
-        return [one for one in super().format_value(value) if OBJECT_ID.fullmatch(one)]
+        return [text for text in super().format_value(value) if OBJECT_ID.fullmatch(text)]

@@ -13,7 +13,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
-    """What a serializer, which may be used again, makes of the fields. Raises Unreadable for the first bad one."""
+    """Validate fields with a serializer, which may be reused. Raises Unreadable for the first invalid field."""
     try:
         return serializer.run_validation(fields)
     except serializers.ValidationError as invalid:
@@ -25,7 +25,7 @@ def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> di
 
 
 def get_or_404(rows: QuerySet[Row], id: str) -> Row:
-    """The row with this id. Raises NotFound if there is none, if it is not among them, or if that is no id."""
+    """The row with this id. Raises NotFound if there is none among `rows` or if the id is malformed."""
     row = rows.filter(pk=id).first() if OBJECT_ID.fullmatch(id) else None
     if row is None:
         raise NotFound
@@ -38,7 +38,7 @@ def wire_time(moment: datetime | None) -> str | None:
 
 
 class WireField(serializers.CharField):
-    """A JSON string, taken as it is: nothing is trimmed, and no number or boolean is read as one."""
+    """A JSON string, accepted unchanged: it is not trimmed, and numbers and booleans are rejected."""
 
     default_error_messages = {
         "required": "this field is missing.",

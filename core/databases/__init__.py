@@ -1,4 +1,4 @@
-"""`DATABASE_URL` as Django's settings want it, for each engine."""
+"""Convert `DATABASE_URL` to Django's settings, for each engine."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from core.databases.mongodb import url as mongodb_url
 
 
 def from_url(variable: str, url: str) -> dict[str, Any]:
-    """Read the address of a database.
+    """Convert a database URL to an entry of DATABASES.
 
     Args:
-        variable: its name, for messages, in which nothing of the address is told.
-        url: sqlite:///path/to/file.sqlite3, or what `core.databases.mongodb.url` takes.
+        variable: name of the setting, for messages; they contain no part of the URL.
+        url: sqlite:///path/to/file.sqlite3, or a URL that `core.databases.mongodb.url` accepts.
 
     Raises ImproperlyConfigured.
     """
@@ -32,7 +32,7 @@ def from_url(variable: str, url: str) -> dict[str, Any]:
         "ENGINE": "core.databases.sqlite",
         "CONN_MAX_AGE": 600,
         "OPTIONS": {
-            # docs/decisions/0003: a reply that says "added" must survive a power cut, and writers queue, never fail.
+            # docs/decisions/0003: a 201 must survive a power cut, and writers queue instead of failing.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-512;",
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,

@@ -1,7 +1,7 @@
-"""Moving an installation from one database to another, whatever their engines: `manage.py copy_database`.
+"""Move an installation from one database to another, whatever their engines: `manage.py copy_database`.
 
-Both are walked through in the order of their keys, and only what differs is written. So a copy that was interrupted
-goes on where it was, and a second one, after the server has been stopped, takes little time.
+Both databases are read in key order, and only the differences are written. So an interrupted copy continues where it
+stopped, and a second one, after the server has been stopped, takes little time.
 """
 
 import hashlib
@@ -25,20 +25,20 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Contents:
-    """What a database holds of a model: how many rows, and a digest of all their values."""
+    """Summary of a model's rows in a database: their number, and a digest of all their values."""
 
     rows: int
     digest: str
 
 
 def models() -> list[type[Model]]:
-    """All that have rows of their own, those that others refer to first."""
+    """All models with rows of their own; models that others refer to come first."""
     every = [model for model in apps.get_models(include_auto_created=True) if model._meta.managed]
     return [model for model in every if not model._meta.proxy]
 
 
 def told(row: Model) -> list[str | None]:
-    """All values of a row, the same whichever database it comes from."""
+    """All values of a row as text, identical whichever database they come from."""
     return [as_text(getattr(row, field.attname)) for field in row._meta.concrete_fields]
 
 
@@ -46,7 +46,7 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, Secret):
         return value.sealed
     if isinstance(value, datetime):
-        # MongoDB keeps no more of those moments that other packages write.
+        # MongoDB stores only milliseconds, also of times that other packages write with microseconds.
         return whole_milliseconds(value).isoformat()
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
@@ -58,7 +58,7 @@ def rows(model: type[Model], alias: str) -> Iterator[Model]:
 
 
 def differences(model: type[Model]) -> Iterator[tuple[Model | None, Model | None]]:
-    """Pairs of a row of the source and one of the target that differ; None where there is no such row."""
+    """Differing pairs of a source row and a target row; None where one of them does not exist."""
     ours, theirs = rows(model, SOURCE), rows(model, TARGET)
     source, target = next(ours, None), next(theirs, None)
     while source or target:
@@ -75,7 +75,7 @@ def differences(model: type[Model]) -> Iterator[tuple[Model | None, Model | None
 
 
 def clear(model: type[Model]) -> int:
-    """Delete from the target what is not, or not so, in the source. Returns how many rows."""
+    """Delete the target's rows that are missing from the source or differ from it. Returns their number."""
     keys = [target.pk for _, target in differences(model) if target]
     for some in in_batches(keys):
         model._base_manager.using(TARGET).filter(pk__in=some)._raw_delete(TARGET)
@@ -83,24 +83,24 @@ def clear(model: type[Model]) -> int:
 
 
 def fill(model: type[Model], count: Callable[[int], None]) -> None:
-    """Write to the target what only the source has. `count` is told how many rows, now and then."""
+    """Write the rows that only the source has to the target. Calls `count` with the size of each batch."""
     for some in in_batches(source for source, _ in differences(model) if source):
-        # Raw, as `loaddata` writes: no field puts in a moment of its own.
+        # Raw, as in `loaddata`, so that no field inserts the current time.
         fields = model._meta.local_concrete_fields
         model._base_manager._insert(some, fields=fields, using=TARGET, raw=True)  # type: ignore[attr-defined]
         count(len(some))
 
 
 def copy(count: Callable[[str, int], None]) -> None:
-    """Make the target the same as the source.
+    """Make the target identical to the source.
 
     Args:
-        count: told what was done, "copied" or "removed", and with how many rows.
+        count: called with what was done, "copied" or "removed", and the number of rows.
 
     Effects: writes to the target. The source is only read.
     """
     with connections[TARGET].constraint_checks_disabled():
-        # First of all models: a row that goes may have what is unique in one that comes.
+        # Clear all models first: a row to be deleted may hold a unique value of a row to be copied.
         for model in reversed(models()):
             count("removed", clear(model))
         for model in models():
@@ -108,7 +108,7 @@ def copy(count: Callable[[str, int], None]) -> None:
 
 
 def contents(model: type[Model], alias: str) -> Contents:
-    """What a database holds of a model."""
+    """Count and digest a model's rows in a database."""
     digest, number = hashlib.sha256(), 0
     for row in rows(model, alias):
         digest.update(json.dumps(told(row)).encode())
@@ -117,7 +117,7 @@ def contents(model: type[Model], alias: str) -> Contents:
 
 
 def in_batches(items: Iterable[Any]) -> Iterator[list[Any]]:
-    """In such numbers as every engine takes in one statement."""
+    """Split items into batches that every engine accepts in one statement."""
     batch: list[Any] = []
     for item in items:
         batch.append(item)

@@ -193,7 +193,7 @@ def test_rotation_leaves_nothing_under_the_old_key(phone: PhoneNumber, superviso
     (old,), new = settings.CREDENTIAL_KEYS, new_key()
     done = commanded(credential_keys=[new, old])
     assert done.returncode == 0, done.stderr
-    assert "remove the others" in done.stdout
+    assert "remove the other keys" in done.stdout
     settings.CREDENTIAL_KEYS = [new]
     for secret in (
         Account.objects.get().auth_token, Line.objects.get().snapshot, StaffDevice.objects.get().secret

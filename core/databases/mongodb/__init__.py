@@ -1,1 +1,1 @@
-"""The database engine for MongoDB: MongoDB's own django-mongodb-backend, and what it lacks (docs/decisions/0011)."""
+"""The database engine for MongoDB: django-mongodb-backend plus what it lacks (docs/decisions/0011)."""

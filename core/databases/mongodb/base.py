@@ -1,4 +1,4 @@
-"""The connection: a replica set with majority writes, or none; integer keys for the models of other packages."""
+"""The connection: requires a replica set, and supports integer keys for the models of other packages."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from core.databases.mongodb.clock import ServerClock
 from core.databases.mongodb.schema import DatabaseSchemaEditor
 
 NEEDS_SET = (
-    "DATABASE_URL names a MongoDB server that is no replica set: it cannot keep what it has acknowledged. "
+    "DATABASE_URL names a MongoDB server that is not a replica set, so acknowledged writes could be lost. "
     "Start mongod with --replSet, run rs.initiate() once, and add ?replicaSet=NAME."
 )
 
 
 class DatabaseOperations(operations.DatabaseOperations):
     compiler_module = "core.databases.mongodb.compiler"
-    # 5.2.4 puts what is looked up into a regular expression as it is.
+    # 5.2.4 puts the text into a regular expression unescaped.
     prep_for_iexact_query = operations.DatabaseOperations.prep_for_like_query
 
     def get_db_converters(self, expression: Any) -> list[Any]:
@@ -28,12 +28,13 @@ class DatabaseOperations(operations.DatabaseOperations):
         return converters
 
     def validate_autopk_value(self, value: int) -> Int64:
-        # As the columns that refer to it. A unique index that allows nulls is for one BSON type only (schema.py).
+        # The same type as the columns that refer to it: a unique index that allows nulls covers only one BSON type
+        # (schema.py).
         return Int64(value)
 
 
 class DatabaseIntrospection(introspection.DatabaseIntrospection):
-    # 5.2.4 lets the driver's own errors out, and `/readyz` waits for Django's.
+    # 5.2.4 raises the driver's own errors, but `/readyz` catches Django's.
     table_names = wrap_database_errors(introspection.DatabaseIntrospection.table_names)
 
 
@@ -43,7 +44,7 @@ class DatabaseValidation(validation.DatabaseValidation):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     data_types = {**base.DatabaseWrapper.data_types, "AutoField": "long", "BigAutoField": "long"}
-    # 5.2.4 ends these with "$", which matches before a last line break as well.
+    # 5.2.4 ends these with "$", which also matches before a trailing line break.
     mongo_operators = {
         **base.DatabaseWrapper.mongo_operators,
         "iexact": lambda field, text: {field: {"$regex": rf"^{text}\z", "$options": "i"}},
@@ -59,7 +60,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     ops_class = DatabaseOperations
     validation_class = DatabaseValidation
     _clocks: dict[str, ServerClock] = {}
-    # Aliases whose server is a replica set.
+    # Aliases whose server is known to be a replica set.
     _accepted: set[str] = set()
 
     @property

@@ -1,4 +1,4 @@
-"""The clock of the replica set's primary, by which every machine measures its leases."""
+"""The clock of the replica set's primary, which every machine uses for its leases."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-# Clocks drift apart by less than a second a day; one that is set anew is noticed after this long.
+# Clocks drift apart by less than a second a day; this is how long it takes to notice a clock that was reset.
 MEASURE_EVERY_S = 30.0
 
 
 class ServerClock:
-    """How far the primary's clock is ahead of this machine's, measured now and then. Thread safe."""
+    """How far the primary's clock is ahead of this machine's, measured every 30 s. Thread-safe."""
 
     def __init__(self, hello: Callable[[], dict[str, Any]]) -> None:
         self._hello = hello
@@ -22,7 +22,10 @@ class ServerClock:
         self._lock = Lock()
 
     def ahead(self) -> timedelta:
-        """May ask the server. When it does not answer, what was measured last is kept. Raises nothing."""
+        """The offset of the primary's clock. May ask the server; if it does not answer, returns the last measurement.
+
+        Raises nothing.
+        """
         if time.monotonic() >= self._measure_at and self._lock.acquire(blocking=False):
             try:
                 self._measure_at = time.monotonic() + MEASURE_EVERY_S

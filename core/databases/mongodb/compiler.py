@@ -1,4 +1,4 @@
-"""How Django's statements become MongoDB's, where the backend's own way is not enough."""
+"""Translation of Django's statements to MongoDB's, where the backend's own is not sufficient."""
 
 import time
 from typing import Any
@@ -15,16 +15,17 @@ from pymongo.errors import AutoReconnect
 
 __all__ = ["SQLAggregateCompiler", "SQLCompiler", "SQLDeleteCompiler", "SQLInsertCompiler", "SQLUpdateCompiler"]
 
-# As long as an election takes, and some more.
+# Somewhat longer than an election takes.
 RETRY_FOR_S, RETRY_PAUSE_S = 15.0, 0.2
-# Documents that are read at a time. MongoDB would send up to 16 MB, so that a walk through many rows held them all.
+# Documents read at a time. By default MongoDB sends up to 16 MB, so iterating over many rows would hold them all in
+# memory.
 BATCH = 200
-# The last integer key of each collection that has such keys.
+# This collection has the last integer key of each collection with integer keys.
 SEQUENCES = "django_sequences"
 
 
 def names_one(criteria: dict[str, Any], keys: set[str]) -> bool:
-    """Whether no more than one document can match, as one of these unique fields is given."""
+    """Whether at most one document can match, because the criteria give one of these unique fields."""
     for name, wanted in criteria.items():
         if name == "$and" and any(names_one(part, keys) for part in wanted):
             return True
@@ -53,7 +54,7 @@ class SQLCompiler(compiler.SQLCompiler):
 
     def build_query(self, columns: Any = None) -> Query:
         query = super().build_query(columns)
-        # 5.2.4 sets each field that rows are sorted by to itself, after which no index gives the order.
+        # 5.2.4 sets each field that rows are sorted by to itself, after which no index provides the order.
         query.extra_fields = {name: by for name, by in (query.extra_fields or {}).items() if by != f"${name}"}
         return query
 
@@ -63,11 +64,11 @@ class SQLAggregateCompiler(compiler.SQLAggregateCompiler):
 
 
 class SingleDocument(compiler.SQLCompiler):
-    """Changes one document with the commands for one.
+    """Changes a single document with `update_one` and `delete_one`.
 
-    The driver sends these again when a primary steps down before it has answered, and the server does not do them
-    twice; `update_many` and `delete_many` would fail, and nobody would know whether they were done. Within a timeout it
-    sends them more than once again.
+    If a primary steps down before it has answered, the driver retries these commands, and the server does not apply
+    them twice; `update_many` and `delete_many` would fail without anybody knowing whether they were applied. Within a
+    timeout the driver retries more than once.
     https://www.mongodb.com/docs/manual/core/retryable-writes/ (read 2026-11-23)
     """
 
@@ -89,7 +90,7 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
         sequence = self.connection.database[SEQUENCES]
         given = [doc[column] for doc in docs if doc.get(column) is not None]
         if given:
-            # What comes with its key (loaddata, a copy of a database) is not met by the sequence later.
+            # Explicit keys (loaddata, a copied database) raise the sequence, so that it never reuses them.
             sequence.update_one({"_id": name}, {"$max": {"last": Int64(max(given))}}, upsert=True)
         missing = [doc for doc in docs if doc.get(column) is None]
         if missing:

@@ -1,4 +1,4 @@
-"""Unique indexes by which rows are found."""
+"""Unique indexes that queries can use."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ from django_mongodb_backend import schema
 
 
 class WholeIndex(Index):
-    """Over all documents. The backend's own is for values of one type only, so that there may be many nulls; MongoDB
-    then looks up nothing by it, not even the row of a token, and walks through the collection.
+    """An index over all documents.
 
+    To allow several nulls, the backend's own covers only values of one type. MongoDB then never uses it, not even to
+    find the row of a token, and scans the collection instead.
     https://www.mongodb.com/docs/manual/core/index-partial/#query-coverage (its effect: `explain` of mongod 6.0.5)
     """
 
@@ -20,7 +21,7 @@ class WholeIndex(Index):
 
 
 def unique_index(model: type[Model], index: Index, field: "Field[Any, Any] | None") -> Index:
-    """The index to make for what is unique: over all documents, unless it may be null or has a condition."""
+    """The index for a unique constraint: over all documents, unless a field may be null or it has a condition."""
     fields = [field] if field else [model._meta.get_field(name) for name, _ in index.fields_orders]
     if index.condition is not None or any(one.null for one in fields):
         return index

@@ -1,4 +1,4 @@
-"""`DATABASE_URL=mongodb://…` as Django's settings want it."""
+"""Convert `DATABASE_URL=mongodb://…` to Django's settings."""
 
 import logging
 from typing import Any
@@ -8,37 +8,38 @@ from django.core.exceptions import ImproperlyConfigured
 log = logging.getLogger(__name__)
 
 SCHEMES = ("mongodb://", "mongodb+srv://", "djongo://")
-# What the promises rest on. The address may repeat them and not change them.
+# Our guarantees depend on these options. The URL may repeat them but not change them.
 REQUIRED = {"w": "majority", "journal": True, "retrywrites": True, "readpreference": "primary"}
-# Unless the address says otherwise. An election takes some seconds; who waits longer for a primary is told so.
+# Unless the URL overrides them. An election takes some seconds; after a longer wait for a primary, requests fail.
 DEFAULTS = {"serverselectiontimeoutms": 15_000, "connecttimeoutms": 5_000, "appname": "workspace-phones"}
 
 
 def from_url(variable: str, url: str) -> dict[str, Any]:
-    """Read the address of a replica set.
+    """Convert the URL of a replica set to an entry of DATABASES.
 
     Args:
-        variable: its name, for messages.
-        url: mongodb://user:password@host1,host2/database?replicaSet=name, or mongodb+srv://; djongo:// is understood as
-            mongodb://. Options of the driver (TLS, authentication, pools, time limits) are passed on.
+        variable: name of the setting, for messages.
+        url: mongodb://user:password@host1,host2/database?replicaSet=name, or mongodb+srv://; djongo:// is an alias of
+            mongodb://. Driver options (TLS, authentication, pools, timeouts) are passed through.
 
-    Raises ImproperlyConfigured, with nothing of the address in it, as it may hold a password.
-    Effects: a warning in the log for djongo://. A mongodb+srv:// address asks the DNS.
+    Raises ImproperlyConfigured, with no part of the URL in the message because it may contain a password.
+    Effects: logs a warning for djongo://; makes a DNS query for mongodb+srv://.
     https://www.mongodb.com/docs/manual/reference/connection-string/ (read 2026-11-23)
     """
-    # The settings load this module on every engine. The driver takes a sixth of the start: only MongoDB pays for it.
+    # The settings load this module on every engine. Importing the driver takes a sixth of the start-up time, so only
+    # installations on MongoDB import it.
     from pymongo.errors import PyMongoError
     from pymongo.uri_parser import parse_uri
 
     if url.startswith("djongo://"):
-        log.warning("%s: djongo is not used; its address is taken as mongodb:// (docs/decisions/0012).", variable)
+        log.warning("%s: djongo is not used; the URL is read as mongodb:// (docs/decisions/0012).", variable)
         url = "mongodb" + url.removeprefix("djongo")
     try:
         parsed = parse_uri(url)
     except (PyMongoError, ValueError):
         raise ImproperlyConfigured(
-            f"{variable} cannot be read. It is mongodb://user:password@host1,host2/database?replicaSet=name with the "
-            "characters :/?#[]@% of a user or a password percent-encoded."
+            f"{variable} cannot be read. Write mongodb://user:password@host1,host2/database?replicaSet=name with the "
+            "characters :/?#[]@% in the user name and the password percent-encoded."
         ) from None
     if not parsed["database"]:
         raise ImproperlyConfigured(f"{variable} names no database: mongodb://host1,host2/database?replicaSet=name")

@@ -1,1 +1,1 @@
-"""Django's engine for SQLite, with one addition."""
+"""Django's SQLite engine, with one addition."""

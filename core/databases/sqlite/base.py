@@ -1,8 +1,9 @@
-"""Django's engine for SQLite, whose transactions begin one after the other within a process, and late.
+"""Django's SQLite engine, but the threads of a process take turns to begin their transactions, and begin them late.
 
-SQLite has one writer. Who finds another writing sleeps and looks again, up to 100 ms later each time: with 32 threads
-most of that time nobody writes. Here the threads of a process wait for each other instead; other processes are waited
-for as ever. And a transaction begins with its first statement, so that nobody waits while that is being put together.
+SQLite has a single writer. A connection that finds it busy sleeps and polls, at intervals of up to 100 ms: with 32
+threads, nobody writes for most of that time. Here the threads of a process wait for each other instead; waiting for
+other processes is unchanged. A transaction begins with its first statement, so that nobody waits while that statement
+is being built.
 """
 
 from threading import Lock
@@ -14,7 +15,7 @@ TURN = Lock()
 
 
 class Cursor(base.SQLiteCursorWrapper):
-    """Its first statement begins the transaction that is to begin."""
+    """Its first statement begins the postponed transaction."""
 
     owner: "DatabaseWrapper"
 
@@ -28,7 +29,7 @@ class Cursor(base.SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection. It holds the turn from BEGIN to COMMIT or ROLLBACK, or until it is closed."""
+    """A connection. It has the turn from BEGIN to COMMIT or ROLLBACK, or until it is closed."""
 
     is_to_begin = has_turn = False
 
@@ -41,21 +42,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.is_to_begin = True
 
     def begin(self) -> None:
-        """Begin the transaction that was put off, if there is one."""
+        """Begin the postponed transaction, if there is one."""
         if not self.is_to_begin:
             return
         self.is_to_begin = False
-        # After as long as SQLite itself would wait, SQLite says that it is locked.
+        # Wait only as long as SQLite itself would; then SQLite reports that the database is locked.
         self.has_turn = TURN.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", 5))
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
             self.end_turn()
-            self.is_to_begin = True  # nothing that comes after in this transaction may stand by itself
+            self.is_to_begin = True  # later statements of this transaction must not commit on their own
             raise
 
     def _commit(self) -> Any:
-        # A commit that fails leaves the transaction open: it is rolled back, which ends the turn.
+        # A failed commit leaves the transaction open. It is then rolled back, which ends the turn.
         done = super()._commit()  # type: ignore[misc]
         self.end_turn()
         return done
