@@ -1,4 +1,4 @@
-"""Who acts, for the audit trail (users/audit.py). Loaded before Django is set up: imports nothing of it."""
+"""The current actor, for the audit trail (users/audit.py). Loaded before Django is set up, so it imports none of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +25,12 @@ def present_actor() -> Actor:
 
 @contextmanager
 def acting(actor_kind: ActorKind, actor: str, address: str = "") -> Iterator[None]:
-    """Whoever acts in this block, and only there: threads are used again, and new ones start as ("system", "").
+    """Set the actor for this block only, because threads are reused. New threads start as ("system", "").
 
     Args:
         actor_kind: staff, token, command or system.
         actor: an e-mail address, the prefix of a token or the name of a command.
-        address: where the request came from; empty for what did not come over the network.
+        address: the client's address; empty for actions that did not come over the network.
     """
     mark = _present.set(Actor(actor_kind, actor, address))
     try:
@@ -40,5 +40,5 @@ def acting(actor_kind: ActorKind, actor: str, address: str = "") -> Iterator[Non
 
 
 def turns_out_to_be(actor_kind: ActorKind, actor: str) -> None:
-    """Says who acts for the rest of the block of `acting`; the address stays. For what is known only in its middle."""
+    """Change the actor for the rest of the surrounding block, once it is known; the address stays the same."""
     _present.set(Actor(actor_kind, actor, present_actor().address))

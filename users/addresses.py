@@ -1,4 +1,4 @@
-"""Whose request it is."""
+"""The client's address."""
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -6,18 +6,18 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from django.conf import settings
 from django.http import HttpRequest
 
-# Some proxies write the client's port as well: https://www.rfc-editor.org/rfc/rfc7239#section-6 (read 2026-11-30)
+# Some proxies also write the client's port: https://www.rfc-editor.org/rfc/rfc7239#section-6 (read 2026-11-30)
 WITH_PORT = re.compile(r"\[(?P<v6>[^\]]*)\](?::[0-9]+)?|(?P<v4>[^:]*):[0-9]+")
-# What one customer of a provider has at least: https://www.rfc-editor.org/rfc/rfc6177 (read 2026-11-30)
+# A provider assigns each customer at least a /64: https://www.rfc-editor.org/rfc/rfc6177 (read 2026-11-30)
 OF_ONE_CLIENT = 64
-LONGEST = 45  # of an address as text
+LONGEST = 45  # characters of an address
 
 
 def client_address(request: HttpRequest) -> str:
-    """The client's address, without a port, as the outermost of our own proxies saw it.
+    """The client's address, without a port, as seen by the outermost of our own proxies.
 
-    Each trusted proxy (TRUSTED_PROXY_COUNT) appends the address that it was called from to X-Forwarded-For; what stands
-    further left was written by the client and is not believed.
+    Each trusted proxy (TRUSTED_PROXY_COUNT) appends the address of its peer to X-Forwarded-For; the client can write
+    anything further left, so that part is not trusted.
     """
     direct = str(request.META.get("REMOTE_ADDR", ""))
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
@@ -28,7 +28,7 @@ def client_address(request: HttpRequest) -> str:
 
 
 def counted_address(request: HttpRequest) -> str:
-    """By what limits count a client: its address, of IPv6 the /64, since one client can use all of these addresses."""
+    """The key for rate limits: the client's address, or its /64 for IPv6, because one client can use the whole /64."""
     text = client_address(request)
     address = read_address(text)
     if isinstance(address, IPv6Address):
@@ -37,7 +37,7 @@ def counted_address(request: HttpRequest) -> str:
 
 
 def read_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, spelled with or without a port; None for what is none."""
+    """Parse an address with or without a port. Returns None if it is not an address."""
     spelled = WITH_PORT.fullmatch(text)
     try:
         address = ip_address((spelled["v6"] or spelled["v4"]) if spelled else text)

@@ -1,5 +1,5 @@
-"""The audit trail: who did what, when, from where, and what came of it. Rows are added and never changed; those past
-their time leave by `forget` and by nothing else."""
+"""The audit trail: who did what, when, from where, and with what result. Rows are added and never changed; only
+`forget` deletes expired ones."""
 
 import hashlib
 from datetime import datetime
@@ -15,7 +15,7 @@ from users.models import AuditEntry
 
 __all__ = ["ACTIONS", "acting", "forget", "record"]
 
-# What the admin offers to filter by.
+# The admin's filter offers these.
 ACTIONS = [
     "phone.add",
     "phone.remove",
@@ -61,24 +61,24 @@ def record(
     detail: str = "",
     once: str = "",
 ) -> None:
-    """Add one row for what was just done or refused. Who did it is who `acting` says.
+    """Add one row for an action that was just done or rejected. The actor is the current one (users/acting.py).
 
-    Call it when the outcome is known: a row is no promise. Like any other write it belongs to a transaction that is
-    open; without one it stands for itself, and so does the act.
+    Call this after the action. It joins an open transaction; outside one, the action stays done even if this write
+    fails.
 
     Args:
         action: what was done, such as "phone.add".
         number: the phone number, E.164 digits.
-        phone_id, workspace_id: ids of rows. They are no foreign keys: history outlives its rows.
-        outcome: "ok", or the machine code of the refusal.
-        detail: safe text, such as the names of changed fields; never a value that may be a secret. Texts
-            that are too long are cut, never refused.
-        once: a name for what is done, if doing it again is to add no row: as long as the first is kept, it stays the
-            only one of this action and name.
+        phone_id, workspace_id: ids of rows; not foreign keys, because history outlives the rows.
+        outcome: "ok", or the machine code of the error.
+        detail: safe text, such as the names of changed fields; never a value that may be a secret. Too long a text is
+            truncated.
+        once: a name for the action if repeating it must not add another row: as long as the first row exists, it stays
+            the only one with this action and name.
 
     Raises:
-        django.db.DatabaseError: the row could not be written. It is not hidden, as an act without a trace must be seen
-            by somebody; what was done before the call stays done, so call this last.
+        django.db.DatabaseError: the row could not be written. This is not suppressed, because somebody must notice an
+            action that left no trace.
     """
     actor = present_actor()
     entry = AuditEntry(
@@ -109,10 +109,10 @@ def record(
 
 
 def forget(before: datetime) -> int:
-    """Delete the entries from before a moment. That it was done is an entry of its own, written first, so that none
-    leaves untold.
+    """Delete the entries from before a time. An entry about the deletion is written first, so that every deletion is
+    recorded.
 
-    Returns how many there were.
+    Returns the number of deleted entries.
     """
     entries: QuerySet[AuditEntry] = QuerySet(AuditEntry).filter(at__lt=before)  # AuditEntry.objects deletes nothing
     if not entries.exists():
@@ -122,6 +122,6 @@ def forget(before: datetime) -> int:
 
 
 def fit(text: str, field: str) -> str:
-    """As much of a text as the column takes, on one line."""
+    """The text on one line, truncated to the length of the column."""
     column = cast(CharField, AuditEntry._meta.get_field(field))
     return " ".join(text.split())[: column.max_length]

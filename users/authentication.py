@@ -1,4 +1,4 @@
-"""Bearer tokens for the API."""
+"""Bearer token authentication for the API."""
 
 import re
 from datetime import timedelta
@@ -16,13 +16,13 @@ from users.acting import turns_out_to_be
 from users.addresses import counted_address
 from users.models import ApiToken, Workspace
 
-# RFC 6750, section 2.1: the characters of a token; the scheme in any case (RFC 9110, section 11.1).
+# The characters of a token: RFC 6750, section 2.1; the scheme is case-insensitive: RFC 9110, section 11.1.
 BEARER = re.compile(r"(?i:bearer) ([A-Za-z0-9._~+/=-]{1,512})")
 LAST_USE_PRECISION = timedelta(minutes=1)
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <token>`: request.user is the workspace, request.auth the token."""
+    """`Authorization: Bearer <token>`: request.user is the workspace, request.auth is the token."""
 
     def authenticate(self, request: Request) -> tuple[Workspace, ApiToken]:
         match = BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", ""))
@@ -44,7 +44,7 @@ def find_token(text: str) -> ApiToken | None:
 
 
 def note_use(token: ApiToken) -> None:
-    """Keep the time of the last use, to the minute: a write for each request would cost more than it tells."""
+    """Store the time of the last use, to the minute: a write per request would cost more than it is worth."""
     now = timezone.now()
     stale = now - LAST_USE_PRECISION
     if token.last_used_at is None or token.last_used_at < stale:

@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: the same request sent again gets the first reply again.
+"""`Idempotency-Key`: repeating a request returns the first response.
 
-https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header (read 2026-11-23): 409 while the first is in
-progress, 422 when the key comes with another body.
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header (read 2026-11-23): 409 while the first
+request is in progress, 422 if the key is reused with a different body.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEPT_FOR = timedelta(hours=24)
-# Longer than any request takes, so that only a request whose process died is overtaken.
+# Longer than any request takes, so that only a key whose process died is taken over.
 UNFINISHED_FOR = timedelta(seconds=60)
 REPLAYED = {201, 400, 404}
 
@@ -48,14 +48,14 @@ class KeyInProgress(Refusal):
 
 
 def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
-    """The reply of `act()`, or the reply that the same request got before.
+    """Return the response of `act()`, or the stored response if the same request was sent before.
 
     Args:
-        request: an authenticated request; its key counts within its workspace and path.
-        act: does the work and returns a reply for every outcome; it must not raise.
+        request: an authenticated request; its key is unique within its workspace and path.
+        act: does the work and returns a response for every outcome; it must not raise.
 
     Raises:
-        InvalidKey; KeyMismatch for another body; KeyInProgress while the twin is at work.
+        InvalidKey; KeyMismatch for a different body; KeyInProgress while the first request is in progress.
     """
     header = request.headers.get("Idempotency-Key")
     if header is None:
@@ -80,7 +80,7 @@ def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
 
 
 def keep(mine: QuerySet[IdempotentReply], response: HttpResponse | None) -> None:
-    """Keep the reply for whoever sends the request again, or give the key free."""
+    """Store the response for repeated requests, or release the key."""
     try:
         if response is not None and response.status_code in REPLAYED:
             expires_at = clock.now() + KEPT_FOR
@@ -88,17 +88,17 @@ def keep(mine: QuerySet[IdempotentReply], response: HttpResponse | None) -> None
         else:
             mine.delete()
     except DatabaseError as error:
-        # The work is done or undone all the same; its reply goes out, and the record runs out by itself.
-        log.error("The reply to an Idempotency-Key could not be kept", exc_info=error)
+        # The work is done or rolled back all the same: send its response. The record expires by itself.
+        log.error("The response to an Idempotency-Key could not be stored", exc_info=error)
 
 
 def digest(*parts: str) -> str:
-    """A keyed digest: a request body holds a carrier's secret, which even its plain hash would let one guess."""
+    """A keyed digest. The body contains a carrier's secret, which could be guessed from a plain hash."""
     return salted_hmac("users.idempotency", "\0".join(parts), algorithm="sha256").hexdigest()
 
 
 def claim(key: str, body: str, owner: str) -> IdempotentReply | None:
-    """Make the key ours, or return the finished reply that has it. Raises KeyMismatch and KeyInProgress."""
+    """Claim the key, or return the finished record that has it. Raises KeyMismatch and KeyInProgress."""
     now = clock.now()
     row = {"request_digest": body, "owner": owner, "status": None, "body": "", "expires_at": now + UNFINISHED_FOR}
     try:
@@ -107,7 +107,7 @@ def claim(key: str, body: str, owner: str) -> IdempotentReply | None:
         return None
     except IntegrityError:
         pass
-    # A record past its time is taken over by the one request whose compare-and-set finds it still as it was.
+    # An expired record is taken over by the one request whose compare-and-set succeeds.
     if IdempotentReply.objects.filter(key=key, expires_at__lte=now).update(**row):
         return None
     earlier = IdempotentReply.objects.filter(key=key).first()
@@ -126,5 +126,5 @@ def replay(earlier: IdempotentReply) -> HttpResponse:
 
 
 def forget_expired() -> None:
-    """Delete replies past their time (`reconcile`)."""
+    """Delete expired responses (called by `reconcile`)."""
     IdempotentReply.objects.filter(expires_at__lt=clock.now()).delete()

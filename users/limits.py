@@ -1,8 +1,8 @@
-"""How often something may happen. Counted in the database, or in Redis if REDIS_URL is set, so that processes agree.
-Webhooks and `reconcile` need no Redis: what they count is in the database, whatever is set.
+"""Rate limits, counted in the database, or in Redis if REDIS_URL is set, so that all processes share them.
+Webhooks and `reconcile` must not depend on Redis: their limits are always counted in the database.
 
-A limit is `count` in each window of the clock (settings.LIMITS). What is counted in advance and may turn out not to
-count, such as credentials that may yet prove right, is held first and then settled.
+A limit is `count` per fixed window (settings.LIMITS). If an attempt may turn out not to count, such as an attempt with
+credentials that the carrier may accept, one unit is held first and then either used or released.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from core.errors import Refusal
 from core.rates import Rate
 from users.models import LimitCounter
 
-# Longer than a carrier may be asked; what is held longer belongs to a process that died.
+# Longer than any carrier request may take: a hold that lasts longer belongs to a process that died.
 HOLD_LASTS_S = 60
 HOLD_WAIT_S = 5.0
 HOLD_POLL_S = 0.05
@@ -38,11 +38,11 @@ class LimitReached(Refusal):
 
 
 class LimitHeld(LimitReached):
-    """Not used up: others, or a process that died, hold what is left of it for the moment."""
+    """The limit is not used up, but other requests, or a process that died, currently hold the rest of it."""
 
 
 class Window:
-    """The present window of one limit for one subject."""
+    """The current window of one limit for one subject, such as a token or a client address."""
 
     def __init__(self, name: str, rate: Rate, subject: str) -> None:
         self.name = name
@@ -56,23 +56,23 @@ class Window:
 
 class Store(Protocol):
     def together(self) -> AbstractContextManager[object]:
-        """What is taken in this block is written at once, where that saves time."""
+        """Combine the takes of this block in one write, where that saves time."""
 
     def take(self, window: Window, column: str) -> bool:
-        """Add one to `used` or `held` unless the two together are at the limit. Says whether it did."""
+        """Add one to `used` or `held` unless their sum has reached the limit. Returns whether it did."""
 
     def settle(self, window: Window, used: bool) -> None:
-        """Give back one held; keep it as used if it was."""
+        """Release one hold, and count it as used if `used`."""
 
     def is_used_up(self, window: Window) -> bool:
-        """Whether `used` alone is at the limit, so that waiting for what is held cannot help."""
+        """Whether `used` alone has reached the limit, so that waiting for holds to be released cannot help."""
 
 
 class DatabaseStore:
-    """One row for each window, changed by compare-and-set."""
+    """One row per window, changed by compare-and-set."""
 
     def together(self) -> AbstractContextManager[object]:
-        # One disk flush. In a transaction that is open already there is nothing to be undone apart from it.
+        # One disk flush. No savepoint: inside an open transaction, nothing has to be rolled back separately.
         return transaction.atomic(savepoint=False)
 
     def take(self, window: Window, column: str) -> bool:
@@ -86,14 +86,14 @@ class DatabaseStore:
         row.filter(held__gt=0, held_until__lt=now).update(held=0)
         if not row.exists():
             try:
-                # In a block of its own, so that losing the race does not spoil a transaction around it.
+                # In a block of its own, so that losing the race does not break a surrounding transaction.
                 with transaction.atomic():
                     expires_at = datetime.fromtimestamp(window.ends_at, UTC)
                     LimitCounter.objects.create(key=window.key, expires_at=expires_at, **{column: 1}, **until)
                 return True
             except IntegrityError:
                 pass
-        # Either the row is full, or it was made since the first try.
+        # Either the limit is reached, or the row was created after the first attempt.
         return bool(free.update(**one_more))
 
     def settle(self, window: Window, used: bool) -> None:
@@ -107,7 +107,7 @@ class DatabaseStore:
 
 
 class RedisStore:
-    """One hash for each window, which Redis drops when the window is over."""
+    """One hash per window, which Redis drops when the window is over."""
 
     TAKE = """
     local used = tonumber(redis.call('HGET', KEYS[1], 'used') or 0)
@@ -130,7 +130,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str) -> None:
-        import redis  # 80 ms that a start without REDIS_URL need not wait for
+        import redis  # takes 80 ms, which an installation without REDIS_URL saves
 
         self.redis = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
         self.take_script = self.redis.register_script(self.TAKE)
@@ -140,7 +140,7 @@ class RedisStore:
         return nullcontext()
 
     def take(self, window: Window, column: str) -> bool:
-        # Kept a minute longer than the window, for a hold that is settled after its end.
+        # Kept a minute longer than the window, for a hold that is released after its end.
         times = [window.ends_at + HOLD_LASTS_S, int(clock.now().timestamp()), HOLD_LASTS_S]
         return bool(self.take_script(keys=[self.name(window)], args=[window.limit, column, *times]))
 
@@ -166,12 +166,12 @@ def store_of(window: Window) -> Store:
 
 
 def windows(*subjects: tuple[str, str]) -> list[Window]:
-    """The windows of (limit name, subject) pairs, without those whose limit is off."""
+    """The current windows of (limit name, subject) pairs, except those whose limit is off."""
     return [Window(name, rate, subject) for name, subject in subjects if (rate := settings.LIMITS[name])]
 
 
 def spend(*subjects: tuple[str, str]) -> None:
-    """Count one of each (limit name, subject). Raises LimitReached when a window is full."""
+    """Count one use of each (limit name, subject). Raises LimitReached if a limit is reached."""
     counted = windows(*subjects)
     with store_of(counted[0]).together() if counted else nullcontext():
         full = next((window for window in counted if not store_of(window).take(window, "used")), None)
@@ -180,7 +180,7 @@ def spend(*subjects: tuple[str, str]) -> None:
 
 
 class Hold:
-    """One held of each of several limits; `spend()` says that it counts."""
+    """A hold on one unit of each of several limits. Call `spend()` if the attempt counts."""
 
     spent = False
 
@@ -190,10 +190,10 @@ class Hold:
 
 @contextmanager
 def hold(*subjects: tuple[str, str], wait_s: float | None = None) -> Iterator[Hold]:
-    """Hold one of each limit while the body finds out whether it counts; the rest of the limit stays exact meanwhile.
+    """Hold one unit of each limit while the body finds out whether it counts. The limits stay exact meanwhile.
 
-    When only what others hold is in the way, it waits for them for `wait_s`, by default some seconds. Raises
-    LimitReached; LimitHeld when it has waited in vain.
+    If only the holds of other requests are in the way, it waits for them for up to `wait_s` seconds, 5 by default.
+    Raises LimitReached if a limit is used up, and LimitHeld if the wait was in vain.
     """
     result = Hold()
     held: list[Window] = []
@@ -218,10 +218,10 @@ def take_or_wait(window: Window, wait_s: float) -> None:
 
 
 def is_used_up(*subjects: tuple[str, str]) -> bool:
-    """Whether one of these limits is reached for the rest of its window."""
+    """Whether one of these limits is used up for the rest of its window."""
     return any(store_of(window).is_used_up(window) for window in windows(*subjects))
 
 
 def forget_past_windows() -> None:
-    """Delete the counters of windows that are over (`reconcile`)."""
+    """Delete the counters of past windows (called by `reconcile`)."""
     LimitCounter.objects.filter(expires_at__lt=clock.now()).delete()

@@ -1,4 +1,4 @@
-"""Who acts in a request, for the audit trail."""
+"""The actor of a request, for the audit trail."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ ADMIN = "/admin/"
 
 
 class ActorMiddleware:
-    """Nobody yet, from the client's address; in the admin whoever is signed in. The API learns it from the token."""
+    """Sets the client's address and, in the admin, the signed-in user. In the API, authentication sets the token."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Who may call us, and the counters and records that keep callers apart."""
+"""Workspaces, users and tokens, and the records for rate limits, idempotency and the audit trail."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ SHOWN_CHARACTERS = 11
 
 
 class Workspace(models.Model):
-    """A tenant. Deactivating it refuses all its tokens at once."""
+    """A tenant. Deactivating it disables all its tokens immediately."""
 
     id = ObjectIdField(primary_key=True)
     name = models.CharField(max_length=200)
@@ -32,7 +32,7 @@ class Workspace(models.Model):
         return self.name
 
 
-# Users who may be given a number.
+# Users who may own a number.
 MAY_OWN_NUMBERS = models.Q(is_active=True, workspace__is_active=True)
 
 
@@ -49,7 +49,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """Owns phone numbers in one workspace; support staff may have none. Signs in to the admin by e-mail."""
+    """Owns phone numbers in one workspace; support staff need no workspace. Signs in to the admin by e-mail."""
 
     id = ObjectIdField(primary_key=True)
     email = models.EmailField(unique=True)
@@ -67,7 +67,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @classmethod
     def normalize_username(cls, username: str) -> str:
-        # Forms of the admin come here; signing in folds the case as well.
+        # The admin's forms call this; signing in lowercases the address as well.
         return super().normalize_username(username).lower()
 
     def __str__(self) -> str:
@@ -75,14 +75,14 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def in_lists(self) -> str:
-        """With the workspace, to choose from."""
+        """The user's label in choices, with the workspace."""
         return f"{self.email} · {self.workspace}"
 
 
 class StaffDevice(Device):
-    """The app that makes a staff member's codes (users/staff/totp.py). One for each, and only a proved one is kept.
+    """A staff member's authenticator app (users/staff/totp.py). One per user; stored once its first code is verified.
 
-    Its key is sealed, and a code is used up by compare-and-set, which django-otp's own device does neither of.
+    Unlike django-otp's own device, it stores its key encrypted and uses up each code by compare-and-set.
     """
 
     id = ObjectIdField(primary_key=True)
@@ -102,7 +102,10 @@ class StaffDevice(Device):
         return str(self.pk)
 
     def step_of(self, code: str) -> int | None:
-        """The time step of a code that is right now, or was or will be half a minute away, and was not used before."""
+        """The time step of a code, or None if it is invalid or used.
+
+        Accepts the codes of the current half minute, the one before and the one after.
+        """
         if not (code.isascii() and code.isdecimal() and len(code) == 6):
             return None
         totp = TOTP(base64.b32decode(self.secret.open()))
@@ -110,7 +113,7 @@ class StaffDevice(Device):
         return totp.t() if totp.verify(int(code), tolerance=1, min_t=self.last_step + 1) else None
 
     def verify_token(self, token: str) -> bool:
-        """Whether this code is right. It is used up by that: of two at once, one wins."""
+        """Verify a code and use it up: if two requests send the same code at once, exactly one succeeds."""
         step = self.step_of(token)
         if step is None:
             return False
@@ -118,7 +121,7 @@ class StaffDevice(Device):
 
 
 class ApiToken(models.Model):
-    """A workspace's bearer token: 256 random bits, shown once; only its SHA-256 is kept."""
+    """A workspace's bearer token: 256 random bits, shown once; only its SHA-256 is stored."""
 
     id = ObjectIdField(primary_key=True)
     workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="tokens")
@@ -141,7 +144,7 @@ class ApiToken(models.Model):
 
     @classmethod
     def issue(cls, workspace: Workspace, expires_at: datetime | None = None) -> tuple["ApiToken", str]:
-        """Make a token. Returns its row and its text, which nobody can ever show again."""
+        """Create a token. Returns its row and its text, which cannot be shown again."""
         text = TOKEN_PREFIX + secrets.token_urlsafe(32)
         token = cls.objects.create(
             workspace=workspace, digest=cls.digest_of(text), prefix=text[:SHOWN_CHARACTERS], expires_at=expires_at
@@ -157,7 +160,7 @@ class ApiToken(models.Model):
 
 
 class LimitCounter(models.Model):
-    """How much of a limit is used in one window (users/limits.py)."""
+    """How much of a rate limit is used in one window (users/limits.py)."""
 
     id = ObjectIdField(primary_key=True)
     key = models.CharField(max_length=200, unique=True)
@@ -171,7 +174,7 @@ class LimitCounter(models.Model):
 
 
 class IdempotentReply(models.Model):
-    """The first reply to an Idempotency-Key (users/idempotency.py). `status` is empty while it is being made."""
+    """The first response to an Idempotency-Key (users/idempotency.py). `status` is null while it is in progress."""
 
     id = ObjectIdField(primary_key=True)
     key = models.CharField(max_length=64, unique=True)
@@ -186,26 +189,26 @@ class IdempotentReply(models.Model):
 
 
 class AppendOnly(Exception):
-    """A row of the audit trail was about to be changed or deleted."""
+    """Code tried to change or delete a row of the audit trail."""
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
-    """Rows can be added and read."""
+    """Rows can be added and read, but not changed or deleted."""
 
     def update(self, **kwargs: Any) -> int:
-        raise AppendOnly("The audit trail is not changed.")
+        raise AppendOnly("Rows of the audit trail cannot be changed.")
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        raise AppendOnly("The audit trail is not deleted.")
+        raise AppendOnly("Rows of the audit trail cannot be deleted.")
 
     def bulk_create(self, objs: Any, *args: Any, update_conflicts: bool = False, **kwargs: Any) -> Any:
         if update_conflicts:
-            raise AppendOnly("The audit trail is not changed.")
+            raise AppendOnly("Rows of the audit trail cannot be changed.")
         return super().bulk_create(objs, *args, **kwargs)
 
 
 class AuditEntry(models.Model):
-    """One thing that somebody did or tried (users/audit.py). No foreign keys: history outlives its rows."""
+    """One action or attempt (users/audit.py). It has no foreign keys, because history outlives the rows."""
 
     id = ObjectIdField(primary_key=True)
     at = MillisecondField(default=timezone.now, editable=False)
@@ -242,8 +245,8 @@ class AuditEntry(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
-            raise AppendOnly("The audit trail is not changed.")
+            raise AppendOnly("Rows of the audit trail cannot be changed.")
         super().save(*args, **{**kwargs, "force_insert": True})
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        raise AppendOnly("The audit trail is not deleted.")
+        raise AppendOnly("Rows of the audit trail cannot be deleted.")

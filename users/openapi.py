@@ -1,4 +1,4 @@
-"""What the API's documentation says of the bearer token."""
+"""The bearer token in the API's documentation."""
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 

@@ -1,4 +1,4 @@
-"""Sign-ins, for the audit trail. Connected by users/apps.py."""
+"""Record sign-ins in the audit trail. Connected by users/apps.py."""
 
 import time
 from typing import Any
@@ -30,7 +30,7 @@ def note_logout(sender: Any, request: HttpRequest, user: User | None, **kwargs: 
 
 @receiver(user_login_failed)
 def note_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
-    # What is refused unseen from then on is not told each time: the row of the lock tells it.
+    # During a lockout, attempts are rejected without a row of their own: the row of the lockout stands for them.
     with audit.acting("staff", credentials["username"], present_actor().address):
         audit.record("login.failed", outcome="invalid_credentials")
         if request and limits.is_used_up(*guesses_of(request, credentials["username"])):

@@ -1,4 +1,4 @@
-"""Issuing and revoking the API tokens of a workspace, by command or in the admin."""
+"""Issue and revoke the API tokens of a workspace, for the commands and the admin."""
 
 from datetime import datetime
 
@@ -9,14 +9,14 @@ from users.models import ApiToken, Workspace
 
 
 def issue_token(workspace: Workspace, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
-    """Make a token. Returns its row and its text, which nobody can ever show again."""
+    """Issue a token. Returns its row and its text, which cannot be shown again. Writes to the audit trail."""
     token, text = ApiToken.issue(workspace, expires_at)
     audit.record("token.issue", workspace_id=workspace.pk, detail=token.prefix)
     return token, text
 
 
 def revoke_token(token: ApiToken) -> bool:
-    """Refuse a token from now on and for good. Says whether it was this call that did it."""
+    """Revoke a token permanently. Returns whether this call revoked it. Writes to the audit trail."""
     is_first = ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
     if is_first:
         audit.record("token.revoke", workspace_id=token.workspace_id, detail=token.prefix)

@@ -5,9 +5,10 @@ from users.models import Workspace
 
 
 def workspace_by_id(text: str) -> Workspace:
+    """The workspace with this id. Raises CommandError."""
     try:
         return Workspace.objects.get(pk=text)
     except (Workspace.DoesNotExist, ValidationError):
         raise CommandError(
-            f"There is no workspace {text!r}. Make one: manage.py create_workspace NAME --email E"
+            f"There is no workspace {text!r}. Create one: manage.py create_workspace NAME --email E"
         ) from None

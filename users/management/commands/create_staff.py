@@ -12,7 +12,7 @@ from users.staff.groups import GROUPS
 
 
 class Command(BaseCommand):
-    help = "Make a staff member, who may sign in at /admin/; prints JSON. The password is shown this once."
+    help = "Create a staff member, who may sign in at /admin/; print JSON. The password is shown only once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", required=True, help="The staff member's e-mail address.")
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         group = Group.objects.filter(name=options["group"]).first()
         if group is None:
-            raise CommandError("The groups are not there yet. Run: manage.py migrate")
+            raise CommandError("The groups do not exist yet. Run: manage.py migrate")
         password = secrets.token_urlsafe(15)
         try:
             user = User.objects.create_user(options["email"], password, is_staff=True)

@@ -10,11 +10,11 @@ from users.tokens import issue_token
 
 
 class Command(BaseCommand):
-    help = "Issue an API token of a workspace; prints JSON. The token is shown this once."
+    help = "Issue an API token for a workspace; print JSON. The token is shown only once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--workspace", required=True, metavar="ID", help="The workspace's id.")
-        parser.add_argument("--expires-days", type=int, metavar="N", help="Expire after N days. Without it, never.")
+        parser.add_argument("--expires-days", type=int, metavar="N", help="Expire after N days (default: never).")
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["expires_days"]

@@ -10,7 +10,7 @@ from users.models import User
 
 
 class Command(BaseCommand):
-    help = "Make a user of a workspace, who can own phone numbers; prints JSON."
+    help = "Create a user of a workspace, who can own phone numbers; print JSON."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--workspace", required=True, metavar="ID", help="The workspace's id.")

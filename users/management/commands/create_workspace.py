@@ -11,7 +11,7 @@ from users.tokens import issue_token
 
 
 class Command(BaseCommand):
-    help = "Make a workspace with its first user and an API token; prints JSON. The token is shown this once."
+    help = "Create a workspace with its first user and an API token; print JSON. The token is shown only once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="The workspace's name.")
@@ -25,7 +25,7 @@ class Command(BaseCommand):
                 workspace.save()
                 user = User.objects.create_user(options["email"], workspace=workspace)
         except ValidationError as error:
-            Workspace.objects.filter(pk=workspace.pk).delete()  # for engines without transactions
+            Workspace.objects.filter(pk=workspace.pk).delete()  # MongoDB does not roll it back
             raise CommandError("; ".join(error.messages)) from None
         audit.record("workspace.add", workspace_id=workspace.pk, detail=workspace.name)
         audit.record("user.add", workspace_id=workspace.pk, detail=user.email)

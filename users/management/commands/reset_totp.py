@@ -7,7 +7,7 @@ from users.staff.totp import reset_device
 
 
 class Command(BaseCommand):
-    help = "Forget the second factor of a staff member, who sets up a new one at the next sign-in."
+    help = "Remove the second factor of a staff member, who sets up a new one at the next sign-in."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email", help="The staff member's e-mail address.")
@@ -17,4 +17,4 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError("There is no user with this e-mail address.")
         reset_device(user)
-        self.stdout.write(f"{user.email} sets up a new device at the next sign-in.")
+        self.stdout.write(f"{user.email} will set up a new device at the next sign-in.")

@@ -7,7 +7,7 @@ from users.tokens import revoke_token
 
 
 class Command(BaseCommand):
-    help = "Revoke an API token, at once and for good."
+    help = "Revoke an API token immediately and permanently."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("prefix", help="The token's first characters, as create_token printed them.")
