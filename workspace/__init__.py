@@ -1,3 +1,3 @@
-"""The roof: what ties the parts together. It imports everything and nothing imports it."""
+"""The project: settings, URLs and server. It imports all other packages, and none of them imports it."""
 
 __version__ = "0.2.0"

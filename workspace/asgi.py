@@ -1,7 +1,7 @@
-"""What the server calls for each request: Django's WSGI application, in a thread of a pool.
+"""The ASGI application that the server calls: it runs Django's WSGI application in a thread of a pool.
 
-A client may take its time with its request and with the reply. It has a thread only in between, when all of the request
-has come; nobody keeps others waiting by being slow.
+A client may send its request and receive the response slowly. It occupies a thread only in between, once the whole
+request has arrived, so slow clients do not delay others.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# For webhooks, lists, pages: whatever asks no carrier.
+# For requests that call no carrier: webhooks, lists, pages.
 OTHER_THREADS = 32
-# What has come gives more time: a large file over a slow line is in order, a byte a second is not.
+# Received bytes extend the time limit: a large file over a slow connection is fine, a byte a second is not.
 LEAST_BYTES_PER_S = 4096
-# Larger bodies are files that staff bring. So many of them are in memory at a time; the next ones wait.
+# Larger bodies are import files. At most this many are in memory at a time; others wait.
 SMALL_BODY_BYTES, LARGE_BODIES = 64 * 1024, 8
-# A part of a reply that is streamed, and how long a client that takes none of it is put up with.
+# The size of a part of a streamed response, and how long a client may take to receive one.
 PART_BYTES, REPLY_TIMEOUT_S = 64 * 1024, 30
 
 threads = ThreadPoolExecutor(settings.CARRIER_SLOTS + OTHER_THREADS, "request")
@@ -38,10 +38,10 @@ large_bodies = asyncio.Semaphore(LARGE_BODIES)
 
 
 class Missing(BytesIO):
-    """The body of a request that did not come, or not all of it. Whoever reads it is told that the client has gone."""
+    """The body of a request that did not arrive completely. Reading it fails as if the client had disconnected."""
 
     def read(self, *args: object) -> NoReturn:
-        raise ConnectionResetError(ECONNRESET, "the request did not come")
+        raise ConnectionResetError(ECONNRESET, "the request body did not arrive")
 
     readline = read
 
@@ -53,7 +53,7 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         await read_body(environ, receive, held)
         path, length = environ["PATH_INFO"], int(environ["CONTENT_LENGTH"])
         if isinstance(environ["wsgi.input"], Missing) and not is_api(path):
-            # The API has words for it; to make a page for each of hundreds that are cut off would keep others waiting.
+            # The API explains the error. Rendering a page for each of hundreds of partial requests would delay others.
             status = 413 if length > most_body_bytes(path) else 408
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
@@ -71,17 +71,17 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
             await asyncio.wait_for(send(message), REPLY_TIMEOUT_S)
         await send({"type": "http.response.body", "body": b""})
     except TimeoutError:
-        pass  # it ends short of its Content-Length, which tells the client
+        pass  # the body is shorter than its Content-Length, so the client notices
     finally:
         gone.cancel()
         await loop.run_in_executor(threads, reply.close)
 
 
 def environ_of(scope: Message) -> dict[str, Any]:
-    """The request as PEP 3333 has it, without its body."""
+    """The request as a PEP 3333 environ, without its body."""
     headers: dict[str, str] = {}
     for raw, value in scope["headers"]:
-        # With an underscore it would pass for the one with a hyphen, which a proxy may have set.
+        # A header with an underscore would impersonate the one with a hyphen, which a proxy may have set.
         if b"_" not in raw:
             name = raw.decode("latin-1").upper().replace("-", "_")
             joint = "; " if name == "COOKIE" else ","
@@ -109,17 +109,17 @@ def environ_of(scope: Message) -> dict[str, Any]:
 
 
 async def read_body(environ: dict[str, Any], receive: Receive, held: AsyncExitStack) -> None:
-    """Put all of the body into the environ; `Missing` if it is too large, comes too slowly or is cut off.
+    """Put the complete body into the environ, or `Missing` if it is too large, too slow or truncated.
 
     Args:
-        held: what is to be released when the body is no longer needed.
+        held: receives the semaphore to release when the body is no longer needed.
     """
     declared, most = int(environ.get("CONTENT_LENGTH") or 0), most_body_bytes(environ["PATH_INFO"])
     body, is_whole, is_large = bytearray(), False, False
     with suppress(TimeoutError):
         async with asyncio.timeout(settings.REQUEST_READ_TIMEOUT_S) as limit:
             while max(declared, len(body)) <= most and not is_whole:
-                if len(body) > SMALL_BODY_BYTES and not is_large:  # a promise alone takes no place
+                if len(body) > SMALL_BODY_BYTES and not is_large:  # an announced size alone takes no slot
                     is_large = True
                     await held.enter_async_context(large_bodies)
                 message = await receive()
@@ -129,13 +129,13 @@ async def read_body(environ: dict[str, Any], receive: Receive, held: AsyncExitSt
                 body += part
                 limit.reschedule((limit.when() or 0) + len(part) / LEAST_BYTES_PER_S)
                 is_whole = not message.get("more_body")
-    # Django reads as many bytes as CONTENT_LENGTH says, and a body in chunks has none.
+    # Django reads CONTENT_LENGTH bytes, and a chunked body has no such header.
     environ["CONTENT_LENGTH"] = str(len(body) if is_whole else max(declared, len(body), 1))
     environ["wsgi.input"] = BytesIO(body) if is_whole else Missing()
 
 
 def answer(environ: dict[str, Any]) -> tuple[Message, bytes | StreamingHttpResponse]:
-    """In a thread: how Django's reply starts, and the rest of it."""
+    """Runs in a thread: the start of Django's response, and its body or the response to stream."""
     start: Message = {"type": "http.response.start"}
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> None:
@@ -150,7 +150,7 @@ def answer(environ: dict[str, Any]) -> tuple[Message, bytes | StreamingHttpRespo
 
 
 def next_part(pieces: Iterator[bytes]) -> bytes:
-    """In a thread: some pieces of a reply that is streamed, or nothing at its end."""
+    """Runs in a thread: the next part of a streamed response, empty at its end."""
     part = bytearray()
     while len(part) < PART_BYTES and (piece := next(pieces, b"")):
         part += piece

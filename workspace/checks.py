@@ -1,4 +1,4 @@
-"""What can be wrong with the settings at start, each with an id and the variable's name."""
+"""System checks of the settings at start. Each message has an id and names the variable."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from core.secrets import is_key
 
 WORKSPACE = "workspace"
 BLANK = re.compile(r"\s")
-# Fewer characters, or fewer different ones, can be guessed; what documentation shows is known.
+# A key with fewer characters, or fewer distinct ones, can be guessed; keys from documentation are known.
 KEY_LENGTH, KEY_CHARACTERS = 32, 5
 PLACEHOLDER = re.compile(r"change.?me|replace.?me|secret.?key|placeholder|example|django-insecure", re.IGNORECASE)
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "::1"}
@@ -34,21 +34,22 @@ def check_secret_key(app_configs: object, **kwargs: object) -> list[CheckMessage
     key = settings.SECRET_KEY
     if len(key) >= KEY_LENGTH and len(set(key)) >= KEY_CHARACTERS and not PLACEHOLDER.search(key):
         return []
-    text = f"SECRET_KEY can be guessed: it must be random, of {KEY_LENGTH} characters or more."
+    text = f"SECRET_KEY can be guessed: it must be random, with at least {KEY_LENGTH} characters."
     return [Error(text, hint="Make one with: openssl rand -hex 32", id="workspace.E007")]
 
 
 @register(WORKSPACE)
 def check_debug(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """DEBUG is for one's own machine: there BIND, PUBLIC_URL and TRUSTED_PROXY_COUNT all say so."""
-    others_come = {
+    """DEBUG is only for a server that BIND, PUBLIC_URL and TRUSTED_PROXY_COUNT all keep on this machine."""
+    exposed = {
         "BIND": not is_on_this_machine(settings.BIND),
         "PUBLIC_URL": host_of(settings.PUBLIC_URL) not in LOOPBACK_HOSTS,
         "TRUSTED_PROXY_COUNT": settings.TRUSTED_PROXY_COUNT > 0,
     }
-    said = [name for name, is_so in others_come.items() if is_so]
-    if settings.DEBUG and said:
-        text = f"DEBUG is on, and by {' and '.join(said)} others come here: a page that fails would show them settings."
+    exposed_by = [name for name, is_exposed in exposed.items() if is_exposed]
+    if settings.DEBUG and exposed_by:
+        reasons = " and ".join(exposed_by)
+        text = f"DEBUG is on, but others can reach this server ({reasons}): error pages would show them the settings."
         return [Error(text, hint="Turn DEBUG off.", id="workspace.E008")]
     return []
 
@@ -61,7 +62,7 @@ def host_of(url: str) -> str | None:
 
 
 def is_on_this_machine(bind: str) -> bool:
-    """Whether an address can be reached from here only."""
+    """Whether an address can be reached only from this machine."""
     try:
         address = urlsplit(f"//{bind}")
         return bind.startswith("unix:") or (address.hostname in LOOPBACK_HOSTS and address.port is not None)
@@ -91,20 +92,22 @@ def check_urls(app_configs: object, **kwargs: object) -> list[CheckMessage]:
 
 @register(WORKSPACE)
 def check_files(app_configs: object, **kwargs: object) -> list[CheckMessage]:
-    """What manage.py and the server make is their user's alone; these files may have been made by other hands."""
+    """manage.py and the server create files that only their user can read; these may have been created otherwise."""
     database = settings.DATABASES["default"]
     files = [settings.ENV_FILE, *([database["NAME"]] if database["ENGINE"] == "core.databases.sqlite" else [])]
-    open_to_others = [one for one in map(Path, files) if one.is_file() and one.stat().st_mode & 0o077]
+    open_to_others = [file for file in map(Path, files) if file.is_file() and file.stat().st_mode & 0o077]
     return [
-        Warning(f"{one.name} can be read by other users of this machine.", hint=f"chmod 600 {one}", id="workspace.W001")
-        for one in open_to_others
+        Warning(
+            f"{file.name} can be read by other users of this machine.", hint=f"chmod 600 {file}", id="workspace.W001"
+        )
+        for file in open_to_others
     ]
 
 
 @register(Tags.security, deploy=True)
 def check_production(app_configs: object, **kwargs: object) -> list[CheckMessage]:
     if host_of(settings.PUBLIC_URL) in LOOPBACK_HOSTS:
-        return [Error("PUBLIC_URL is this machine: carriers cannot call it.", id="workspace.E005")]
+        return [Error("PUBLIC_URL points at this machine, so carriers cannot reach it.", id="workspace.E005")]
     if not settings.STAFF_TOTP:
-        return [Error("STAFF_TOTP is off: a password alone opens the admin.", id="workspace.E006")]
+        return [Error("STAFF_TOTP is off, so a password alone gives access to the admin.", id="workspace.E006")]
     return []

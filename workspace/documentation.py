@@ -1,4 +1,4 @@
-"""`/api/schema` and `/api/docs`. Their library takes a tenth of a second to import: only their readers wait for it."""
+"""`/api/schema` and `/api/docs`. drf-spectacular takes 0.1 s to import, so it is imported on first use."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ def schema(request: HttpRequest) -> HttpResponse:
 
 @cache
 def schema_json() -> bytes:
-    """Made once: that takes as long as a dozen webhooks, and anybody may ask for it."""
+    """The OpenAPI document. Cached: generating it takes as long as a dozen webhooks, and anybody may request it."""
     from drf_spectacular.renderers import OpenApiJsonRenderer
 
     from workspace.openapi import Generator
@@ -25,8 +25,8 @@ def schema_json() -> bytes:
 
 
 def docs(request: HttpRequest) -> HttpResponse:
-    # The split view has no script in its page, as the Content-Security-Policy demands. The templates are ours: its own
-    # would put a style into the page, and a CSRF token, which bearer tokens have no use for, into the script.
+    # The split view has no inline script, as the Content-Security-Policy requires. The templates are ours because the
+    # original ones contain an inline style, and a CSRF token, which is useless with bearer tokens.
     from drf_spectacular.views import SpectacularSwaggerSplitView as View
 
     return View.as_view(url_name="schema", template_name="api_docs.html", template_name_js="api_docs.js")(request)

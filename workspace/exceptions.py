@@ -1,4 +1,4 @@
-"""What becomes of an exception in an API view: DRF's exception handler."""
+"""Convert exceptions in API views to error responses."""
 
 import logging
 from typing import Any
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
-    """DRF's exception handler: whatever was raised becomes an envelope, and only what we foresaw is explained."""
+    """DRF's exception handler: log the error and return an envelope; only expected errors are explained."""
     if isinstance(error, Refusal):
         if is_server_error(error.code):
             log.warning("%s: %s", error.code, error)
@@ -33,13 +33,15 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
     if isinstance(error, exceptions.MethodNotAllowed):
         return failure("method_not_allowed", "This method is not allowed here; the Allow header lists those that are.")
     if isinstance(error, UnreadablePostError):
-        return failure("invalid_json", "The body did not arrive: it came too slowly, or the connection ended.")
+        return failure(
+            "invalid_json", "The body did not arrive: it was sent too slowly, or the connection was closed. Try again."
+        )
     if isinstance(error, exceptions.NotFound | Http404):
         return not_found()
     return crash(error, context["request"])
 
 
 def crash(error: Exception, request: HttpRequest) -> JsonResponse:
-    """An error that nobody foresaw: the traceback for us, one plain sentence for the client."""
+    """The response to an unexpected exception: log its traceback, and send the client a plain sentence."""
     log.error("Unhandled %s on %s %s", type(error).__name__, request.method, request.path, exc_info=error)
     return failure("internal_error", INTERNAL_ERROR)

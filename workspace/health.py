@@ -1,4 +1,4 @@
-"""`/healthz`: the process is up. `/readyz`: it can do its work."""
+"""`/healthz`: the process is running. `/readyz`: it can do its work."""
 
 import logging
 from datetime import timedelta
@@ -15,7 +15,7 @@ from users.models import LimitCounter
 from workspace.checks import WORKSPACE
 
 PROBE = "readyz"
-# How long a write is good for: anybody may ask, as often as they like.
+# How long the result of a write is reused, because anybody may call /readyz as often as they like.
 PROBE_LASTS = timedelta(seconds=1)
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Whether it can; why it cannot is for the log and for staff."""
+    """200 if ready, otherwise 503. Only the log and staff get the problems."""
     problems = find_problems()
     for problem in problems:
         log.error("Not ready: %s", problem)
@@ -44,7 +44,7 @@ def is_staff(request: HttpRequest) -> bool:
 
 
 def find_problems() -> list[str]:
-    """What keeps this installation from working, each with the variable or command that mends it."""
+    """What keeps this installation from working; each problem names the variable or command that fixes it."""
     problems = [str(message.msg) for message in run_checks(tags=[WORKSPACE]) if message.is_serious()]
     try:
         if not is_migrated(connection):
@@ -54,24 +54,26 @@ def find_problems() -> list[str]:
         return [*problems, "The database cannot be used. Check DATABASE_URL."]
     if lost:
         problems.append(
-            f"CREDENTIAL_KEYS lacks a key under which stored secrets are sealed (check value {', '.join(lost)}). "
-            "Put it back at the end of the list. If it is lost for good: manage.py rotate_credential_keys --key-lost"
+            f"CREDENTIAL_KEYS lacks a key under which stored secrets are encrypted (check value {', '.join(lost)}). "
+            "Add it back at the end of the list. If it is lost for good: manage.py rotate_credential_keys --key-lost"
         )
     try:
         write()
     except DatabaseError:
-        problems.append("The database cannot be written to. See whether its disk is full and whether it has a primary.")
+        problems.append(
+            "The database cannot be written to. Check whether its disk is full and whether it has a primary."
+        )
     return problems
 
 
 def is_migrated(database: BaseDatabaseWrapper) -> bool:
-    """Whether no migration is left to run. Raises DatabaseError."""
+    """Whether all migrations have been applied. Raises DatabaseError."""
     executor = MigrationExecutor(database)
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
 
 
 def write() -> None:
-    """Write a row, unless that was done a moment ago. Raises DatabaseError."""
+    """Write a row, unless one was written within PROBE_LASTS. Raises DatabaseError."""
     now = clock.now()
     until = {"expires_at": now + PROBE_LASTS}
     if not LimitCounter.objects.filter(key=PROBE, expires_at__lt=now).update(**until):

@@ -1,4 +1,4 @@
-"""`/metrics`: what Prometheus asks for. Counters of all worker processes together, and what the database says now."""
+"""`/metrics` for Prometheus: the counters of all worker processes, and gauges read from the database."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from phones.services.metrics import gauges
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The page, for whoever has METRICS_TOKEN. Without that setting there is none."""
+    """The metrics, for clients that send METRICS_TOKEN. If it is not set, the page does not exist."""
     if not settings.METRICS_TOKEN:
         raise Http404
     if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):
@@ -25,7 +25,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def counters() -> CollectorRegistry:
-    """Those of this process, or of all workers where manage.py has given them a place."""
+    """The counters of this process, or of all workers if manage.py has set PROMETHEUS_MULTIPROC_DIR."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
@@ -40,10 +40,10 @@ def database() -> CollectorRegistry:
 
 
 class Database:
-    """Its gauges; when it cannot be asked, that it is down and nothing else."""
+    """The database's gauges; if it does not answer, only `phones_database_up 0`."""
 
     def describe(self) -> list[GaugeMetricFamily]:
-        return []  # or to register it would ask the database once more
+        return []  # otherwise registering would query the database once more
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:

@@ -1,6 +1,6 @@
-"""What holds for all of /api/: a host, a size of the body, a request id, the envelope, no caching.
+"""Rules for all of /api/: valid host, limited body size, request id, JSON envelope, no caching.
 
-Carriers at /api/webhooks/ get no envelope: what is refused there has no body at all.
+Responses at /api/webhooks/ have no envelope: a rejected webhook gets an empty body.
 """
 
 import re
@@ -16,7 +16,7 @@ from core.logs import request_id
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_WEBHOOK_BYTES = 64 * 1024
-# A file of the largest size that an import takes, and the fields of its form.
+# The largest file that an import accepts, plus the fields of its form.
 MAX_FORM_BYTES = 11 * 1024 * 1024
 LENGTH = re.compile(r"[0-9]{1,20}")
 RESPONSES = Counter("phones_http_responses", "Replies by the class of their status.", ["status"])
@@ -27,7 +27,7 @@ class ApiMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Ours, whatever a client sends: by it the audit trail and the log tell requests apart.
+        # Always generated here: the audit trail and the log identify requests by it, so clients must not choose it.
         mark = request_id.set(uuid.uuid4().hex)
         try:
             if is_webhook(request.path):
@@ -59,7 +59,7 @@ class ApiMiddleware:
 
 
 def refuse(request: HttpRequest) -> HttpResponse | None:
-    """The reply to a request that is refused by its head alone."""
+    """The error response if the request's headers alone are invalid, otherwise None."""
     try:
         request.get_host()
     except DisallowedHost:
@@ -78,7 +78,7 @@ def is_api(path: str) -> bool:
 
 
 def most_body_bytes(path: str) -> int:
-    """What a body may have; the server need not read more of it."""
+    """The maximum size of a body, in bytes; the server need not read more of it."""
     if is_webhook(path):
         return MAX_WEBHOOK_BYTES
     return MAX_BODY_BYTES if is_api(path) else MAX_FORM_BYTES

@@ -1,6 +1,6 @@
-"""The API's documentation. Loaded only when somebody reads it: drf-spectacular takes a while to import.
+"""The API's documentation. Loaded only when somebody reads it, because drf-spectacular is slow to import.
 
-What a view answers is described beside it, in `<app>/openapi.py`.
+The responses of a view are described beside it, in `<app>/openapi.py`.
 """
 
 from importlib import import_module
@@ -11,7 +11,7 @@ DESCRIPTIONS = ("phones.api.call_openapi", "phones.api.openapi", "users.openapi"
 
 
 class Generator(SchemaGenerator):
-    """Knows the descriptions of all views."""
+    """A generator that loads the descriptions of all views."""
 
     def parse(self, request: object, public: bool) -> object:
         for name in DESCRIPTIONS:

@@ -1,7 +1,7 @@
-"""Every setting, read once from the environment or from a `.env` file beside manage.py (ENV_FILE names another).
+"""All settings, read once from the environment or from a `.env` file beside manage.py (ENV_FILE names another file).
 
-docs/settings.md lists the variables. A value that cannot be understood stops the start with the variable's name;
-what can only be judged together with others is a system check (workspace/checks.py).
+docs/settings.md lists the variables. An invalid value stops the start with a message that names the variable; checks
+that involve several settings are system checks (workspace/checks.py).
 """
 
 import re
@@ -65,7 +65,7 @@ def redis_url(name: str) -> str:
 
 
 def passwords_of(*urls: str) -> list[str]:
-    """As they are written there, and as they are meant."""
+    """The passwords in these URLs, both as written and percent-decoded."""
     written = [password for url in urls for password in re.findall(r"://[^/@]*?:([^/@]+)@", url)]
     return [*written, *map(unquote, written)]
 
@@ -77,7 +77,7 @@ def rate(name: str, default: str) -> Rate | None:
         raise ImproperlyConfigured(f"{name}: {error}") from None
 
 
-# -- who we are ---------------------------------------------------------------------------------------------------
+# -- this server ---------------------------------------------------------------------------------------------------
 
 SECRET_KEY = required("SECRET_KEY", "Set it to a long random text, for example the output of: openssl rand -hex 32")
 CREDENTIAL_KEYS = [key.strip() for key in env.str("CREDENTIAL_KEYS", default="").split(",") if key.strip()]
@@ -89,12 +89,14 @@ PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carrie
 BIND = env.str("BIND", default="127.0.0.1:8000")
 WORKERS = whole_number("WORKERS", 2, least=1)
 TRUSTED_PROXY_COUNT = whole_number("TRUSTED_PROXY_COUNT", 0)
-# For a client to send a request; more for a large one (workspace/asgi.py).
+# Time for a client to send a request; longer for a large one (workspace/asgi.py).
 REQUEST_READ_TIMEOUT_S = seconds("REQUEST_READ_TIMEOUT_S", 20)
-# Whoever has it may read /metrics. Without it there is no such page.
+# Grants access to /metrics. If it is not set, the page does not exist.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
 if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
-    raise ImproperlyConfigured("METRICS_TOKEN must have 32 characters or more: openssl rand -hex 32")
+    raise ImproperlyConfigured(
+        "METRICS_TOKEN must have at least 32 characters. Generate one with: openssl rand -hex 32"
+    )
 
 # -- carriers -----------------------------------------------------------------------------------------------------
 
@@ -105,9 +107,9 @@ CARRIER_API_URLS = {
 }
 CARRIER_CONNECT_TIMEOUT_S = seconds("CARRIER_CONNECT_TIMEOUT_S", 3)
 CARRIER_READ_TIMEOUT_S = seconds("CARRIER_READ_TIMEOUT_S", 10)
-# How many requests of one process may wait for a carrier at a time.
+# Maximum concurrent carrier requests per process.
 CARRIER_SLOTS = whole_number("CARRIER_SLOTS", 100, least=1)
-# How long webhooks may still be signed with an auth token after we know the next one.
+# How long webhooks signed with the previous auth token are accepted after the first one signed with the current.
 TOKEN_ROTATION_WINDOW_S = whole_number("TOKEN_ROTATION_WINDOW_S", 86_400)
 
 # -- limits -------------------------------------------------------------------------------------------------------
@@ -125,10 +127,9 @@ LIMITS: dict[str, Rate | None] = {
     "codes": rate("LIMIT_CODES", "10/hour"),
     "events": rate("LIMIT_EVENTS", "20000/minute"),
 }
-# How often `reconcile` asks a carrier with credentials that it refuses: an account may be suspended for a moment only.
+# How often `reconcile` tries credentials that the carrier rejects: an account may be suspended only temporarily.
 LIMITS["reconciling"] = Rate(3, 60 * 60)
-# Wrong passwords of an e-mail address from one client address, and of a client address whatever it tries: a whole
-# office may share one.
+# Failed sign-ins per e-mail and client address, and per client address, which a whole office may share.
 LOGIN_FAILURES = whole_number("LOGIN_FAILURES", 5)
 LIMITS["passwords"] = Rate(LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
 LIMITS["address_passwords"] = Rate(4 * LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
@@ -147,7 +148,7 @@ INSTALLED_APPS = [
     "users",
     "phones",
     "integrations",
-    *(["sandbox"] if (BASE_DIR / "sandbox").is_dir() else []),  # it is not in the production image
+    *(["sandbox"] if (BASE_DIR / "sandbox").is_dir() else []),  # not part of the production image
     "workspace.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -175,7 +176,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "workspace.urls"
 WSGI_APPLICATION = "workspace.wsgi.application"
-# A trailing slash is another path: 404, not a redirect that drops the body.
+# A path with a trailing slash gets a 404 instead of a redirect, which would drop the body.
 APPEND_SLASH = False
 TEMPLATES = [
     {
@@ -207,15 +208,15 @@ USE_I18N = False
 USE_TZ = True
 FORMAT_MODULE_PATH = "workspace.formats"
 STATIC_URL = "static/"
-# Found where the packages keep them: no collectstatic step stands between an install and a page that works.
+# Serve static files from the packages, so that no collectstatic step is needed after an installation.
 WHITENOISE_USE_FINDERS = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
-# A file that is brought holds credentials: none is ever written to the disk, and one that is too large is dropped.
+# An import file contains credentials: it is never written to disk, and one that is too large is dropped.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
-SECURE_SSL_REDIRECT = False  # Carriers and clients post to the configured URL; a redirect would drop the body.
+SECURE_SSL_REDIRECT = False  # carriers and clients post to the configured URL; a redirect would drop the body
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False
 SECURE_REFERRER_POLICY = "same-origin"
@@ -225,7 +226,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": ["'none'"],
         "script-src": ["'self'"],
         "style-src": ["'self'"],
-        "img-src": ["'self'", "data:"],  # pictures inside the style sheets of the admin and of the API's page
+        "img-src": ["'self'", "data:"],  # images inside the style sheets of the admin and of the API's page
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
         "media-src": ["'self'"],
@@ -234,7 +235,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
-# A working day at most, and no longer than the browser is open.
+# At most a working day, and only while the browser is open.
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_SECURE = HTTPS
@@ -242,9 +243,9 @@ CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = [
-    "security.W005",  # HSTS for subdomains is the domain owner's decision, not this service's.
-    "security.W008",  # SECURE_SSL_REDIRECT: see above.
-    "security.W021",  # HSTS preload: the same.
+    "security.W005",  # HSTS for subdomains is the domain owner's decision, not this service's
+    "security.W008",  # SECURE_SSL_REDIRECT: see above
+    "security.W021",  # HSTS preload: as for subdomains
 ]
 
 REST_FRAMEWORK = {
@@ -263,7 +264,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Bring the phone numbers that you own at Twilio, Plivo or Telnyx into your workspace.",
     "VERSION": "1",
     "DEFAULT_GENERATOR_CLASS": "workspace.openapi.Generator",
-    # `.ci/run` validates the documentation; this check would build it with another generator.
+    # `.ci/run` validates the documentation; this check would build it with a different generator.
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -293,16 +294,16 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
-        # Replaces Django's own console and mail handlers: one line, one place, with the request id.
+        # Replaces Django's own console and mail handlers: each record is logged once, with the request id.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},
-        # 4xx replies are the client's news, not the operator's.
+        # 4xx responses concern the client, not the operator.
         "django.request": {"level": "ERROR", "filters": ["unexplained"]},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # They print URLs and headers of every request at INFO or DEBUG.
+        # These log the URLs and headers of every request at INFO or DEBUG.
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
-        # It prints whole commands, with what is looked up and written.
+        # Logs whole commands, with the values of queries and writes.
         "pymongo": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
         # So do SDKs of carriers, whose packages are named as the carriers are.

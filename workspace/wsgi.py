@@ -13,7 +13,7 @@ class Request(WSGIRequest):
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
         try:
             super()._set_content_type_params(meta)  # type: ignore[misc]
-        except ValueError:  # an RFC 2231 charset that nobody knows would end in an HTML page
+        except ValueError:  # an unknown RFC 2231 charset, which would lead to an HTML error page
             self.content_type, self.content_params = "", {}
 
 

@@ -1,4 +1,4 @@
-"""How pages write dates: without doubt about which part is the day, on the clock of 24 hours."""
+"""Date formats of the pages: unambiguous about day and month, with a 24-hour clock."""
 
 DATE_FORMAT = "j M Y"
 DATETIME_FORMAT = "j M Y, H:i"

@@ -20,18 +20,19 @@ USAGE, DIFFERENT = 2, 3
 
 class Command(BaseCommand):
     help = (
-        "Copy everything from one database to another, for example from SQLite to MongoDB. Run it while the server "
-        "runs, stop the server, run it again for the rest, then set DATABASE_URL and start. Safe to interrupt and to "
-        "run again. Exit status: 0 both hold the same, 3 they differ, 2 an address is wrong, 1 a database failed."
+        "Copy everything from one database to another, for example from SQLite to MongoDB. Run it while the server is "
+        "running, stop the server, run it again for the rest, then set DATABASE_URL and start the server. Safe to "
+        "interrupt and to run again. Exit status: 0 the databases are identical, 3 they differ, 2 a URL is wrong, 1 a "
+        "database failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        what = "an address as in DATABASE_URL, or the name of a variable that holds it"
+        what = "a URL as in DATABASE_URL, or the name of a variable that contains it"
         parser.add_argument("--from", dest="source", default="DATABASE_URL", help=f"{what} (default: DATABASE_URL)")
         parser.add_argument("--to", dest="target", required=True, help=what)
-        parser.add_argument("--check", action="store_true", help="compare, and write nothing")
+        parser.add_argument("--check", action="store_true", help="only compare, and write nothing")
         parser.add_argument(
-            "--replace", action="store_true", help="even if the target has workspaces that the source does not have"
+            "--replace", action="store_true", help="delete workspaces of the target that the source does not have"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,16 +53,16 @@ class Command(BaseCommand):
             ) from error
 
     def connect(self, alias: str, option: str, given: str) -> None:
-        """Add the database to those that Django knows."""
+        """Add the database to Django's connections under this alias."""
         if given == "DATABASE_URL":
             connections.settings[alias] = connections["default"].settings_dict.copy()
             return
         url = given if ":" in given else os.environ.get(given, "")
         if not url:
-            raise CommandError(f"{option}: there is no variable {given}, or it is empty.", returncode=USAGE)
+            raise CommandError(f"{option}: the variable {given} is not set, or it is empty.", returncode=USAGE)
         if url is given and re.search(r"//[^/@]*:[^/@]*@", url):
             raise CommandError(
-                f"{option}: others can read an argument. Put an address with a password into a variable and name it: "
+                f"{option}: others can read an argument. Put a URL with a password into a variable and pass its name: "
                 f"{option} TARGET_URL",
                 returncode=USAGE,
             )
@@ -81,7 +82,7 @@ class Command(BaseCommand):
         if theirs - ours and not may_replace:
             raise CommandError(
                 f"Nothing was written: the target has {len(theirs - ours)} workspaces that the source does not have. "
-                "Are --from and --to the right way round? --replace deletes them.",
+                "Check that --from and --to are not swapped. --replace deletes these workspaces.",
                 returncode=USAGE,
             )
         done: Counter[str] = Counter()

@@ -15,17 +15,17 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
-# Connections of one process; those beyond wait in the kernel's queue until one of these is closed.
+# Connections per process; further ones wait in the kernel's queue until one of these is closed.
 CONNECTIONS, BACKLOG = 4096, 1024
 MOST_HEAD_BYTES = 64 * 1024
-# An add takes up to 25 s, and 5 s more to be undone.
+# An add takes up to 25 s, and another 5 s to be rolled back.
 STOP_WITHIN_S = 30
 GARBAGE_EVERY_S = 1.0
 
 
 class Command(BaseCommand):
-    help = "Run the web server at BIND until SIGTERM or SIGINT. What is under way then is finished, within 30 s."
-    requires_system_checks = ()  # below, in one go with the rest
+    help = "Run the web server at BIND until SIGTERM or SIGINT. It then finishes the requests in progress, within 30 s."
+    requires_system_checks = ()  # handle() runs them together with the others
 
     def handle(self, *args: Any, **options: Any) -> None:
         from granian import Granian
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         self.prepare()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        # Everything is loaded once, before the fork, so that the processes share the memory.
+        # Load everything before the fork, so that the processes share the memory.
         multiprocessing.set_start_method("fork", force=True)
         from workspace.asgi import application
 
@@ -63,33 +63,38 @@ class Command(BaseCommand):
         ).serve(target_loader=begin, wrap_loader=False)
 
     def prepare(self) -> None:
-        """Refuse to start with settings that cannot work, and say what else is wrong. Raises ImproperlyConfigured."""
+        """Report problems, load everything and close database connections before the fork.
+
+        Raises ImproperlyConfigured if CREDENTIAL_KEYS are not those of the database.
+        """
         from core import keys
         from integrations import PROVIDERS, load
         from workspace.health import find_problems
 
         for problem in find_problems():
             self.stderr.write(problem)
-        with suppress(DatabaseError):  # said just now
+        with suppress(DatabaseError):  # reported by find_problems()
             keys.admit_newest()
-        load(PROVIDERS)  # what is else imported when first used, so that no client waits for it
+        load(PROVIDERS)  # otherwise imported on first use, while a client waits
         connections.close_all()
         for connection in connections.all():
-            if hasattr(connection, "close_pool"):  # MongoDB's client must not be carried over a fork
+            if hasattr(connection, "close_pool"):  # MongoDB's client does not survive a fork
                 connection.close_pool()
 
 
 def address(bind: str) -> dict[str, Any]:
-    """BIND as granian takes it, once nobody listens there. Raises CommandError.
+    """Convert BIND to granian's arguments and check that nothing listens there. Raises CommandError.
 
-    Each worker has a socket of its own (SO_REUSEPORT), so the kernel would let two servers share a port.
+    Each worker has its own socket (SO_REUSEPORT), so the kernel would let two servers share a port.
+
+    Effects: deletes the socket file of a server that was killed.
     """
     scheme, _, path = bind.partition(":")
     if scheme == "unix" and path:
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(path) == 0:
-                raise CommandError(f"BIND: something listens at {bind} already. End it, or set another BIND.")
-        if Path(path).is_socket():  # left behind by a server that was killed
+                raise CommandError(f"BIND: {bind} is already in use. Stop the other server, or set another BIND.")
+        if Path(path).is_socket():  # of a server that was killed
             Path(path).unlink()
         return {"uds": Path(path), "uds_permissions": 0o666}
     host, _, port = bind.rpartition(":")
@@ -101,7 +106,7 @@ def address(bind: str) -> dict[str, Any]:
     except (ValueError, OverflowError, socket.gaierror):
         raise CommandError(f"BIND must be host:port or unix:path, not {bind}.") from None
     except OSError as error:
-        raise CommandError(f"BIND: {bind} cannot be had ({error.strerror}). Set another BIND.") from None
+        raise CommandError(f"BIND: cannot listen at {bind} ({error.strerror}). Set another BIND.") from None
     return {"address": place[0], "port": place[1]}
 
 
@@ -112,10 +117,10 @@ def begin_worker() -> None:
 
 
 def collect_garbage() -> None:
-    """Collect where no database lock is held.
+    """Collect garbage in a thread that holds no database lock.
 
-    Garbage may hold an SQLite cursor of another thread's connection. Whoever frees it waits as long as that thread
-    waits for the write lock; if it has the write lock itself, both wait until the other gives up.
+    Garbage may include an SQLite cursor of another thread's connection. Freeing it blocks for as long as that thread
+    waits for the write lock. If the freeing thread holds the write lock, both wait until one of them times out.
     """
     while True:
         time.sleep(GARBAGE_EVERY_S)
@@ -123,7 +128,7 @@ def collect_garbage() -> None:
 
 
 def end_with_parent() -> None:
-    """When the parent has been killed, nobody would end its workers."""
+    """Exit when the parent has been killed, because then nobody else stops its workers."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
