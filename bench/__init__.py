@@ -1,1 +1,1 @@
-"""Measurements: `python -m bench.NAME [--check]`. Both sides are measured in one run; `--check` fails on a miss."""
+"""Benchmarks: `python -m bench.NAME [--check]`. A run measures both sides; `--check` fails if a goal is missed."""

@@ -1,8 +1,8 @@
-"""What an add costs: requests and rounds at the carrier, time beside the carrier's, what shared connections save.
+"""The cost of an add: carrier requests and rounds, time relative to the carrier's, and savings of shared connections.
 
-The carriers are the sandbox, 50 ms away, which counts the requests and rounds. A round is as long as a bare request to
-it takes in the same run. What connections cost is measured over a network with TLS, where each new one has its
-handshakes, against the SDKs as their documentation uses them: a new client for each add, one call after the other.
+The sandbox, with a delay of 50 ms, plays the carriers and counts requests and rounds. A round is as long as a bare
+request to it takes in the same run. The cost of connections is measured over a network with TLS, where each new one
+has its handshakes, against the SDKs as their documentation uses them: a new client per add, one call after the other.
 """
 
 import argparse
@@ -36,7 +36,7 @@ DJANGO = [sys.executable, "manage.py"]
 
 @dataclass(frozen=True)
 class Carrier:
-    """Credentials in the sandbox, and what an add may cost: rounds and requests, application known and to be made."""
+    """Credentials in the sandbox, and the maximum rounds and requests of an add, with a known and a new application."""
 
     name: str
     account: str
@@ -50,7 +50,7 @@ class Carrier:
 
 
 CARRIERS = [
-    # CARRIERS 0, and one read more for Plivo's read-back; Telnyx's profile and public key are read beside the others.
+    # CARRIERS 0, plus one read for Plivo's read-back; Telnyx's profile and public key are read in parallel.
     Carrier("twilio", seeds.TWILIO_SID, seeds.TWILIO_TOKEN, seeds.TWILIO_SID, 2, 2, 3, 3, "1212556"),
     Carrier("plivo", seeds.PLIVO_ID, seeds.PLIVO_TOKEN, seeds.PLIVO_ID, 3, 4, 4, 5, "1415556"),
     Carrier("telnyx", seeds.TELNYX_ACCOUNT, seeds.TELNYX_KEY, "", 2, 3, 4, 6, "1312556"),
@@ -111,7 +111,7 @@ def measure(directory: Path, sandbox: Sandbox) -> list[Line]:
 
 
 def measured_round_trip_s(sandbox: Sandbox) -> float:
-    """What one round takes at the least: the median of bare requests over one open connection."""
+    """The minimum duration of a round, in seconds: the median of bare requests over one open connection."""
     connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"))
     walls = []
     for _ in range(ADDS):
@@ -124,7 +124,7 @@ def measured_round_trip_s(sandbox: Sandbox) -> float:
 
 
 def through_http(url: str, tenant: dict[str, str], sandbox: Sandbox) -> list[Line]:
-    """Counts and times of adds through the API, the first of an account and those that follow."""
+    """Counts and times of adds through the API: the first of an account, and subsequent ones."""
     lines = []
     client = http.client.HTTPConnection(url.removeprefix("http://"))
     headers = {"Authorization": f"Bearer {tenant['token']}", "Content-Type": "application/json"}
@@ -149,8 +149,8 @@ def through_http(url: str, tenant: dict[str, str], sandbox: Sandbox) -> list[Lin
         add(carrier, 0)
         first = list(sandbox.ledger)
         lines += [
-            Line(f"{carrier.name}: rounds, application to be made", rounds(first), carrier.rounds_first, exact=True),
-            Line(f"{carrier.name}: requests, application to be made", len(first), carrier.requests_first),
+            Line(f"{carrier.name}: rounds, new application", rounds(first), carrier.rounds_first, exact=True),
+            Line(f"{carrier.name}: requests, new application", len(first), carrier.requests_first),
         ]
         for index in (1, 2, 3):  # both workers open their connections
             add(carrier, index)
@@ -158,8 +158,8 @@ def through_http(url: str, tenant: dict[str, str], sandbox: Sandbox) -> list[Lin
         known = list(sandbox.ledger)
         ideal_s = carrier.rounds_known * measured_round_trip_s(sandbox)
         lines += [
-            Line(f"{carrier.name}: rounds, application known", rounds(known), carrier.rounds_known, exact=True),
-            Line(f"{carrier.name}: requests, application known", len(known), carrier.requests_known),
+            Line(f"{carrier.name}: rounds, known application", rounds(known), carrier.rounds_known, exact=True),
+            Line(f"{carrier.name}: requests, known application", len(known), carrier.requests_known),
             Line(f"{carrier.name}: add over HTTP / its rounds", statistics.median(walls) / ideal_s, 1.25),
         ]
     sandbox.delay_s = 0.0
@@ -167,7 +167,7 @@ def through_http(url: str, tenant: dict[str, str], sandbox: Sandbox) -> list[Lin
 
 
 def provider_alone(directory: Path, environment: dict[str, str], sandbox: Sandbox) -> list[Line]:
-    """The provider's part, in a process of its own: beside its rounds, and with shared beside new connections."""
+    """The provider's time, in a separate process: relative to its rounds, and with shared against new connections."""
     certificate = make_certificate(directory)
     far = FarServer(int(sandbox.url.rsplit(":", 1)[1]), certificate, ROUND_TRIP_S)
     trust = {"REQUESTS_CA_BUNDLE": str(certificate), "SSL_CERT_FILE": str(certificate)}
@@ -181,12 +181,12 @@ def provider_alone(directory: Path, environment: dict[str, str], sandbox: Sandbo
         near = run_provider(carrier, near_url, environment, new_clients=False)
         sandbox.delay_s = 0.0
         lines.append(
-            Line(f"{carrier.name}: provider part / its rounds", statistics.median(near["shared"]) / ideal_s, 1.10)
+            Line(f"{carrier.name}: provider's time / its rounds", statistics.median(near["shared"]) / ideal_s, 1.10)
         )
         far_url = near_url.replace(sandbox.url, far.url)
         both = run_provider(carrier, far_url, environment | trust, new_clients=True)
         ratio = statistics.median(both["shared"]) / statistics.median(both["new"])
-        lines.append(Line(f"{carrier.name}: shared connections / a new SDK client for each add", ratio, 0.55))
+        lines.append(Line(f"{carrier.name}: shared connections / a new SDK client per add", ratio, 0.55))
     return lines
 
 
@@ -201,7 +201,7 @@ def run_provider(carrier: Carrier, api_url: str, environment: dict[str, str], *,
 
 
 def plain_twilio(account_id: str, token: str, api_url: str, application_id: str) -> Callable[[str], None]:
-    """The same add as the SDK's documentation would have it: a new client for each, one call after the other."""
+    """The same add as in the SDK's documentation: a new client per add, one call after the other."""
     from twilio.http.http_client import TwilioHttpClient
     from twilio.rest import Client
 
@@ -252,7 +252,7 @@ PLAIN = {"twilio": plain_twilio, "plivo": plain_plivo, "telnyx": plain_telnyx}
 def measure_provider(
     *, name: str, account_id: str, token: str, api_url: str, numbers: list[str], new_clients: bool
 ) -> None:
-    """Print the seconds that each add took of the provider, with shared connections and, in turn, with new ones."""
+    """Print the provider's seconds for each add, alternately with shared and with new connections."""
     from integrations import provider_class, transport
     from integrations.base import Provider
     from integrations.types import Site

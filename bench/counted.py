@@ -1,7 +1,7 @@
-"""What an add, a webhook, a list and a page cost, in counts: rounds, requests, statements, plans, modules.
+"""The cost of an add, a webhook, a list and a page in counts: rounds, requests, statements, plans, modules.
 
-The same on every machine and quick, so that each change can be held against it; `make bench` measures times. The
-carriers are the sandbox. Goals of statements are what they were when they were last looked at: fewer is better.
+The counts are quick to take and identical on every machine, so that every change can be checked; `make bench` measures
+times. The sandbox plays the carriers. The goals for statements are the counts at the last review: fewer is better.
 """
 
 import argparse
@@ -28,11 +28,11 @@ from sandbox.sandbox import Sandbox
 
 FEW, MANY = (600, 1800), (1200, 3600)
 CALLS_OF_LOG = 2000
-# Requests that could be sent together must overlap.
+# Long enough that requests sent in parallel overlap.
 DELAY_S = 0.25
 BULK_ROWS, CROWD = 100, 60
-# Statements on SQLite and commands on MongoDB, the most of any carrier or page. The answer is to an account's first
-# webhook, of which one more takes note; each webhook is the account's first in a minute, whose counter is made.
+# Maximum statements on SQLite and commands on MongoDB of any carrier or page. `answer` includes one more statement that
+# records an account's first webhook; each webhook is the account's first in a minute, which creates its counter.
 MOST = {
     "sqlite": {"add": 17, "answer": 15, "status": 15, "recording": 14, "log of calls": 13, "page": 15},
     "mongodb": {"add": 12, "answer": 8, "status": 8, "recording": 7, "log of calls": 13, "page": 15},
@@ -61,8 +61,8 @@ def main() -> None:
 
 
 def count(url: str, rows: Path) -> list[Line]:
-    """All counts on one engine, in a process of its own. The rows of the desk are made on SQLite, which leaves a copy
-    of the fewer ones in the file `rows`, and copied from there on MongoDB."""
+    """All counts on one engine, in a separate process. On SQLite the desk's rows are created, and a copy of the smaller
+    set is left in the file `rows`; on MongoDB they are copied from that file."""
     listener()
     with Sandbox() as sandbox:
         os.environ.update(
@@ -125,8 +125,8 @@ def on_sqlite(rows: Path, most: dict[str, int]) -> list[Line]:
     more = [name for name in many if many[name][0] > few[name][0]]
     return [
         *lines_of_pages(many, most),
-        Line("desk: pages with more queries among more", len(more), 0, exact=True),
-        Line("a plan that goes through a table is seen", len(scans(statements)), 1, exact=True),
+        Line("desk: pages with more queries for more rows", len(more), 0, exact=True),
+        Line("a plan that scans a table is detected", len(scans(statements)), 1, exact=True),
     ]
 
 
@@ -142,7 +142,7 @@ def on_mongodb(rows: Path, most: dict[str, int]) -> list[Line]:
         list(Call.objects.filter(hangup_cause="none has it"))
     return [
         *lines_of_pages(pages, most),
-        Line("a plan that goes through a table is seen", len(scans(statements)), 1, exact=True),
+        Line("a plan that scans a table is detected", len(scans(statements)), 1, exact=True),
     ]
 
 
@@ -155,7 +155,7 @@ def pages_among(had: tuple[int, int], size: tuple[int, int]) -> dict[str, tuple[
 
 
 def look_at_pages() -> dict[str, tuple[int, set[str]]]:
-    """Of each page of the desk, at its second visit, how many statements it sends and its scans."""
+    """For each page of the desk, on its second visit: the number of statements, and the scans."""
     client = desk.signed_in()
     for path in desk.pages().values():
         desk.get(client, path)
@@ -167,7 +167,7 @@ def lines_of_pages(pages: dict[str, tuple[int, set[str]]], most: dict[str, int])
     show(found)
     return [
         Line("desk: most statements of a page", max(sent for sent, _ in pages.values()), most["page"]),
-        Line("desk: plans that go through a table", len(found), 0, exact=True),
+        Line("desk: plans that scan a table", len(found), 0, exact=True),
     ]
 
 
@@ -175,7 +175,7 @@ def lines_of_pages(pages: dict[str, tuple[int, set[str]]], most: dict[str, int])
 
 
 def count_adds(sandbox: Sandbox, most: dict[str, int]) -> list[Line]:
-    """Two adds at each carrier: the first makes the application."""
+    """Two adds at each carrier: the first creates the application."""
     from django.test import Client
 
     from users.models import ApiToken, User, Workspace
@@ -220,12 +220,12 @@ def count_adds(sandbox: Sandbox, most: dict[str, int]) -> list[Line]:
     return [
         *lines,
         Line("statements of an add", max(statements.values()), most["add"]),
-        Line("plans of an add that go through a table", len(found), 0, exact=True),
+        Line("plans of an add that scan a table", len(found), 0, exact=True),
     ]
 
 
 def count_webhooks(most: dict[str, int]) -> list[Line]:
-    """A call that leaves a message, at each carrier, to the numbers that were added."""
+    """A call that leaves a message, at each carrier, to the added numbers."""
     from phones.models import PhoneNumber
     from workspace.wsgi import application
 
@@ -245,7 +245,7 @@ def count_webhooks(most: dict[str, int]) -> list[Line]:
     show(found)
     return [
         *(Line(f"statements of a webhook: {kind}", max(some.values()), most[kind]) for kind, some in counts.items()),
-        Line("plans of a webhook that go through a table", len(found), 0, exact=True),
+        Line("plans of a webhook that scan a table", len(found), 0, exact=True),
     ]
 
 
@@ -253,7 +253,7 @@ def count_webhooks(most: dict[str, int]) -> list[Line]:
 
 
 class InProcess:
-    """The sandbox, as bench.bulk asks it."""
+    """The sandbox, with the interface that bench.bulk uses."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -263,7 +263,7 @@ class InProcess:
 
 
 def count_bulk(sandbox: Sandbox) -> list[Line]:
-    """Rows of five accounts, number by number and with the accounts' lists; and a carrier that admits ten at a time."""
+    """Rows of five accounts, one by one and with the accounts' lists; and a carrier that accepts ten at a time."""
     from users.models import User
 
     user_id = User.objects.get(email="counted@example.com").pk
@@ -279,9 +279,9 @@ def count_bulk(sandbox: Sandbox) -> list[Line]:
     crowd = bulk.run(carriers, twilio.rows(user_id, twilio.numbers(100, CROWD * 100 // twilio.share)), bulk.WORKERS)
     sandbox.concurrency_limit, sandbox.delay_s = None, 0.0
     return [
-        Line("bulk: requests for a number, each by itself", alone["requests"] / alone["rows"], 3.6),
-        Line("bulk: requests for a number, with lists", listed["requests"] / listed["rows"], 2.6),
-        Line("bulk: 429s of a carrier that admits ten", crowd["refused"], 0, exact=True),
+        Line("bulk: requests per number, one by one", alone["requests"] / alone["rows"], 3.6),
+        Line("bulk: requests per number, with lists", listed["requests"] / listed["rows"], 2.6),
+        Line("bulk: 429s of a carrier that accepts ten", crowd["refused"], 0, exact=True),
     ]
 
 
@@ -302,8 +302,8 @@ def count_log(most: dict[str, int]) -> list[Line]:
     show(found)
     asked = max(look["queries"] for look in looks.values())
     return [
-        Line("log of calls: most statements of a request", asked, most["log of calls"]),
-        Line("log of calls: plans that go through it", len(found), 0, exact=True),
+        Line("call log: most statements of a request", asked, most["log of calls"]),
+        Line("call log: plans that scan it", len(found), 0, exact=True),
     ]
 
 

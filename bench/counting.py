@@ -1,4 +1,4 @@
-"""What the database is sent, and what of it goes through a whole table: counts, the same on every machine."""
+"""Count the statements sent to the database and their table scans. The counts are identical on every machine."""
 
 import re
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from typing import Any
 from pymongo import monitoring
 
 GROWING = r"phones_(?:phonenumber|line|account|call|callevent|recording|searchterm|importrow)|users_auditentry"
-# What the driver sends of its own accord.
+# Commands that the driver sends on its own.
 CHATTER = {"hello", "ismaster", "ping", "endSessions", "killCursors", "buildInfo"}
 
 
 @dataclass(frozen=True)
 class Statement:
-    """SQL with its parameters, or a command of MongoDB by its name with the command itself."""
+    """SQL with its parameters, or the name of a MongoDB command with the command itself."""
 
     text: str
     given: Any
 
 
 class Listener(monitoring.CommandListener):
-    """Keeps the commands of every client that was made after `listener()`."""
+    """Records the commands of every client that was created after `listener()`."""
 
     def __init__(self) -> None:
         self.heard: list[Statement] = []
@@ -41,7 +41,7 @@ class Listener(monitoring.CommandListener):
 
 @cache
 def listener() -> Listener:
-    """The one of this process. Call it before Django connects to MongoDB."""
+    """The listener of this process. Call this before Django connects to MongoDB."""
     one = Listener()
     monitoring.register(one)
     return one
@@ -49,7 +49,7 @@ def listener() -> Listener:
 
 @contextmanager
 def sent() -> Iterator[list[Statement]]:
-    """The statements that are sent meanwhile: by this thread's connection on SQLite, by the process on MongoDB."""
+    """Record the statements sent in this block: by this thread's connection on SQLite, by the process on MongoDB."""
     from django.db import connection
 
     statements: list[Statement] = []
@@ -68,11 +68,11 @@ def sent() -> Iterator[list[Statement]]:
 
 
 def scans(statements: list[Statement], tables: str = GROWING, *, even_limited: bool = False) -> set[str]:
-    """The steps of their plans that go through a table.
+    """The steps of the statements' plans that scan a table.
 
     Args:
-        tables: a regular expression of their names.
-        even_limited: count also those that a limit ends early.
+        tables: a regular expression of the tables' names.
+        even_limited: also count scans that a limit ends early.
     """
     from django.db import connection
 
@@ -81,7 +81,7 @@ def scans(statements: list[Statement], tables: str = GROWING, *, even_limited: b
 
 
 def scans_on_sqlite(statement: Statement, tables: str, even_limited: bool) -> set[str]:
-    """A limit ends a scan, unless all rows are sorted first or what is looked for is rare."""
+    """A limit ends a scan early, unless all rows are sorted first or matches are rare."""
     from django.db import connection
 
     sql = statement.text
@@ -97,7 +97,7 @@ def scans_on_sqlite(statement: Statement, tables: str, even_limited: bool) -> se
 
 
 def scans_on_mongodb(statement: Statement, tables: str, even_limited: bool) -> set[str]:
-    """Django reads by aggregations alone. A limit right at the start ends a scan."""
+    """Django reads only with aggregations. A limit at the very start ends a scan early."""
     from django.db import connection
 
     name = str(statement.given.get("aggregate"))

@@ -1,8 +1,8 @@
-"""What the database costs on each engine: SQLite, MongoDB through our engine, and pymongo without Django beside them.
+"""The cost of the database on each engine: SQLite, MongoDB through our engine, and for comparison pymongo alone.
 
-Operations a second, by wall clock, in three rounds taken in turn; the median counts. MongoDB is a replica set of one on
-this machine with majority writes and its journal; SQLite flushes each commit to the disk, too. Then the requests of
-bench.list on MongoDB, among 100,000 and among 1,000,000 calls.
+Operations per second of wall-clock time, the median of three interleaved rounds. MongoDB is a single-member replica set
+on this machine with majority writes and its journal; SQLite also flushes each commit to disk. Then the requests of
+bench.list on MongoDB, with 100,000 and with 1,000,000 calls.
 """
 
 import argparse
@@ -32,7 +32,7 @@ FEW, MANY = 100_000, 1_000_000
 ROUNDS, THREADS = 3, 8
 INSERTS, READS, UNIQUE, LISTS, EVENTS = 300, 600, 100, 100, 60
 GROWTH_ROUNDS, GROWTH_GOAL = 25, 1.5
-# As bench.list makes them.
+# As created by bench.list.
 FIELDS = ["id", "account_id", "line_id", "carrier_id", "direction", "caller", "callee", "status"]
 FIELDS += ["started_at", "answered_at", "ended_at", "duration_s", "created_at"]
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 class Side:
-    """A process with a database of its own, which does what it is told."""
+    """A process with a database of its own, which runs operations on request."""
 
     def __init__(self, url: str, count: int) -> None:
         settings = {
@@ -77,7 +77,7 @@ class Side:
         return json.loads(line) if line else sys.exit("A side has ended before its time.")
 
     def ask(self, name: str) -> float:
-        """Seconds of one operation of this name."""
+        """Run the operation of this name once. Returns the seconds."""
         assert self.process.stdin
         self.process.stdin.write(f"{name}\n")
         self.process.stdin.flush()
@@ -89,10 +89,10 @@ class Side:
 
 
 def throughput(sqlite: Side, mongodb: Side) -> None:
-    """Print operations a second, side by side."""
+    """Print operations per second, side by side."""
     columns = {"SQLite": sqlite, "MongoDB": mongodb, "pymongo": mongodb}
     operations = [name for name in sqlite.names if not name.startswith("list: ")]
-    print(f"{'operations a second':<32}" + "".join(f"{name:>18}" for name in columns))
+    print(f"{'operations per second':<32}" + "".join(f"{name:>18}" for name in columns))
     for name in operations:
         taken: dict[str, list[float]] = {column: [] for column in columns}
         for _ in range(ROUNDS):
@@ -112,8 +112,8 @@ def growth(few: Side, many: Side) -> list[Line]:
             for side in (few, many) if number % 2 else (many, few):
                 spent[side].append(side.ask(name))
         few_s, many_s = (statistics.median(spent[side][1:]) for side in (few, many))
-        print(f"{name[6:]}: {many_s * 1000:.1f} ms among many calls, {few_s * 1000:.1f} ms among few", flush=True)
-        lines.append(Line(f"{name[6:]}: among many calls / among few", many_s / few_s, GROWTH_GOAL))
+        print(f"{name[6:]}: {many_s * 1000:.1f} ms with many calls, {few_s * 1000:.1f} ms with few", flush=True)
+        lines.append(Line(f"{name[6:]}: with many calls / with few", many_s / few_s, GROWTH_GOAL))
     for side in (few, many):
         side.end()
     return lines
@@ -123,7 +123,7 @@ def growth(few: Side, many: Side) -> list[Line]:
 
 
 def serve(count: int) -> None:
-    """Make the database; say what can be asked; do what standard input names."""
+    """Create the database, print the names of the operations, and run those named on standard input."""
     import django
     from django.core.management import call_command
     from django.db import connection
@@ -147,7 +147,7 @@ def serve(count: int) -> None:
 
 
 def seconds(act: Callable[[], Any], times: int = 1) -> float:
-    """How long one takes."""
+    """The seconds per operation."""
     start = time.perf_counter()
     for _ in range(times):
         act()
@@ -196,7 +196,7 @@ def document(row: Any) -> dict[str, Any]:
 
 
 def of_threads(insert: Callable[[str], bool]) -> float:
-    """Eight threads insert the same keys; each key must be won once. Seconds of one try."""
+    """Eight threads insert the same keys; for each key exactly one must succeed. Returns the seconds per attempt."""
     start = threading.Barrier(THREADS)
     series = f"{time.time_ns()}"
 
@@ -259,7 +259,7 @@ def through_django() -> dict[str, Callable[[], float]]:
 
 
 def without_django(database: Any) -> dict[str, Callable[[], float]]:
-    """The same with pymongo: what is stored is the same, nothing is checked or converted."""
+    """The same operations with pymongo: the stored data is identical, without validation or conversion."""
     from bson import ObjectId
     from pymongo import UpdateOne
     from pymongo.errors import DuplicateKeyError

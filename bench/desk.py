@@ -1,6 +1,6 @@
-"""The pages of the support desk among 100,000 numbers and 1,000,000 calls, beside a tenth of that.
+"""The pages of the support desk with 100,000 numbers and 1,000,000 calls, compared with a tenth of that.
 
-For each page: CPU seconds (medians), queries, and the plans of its queries. No plan may go through a table that grows.
+For each page: CPU seconds (medians), queries, and the plans of its queries. No plan may scan a growing table.
 """
 
 import argparse
@@ -25,7 +25,7 @@ NUMBERS_OF_A_USER = 50
 ROUNDS = 7
 MOST_QUERIES = 20
 ID = "{:024x}".format
-# The numbers of a page that is looked for, in both sizes.
+# The numbers of a page to search for, present in both sizes.
 LINE = 77
 
 
@@ -65,7 +65,7 @@ def compare(directory: Path) -> list[Line]:
         fill(had, size)
         had = size
         count_figures()
-        print(f"{size[0]:,} numbers and {size[1]:,} calls, made in {time.monotonic() - start:.0f} s")
+        print(f"{size[0]:,} numbers and {size[1]:,} calls, created in {time.monotonic() - start:.0f} s")
         client = signed_in()
         measured.append({})
         for name, path in pages().items():
@@ -76,14 +76,14 @@ def compare(directory: Path) -> list[Line]:
             measured[-1][name] = took, queries
     few, many = measured
     for name, (many_s, queries) in many.items():
-        print(f"{name}: {many_s * 1000:.0f} ms of CPU, {queries} queries; among a tenth {few[name][0] * 1000:.0f} ms")
+        print(f"{name}: {many_s * 1000:.0f} ms of CPU, {queries} queries; with a tenth {few[name][0] * 1000:.0f} ms")
     for scan in sorted(scans):
         print(scan)
     more = [name for name in many if many[name][1] > few[name][1]]
     return [
         Line("most queries of a page", max(queries for _, queries in many.values()), MOST_QUERIES),
-        Line("pages with more queries among more", len(more), 0, exact=True),
-        Line("plans that go through a table", len(scans), 0, exact=True),
+        Line("pages with more queries for more rows", len(more), 0, exact=True),
+        Line("plans that scan a table", len(scans), 0, exact=True),
     ]
 
 
@@ -141,7 +141,7 @@ def get(client: Any, path: str) -> float:
 
 
 def look_into(client: Any, path: str) -> tuple[int, set[str]]:
-    """How many queries a page makes, and the scans in their plans."""
+    """The number of queries of a page, and the scans in their plans."""
     with sent() as statements:
         get(client, path)
     return len(statements), scans(statements)
@@ -159,7 +159,7 @@ def number_of(index: int) -> str:
 
 
 def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
-    """Make what is missing to this size: numbers, and all that goes with them."""
+    """Create the rows that are missing to reach this size: numbers, and everything that belongs to them."""
     from django.conf import settings
 
     from core.secrets import Secret
@@ -252,7 +252,7 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
 
 
 def back(index: int) -> datetime:
-    """A moment in the last 90 days."""
+    """A random time in the last 90 days."""
     return datetime.now(UTC) - timedelta(seconds=index * 7919 % (90 * 86_400))
 
 

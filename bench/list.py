@@ -1,7 +1,7 @@
-"""What a page of the log of calls costs among 1,000,000 calls beside one among 100,000, by filter; and its plans.
+"""The cost of a page of the call log with 1,000,000 calls compared with 100,000, by filter; and its plans.
 
-Ratio of CPU seconds from the WSGI environ to the reply, medians of runs taken in turn: one process for each database.
-Half of the calls are on the fifty lines of the workspace that asks. No plan may go through all calls.
+Ratio of CPU seconds from the WSGI environ to the response: medians of interleaved runs, one process per database. Half
+of the calls are on the fifty lines of the requesting workspace. No plan may scan all calls.
 """
 
 import argparse
@@ -69,15 +69,15 @@ def compare(directory: Path) -> list[Line]:
             f"{name}: {many_s * 1000:.1f} ms of CPU among {MANY:,} calls, {few_s * 1000:.1f} ms among {FEW:,};"
             f" {told['calls']} calls by {told['queries']} queries"
         )
-        lines.append(Line(f"{name}: among {MANY:,} calls / among {FEW:,}", many_s / few_s, GOAL))
+        lines.append(Line(f"{name}: with {MANY:,} calls / with {FEW:,}", many_s / few_s, GOAL))
         scans |= {f"{name}: {scan}" for plan in plans[name] for scan in plan["scans"]}
     for scan in sorted(scans):
         print(scan)
-    return [*lines, Line("plans that go through all calls", len(scans), 0, exact=True)]
+    return [*lines, Line("plans that scan all calls", len(scans), 0, exact=True)]
 
 
 class Side:
-    """A process with one database, which makes requests to itself when told to."""
+    """A process with one database, which makes requests to itself on demand."""
 
     def __init__(self, directory: Path, count: int) -> None:
         environment = {
@@ -97,7 +97,7 @@ class Side:
         )
 
     def ask(self, what: str, name: str) -> Any:
-        """What is wanted of the request of this name: the CPU seconds that it took, or its plans."""
+        """The CPU seconds of the request of this name, or its plans, as requested."""
         assert self.process.stdin
         self.process.stdin.write(f"{what} {name}\n")
         self.process.stdin.flush()
@@ -117,7 +117,7 @@ class Side:
 
 
 def serve(count: int) -> None:
-    """Make the database and say which requests there are; then make each that standard input names."""
+    """Create the database and print the names of the requests; then make each request named on standard input."""
     import django
     from django.core.management import call_command
     from django.db import connections
@@ -143,7 +143,7 @@ def serve(count: int) -> None:
 
 
 def make_lines() -> tuple[str, dict[str, str]]:
-    """Make the workspaces and their lines. Returns a token of ours, and its numbers by their ids."""
+    """Create the workspaces and their lines. Returns a token of the requesting workspace, and its numbers by id."""
     from core.secrets import Secret
     from phones.models import Account, Line, PhoneNumber
     from users.models import ApiToken, User, Workspace
@@ -165,7 +165,7 @@ def make_lines() -> tuple[str, dict[str, str]]:
 
 
 def fill(count: int) -> None:
-    """Make the calls and the recordings of every fourth, with the indexes put back at the end."""
+    """Create the calls, with a recording for every fourth, and recreate the indexes at the end."""
     from django.conf import settings
 
     connection = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
@@ -197,7 +197,7 @@ def fill(count: int) -> None:
 
 
 def calls(count: int, lines: list[tuple[str, str, str]]) -> Iterator[tuple[Any, ...]]:
-    """The rows of the calls, the oldest first, so that ids and times rise together as they do in life."""
+    """The rows of the calls, oldest first, so that ids and times rise together as in production."""
     draw = random.Random(1).random
     since = time.time() - SPAN.total_seconds()
     step = SPAN.total_seconds() / count
@@ -241,7 +241,7 @@ def requests_to_measure(application: Any, token: str, numbers: dict[str, str]) -
 
 
 def plans(application: Any, target: str, token: str) -> dict[str, Any]:
-    """How many calls a request gives by how many queries, and the scans in their plans."""
+    """The number of calls that a request returns, its number of queries, and the scans in their plans."""
     with sent() as statements:
         _, body = get(application, target, token)
     shown = len(json.loads(body)["data"].get("items", [body]))
@@ -253,7 +253,7 @@ def plans(application: Any, target: str, token: str) -> dict[str, Any]:
 
 
 def get(application: Any, target: str, token: str) -> tuple[float, bytes]:
-    """CPU seconds of one request, and the body of its reply."""
+    """The CPU seconds of one request, and the body of its response."""
     path, _, query = target.partition("?")
     environ = {
         "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query,

@@ -1,4 +1,4 @@
-"""A network with a round-trip time in front of a local server: TCP and TLS handshakes cost what they cost out there."""
+"""A network with a round-trip time in front of a local server, so that TCP and TLS handshakes take a realistic time."""
 
 import asyncio
 import datetime
@@ -17,7 +17,7 @@ CHUNK_BYTES = 65536
 
 
 def make_certificate(directory: Path) -> Path:
-    """Write a key and a self-signed certificate for 127.0.0.1 into one PEM file. Returns its path."""
+    """Write a key and a self-signed certificate for 127.0.0.1 to one PEM file. Returns its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
     now = datetime.datetime.now(datetime.UTC)
@@ -42,7 +42,7 @@ def make_certificate(directory: Path) -> Path:
 
 
 class FarServer:
-    """Serves https on a loopback port, `round_trip_s` away, and hands what it gets to a plain local server."""
+    """Serves https on a loopback port, `round_trip_s` away, and forwards requests to a plain local server."""
 
     def __init__(self, target_port: int, certificate: Path, round_trip_s: float) -> None:
         self.target_port, self.round_trip_s = target_port, round_trip_s
@@ -61,11 +61,11 @@ class FarServer:
         await asyncio.gather(near.serve_forever(), far.serve_forever())
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """The end of TLS: on to the plain server, at once."""
+        """Terminate TLS and connect to the plain server, without delay."""
         await self.join(reader, writer, self.target_port, 0.0)
 
     async def travel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-        """The way there and back. The client's connect() returned at once, so its round trip is spent here."""
+        """Delay both directions. The client's connect() returned immediately, so its round trip is added here."""
         await asyncio.sleep(self.round_trip_s)
         await self.join(reader, writer, port, self.round_trip_s / 2)
 
@@ -75,7 +75,7 @@ class FarServer:
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
-    """Pass bytes on, each chunk `delay_s` after it came, in order."""
+    """Forward bytes in order, each chunk `delay_s` after it arrived."""
     chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
     async def send() -> None:

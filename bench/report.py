@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Line:
-    """One measured ratio. `goal` is the most it may be; `exact` that it must be the goal."""
+    """One measured value. `goal` is its maximum, or with `exact` the required value."""
 
     what: str
     value: float
@@ -19,7 +19,7 @@ class Line:
 
 
 def finish(lines: list[Line], *, check: bool) -> None:
-    """Print the table and exit: with 1 if a goal is missed and `check` is on."""
+    """Print the table and exit, with status 1 if a goal is missed and `check` is set."""
     width = max(len(line.what) for line in lines)
     for line in lines:
         sign = "=" if line.exact else "≤"

@@ -1,6 +1,6 @@
-"""How long `manage.py check` takes beside a bare Django project with the admin and DRF, no SDK imported.
+"""The time of `manage.py check` compared with a bare Django project with the admin and DRF and without SDKs.
 
-Ratio of CPU seconds, the least of several runs each, taken in turn.
+Ratio of CPU seconds, the minimum of several interleaved runs each.
 """
 
 import argparse
@@ -58,14 +58,14 @@ execute_from_command_line(sys.argv)
 """
 
 
-# Prints, as the last line, the names of all modules that `manage.py check` has loaded.
+# Prints the names of all modules that `manage.py check` has loaded, as the last line.
 LOADED = """
 import atexit, json, runpy, sys
 sys.argv = ["manage.py", "check"]
 atexit.register(lambda: print(json.dumps(list(sys.modules))))
 runpy.run_path("manage.py", run_name="__main__")
 """
-# What only some requests or commands need, and takes long to load.
+# Modules that only some requests or commands need and that are slow to load.
 HEAVY = {
     "bson", "cryptography", "drf_spectacular.openapi", "granian", "httpx", "openpyxl", "phonenumbers", "plivo",
     "pydantic", "pymongo", "pythonjsonlogger", "redis", "telnyx", "twilio",
@@ -95,7 +95,7 @@ def environment() -> dict[str, str]:
 
 
 def counted() -> list[Line]:
-    """How many modules are loaded beyond those of the bare project, and how many that should not be."""
+    """The number of modules loaded in addition to the bare project's, and of those that must not be loaded."""
     with bare_project() as bare:
         ours, theirs = (loaded(directory) for directory in (BASE_DIR, bare))
     heavy = sorted(ours & HEAVY)

@@ -1,7 +1,7 @@
-"""Whether webhooks are answered while a carrier does not answer: more adds wait for it than there are slots.
+"""Whether webhooks are answered while a carrier hangs and more adds wait for it than there are slots.
 
-The carrier takes connections and never says a word. Seconds from a signed webhook to its reply, over 4 connections,
-before the adds come and while they wait; and what the adds get for which there is no slot.
+The carrier accepts connections and never responds. Measures the seconds from a signed webhook to its response, over 4
+connections, before the adds arrive and while they wait; and the responses to adds that find no free slot.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from bench.webhook import PUBLIC_URL, Carrier, database_url, make_database, post
 from sandbox import state as seeds
 from sandbox.demo import SERVE, free_address, wait_until_ready
 
-# Of two workers with 100 slots each.
+# SLOTS: two workers with 100 slots each.
 ADDS, SLOTS = 300, 200
 CONNECTIONS, CALLS = 4, 300
 READ_TIMEOUT_S = 20
@@ -81,13 +81,13 @@ def measure(directory: Path, carriers: list[Carrier]) -> list[Line]:
         server.wait()
     for what, walls in (("before", calm), (f"while {waiting} adds wait", starved)):
         half, slow = statistics.median(walls) * 1000, slowest(walls) * 1000
-        print(f"webhooks {what}: half within {half:.0f} ms, 99 of 100 within {slow:.0f} ms")
+        print(f"webhooks {what}: median {half:.0f} ms, p99 {slow:.0f} ms")
     not_told = len(turned_away) - turned_away.count((429, True))
     return [
-        Line("adds that waited all the while / slots", waiting / SLOTS, 1),
+        Line("adds that waited throughout / slots", waiting / SLOTS, 1),
         Line("adds answered meanwhile", waiting - still_waiting, 0, exact=True),
-        Line("adds for which there was no slot, not told so", not_told, 0, exact=True),
-        Line("webhooks while adds wait, seconds for 99 of 100", slowest(starved), 1),
+        Line("adds without a slot and without a 429", not_told, 0, exact=True),
+        Line("webhooks while adds wait, p99 in seconds", slowest(starved), 1),
         Line("webhooks while adds wait / before, median", statistics.median(starved) / statistics.median(calm), 2),
     ]
 
@@ -103,7 +103,7 @@ def make_token() -> dict[str, str]:
 
 
 def add(address: str, tenant: dict[str, str], index: int) -> tuple[int, bool]:
-    """Returns the status of the reply and whether it says when to come back."""
+    """Send an add. Returns the status of the response, and whether it has a Retry-After header."""
     body = {
         "userId": tenant["userId"], "phoneNumber": f"1212556{1000 + index}", "integration": "twilio",
         "authToken": seeds.TWILIO_TOKEN, "accSId": seeds.TWILIO_SID,
@@ -118,7 +118,7 @@ def add(address: str, tenant: dict[str, str], index: int) -> tuple[int, bool]:
 
 
 def wait_until_settled(adds: list[Any]) -> None:
-    """Until all that get a reply at once have it: for a second none has come."""
+    """Wait until all immediate responses have arrived: no further one for a second."""
     count, since = 0, time.monotonic()
     while count == 0 or time.monotonic() - since < 1:
         done = sum(one.done() for one in adds)
@@ -130,7 +130,7 @@ def wait_until_settled(adds: list[Any]) -> None:
 
 
 def post_webhooks(address: str, carriers: list[Carrier]) -> list[float]:
-    """Seconds for each of many webhooks. Exits if one is not taken."""
+    """The seconds of each of many webhooks. Exits if one is not accepted."""
     calls = [requests_of_call(carriers[index % len(carriers)]) for index in range(CALLS)]
     requests = [request for call in calls for request in call]
     replies = post_all(address, requests, CONNECTIONS)
@@ -140,7 +140,7 @@ def post_webhooks(address: str, carriers: list[Carrier]) -> list[float]:
 
 
 def slowest(walls: list[float]) -> float:
-    """The time within which 99 of 100 are answered."""
+    """The 99th percentile, in seconds."""
     return statistics.quantiles(walls, n=100)[98]
 
 

@@ -1,8 +1,8 @@
-"""Whether webhooks are answered while strangers do to the server what they can without an account.
+"""Whether webhooks are answered while clients without an account attack the server.
 
-Ten webhooks a second, each over a connection of its own as carriers send them: first quiet, then during each attack of
-sandbox/strangers.py, at the server itself and behind each proxy of deploy/ that is installed. Then events a
-second over 32 connections, and what all processes of the server have in memory.
+Ten webhooks per second, each over its own connection as carriers send them: first undisturbed, then during each attack
+of sandbox/strangers.py, at the server itself and behind each installed proxy of deploy/. Then events per second over 32
+connections, and the memory of all server processes.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from sandbox.strangers import ATTACKS, Walls, steadily
 
 PER_SECOND, SECONDS = 10, 8
 CONNECTIONS, CALLS = 32, 500
-# A carrier waits 15 s for an answer; a caller hears silence.
+# A carrier waits 15 s for a response; meanwhile the caller hears silence.
 GOAL_S = 1
 
 
 @dataclass
 class Kind:
-    """A server to measure: how it is started, and through which proxy, if any, it is reached."""
+    """A server to measure: its command, and the proxy in front of it, if any."""
 
     name: str
     command: list[str] = field(default_factory=lambda: SERVE)
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     parser.add_argument(
         "--also", nargs=4, action="append", default=[], metavar=("NAME", "DIRECTORY", "COMMAND", "PROXY"),
-        help="another server that takes the same environment, through a proxy or none (an empty word); it has no goals",
+        help="another server with the same environment, behind a proxy or none (an empty word); it has no goals",
     )  # fmt: skip
     options = parser.parse_args()
     kinds = [Kind("serve"), *(Kind(f"serve, {name}", proxy=name) for name in PROXIES if found(name))]
@@ -64,7 +64,7 @@ def main() -> None:
             DEBUG="off",
             TRUSTED_PROXY_COUNT="1",
             LIMIT_EVENTS="off",
-            # So that who sends halves is cut off while webhooks come.
+            # So that partial requests time out while webhooks arrive.
             REQUEST_READ_TIMEOUT_S="3",
         )
         carriers = make_database()
@@ -102,7 +102,7 @@ def measure(kind: Kind, carriers: list[Carrier], directory: Path) -> list[Line]:
         start_s = time.perf_counter()
         replies = post_all(address, [request for call in calls for request in call], CONNECTIONS)
         rate = len(replies) / (time.perf_counter() - start_s)
-        print(f"  workers that died {died}; {rate:.0f} events a second; memory {memory_mb(server.pid):.0f} MB")
+        print(f"  workers that died {died}; {rate:.0f} events per second; memory {memory_mb(server.pid):.0f} MB")
         return [*lines, Line(f"{kind.name}: workers that died", died, 0, exact=True)]
 
 
@@ -122,7 +122,7 @@ def running(kind: Kind, directory: Path) -> Iterator[tuple[str, "subprocess.Pope
 
 
 def webhooks(address: str, carriers: list[Carrier]) -> tuple[Walls, int]:
-    """Seconds that each of some webhooks takes, at the pace of calls that come in; and how many got no 200."""
+    """The seconds of each webhook, sent at the rate of incoming calls; and how many got no 200."""
     number = PER_SECOND * SECONDS
     waiting = [requests_of_call(carriers[index % len(carriers)])[0] for index in range(number)]
     statuses: list[int] = []
@@ -158,7 +158,7 @@ def children(pid: int) -> list[int]:
 
 
 def memory_mb(pid: int) -> float:
-    """Of a process and its children; what they share counts once (PSS)."""
+    """The memory of a process and its children, in MB; shared memory counts once (PSS)."""
     rollups = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (pid, *children(pid))]
     return sum(int(line.split()[1]) for text in rollups for line in text.splitlines() if line.startswith("Pss:")) / 1024
 

@@ -1,7 +1,7 @@
-"""What a webhook costs beside raw WSGI and sqlite3 that verify the same and write the same, and whether all are kept.
+"""The cost of a webhook compared with bare WSGI and sqlite3 that verify and write the same; and whether all are stored.
 
-Ratio of CPU seconds, the median of rounds taken in turn in one process: our whole application from the WSGI environ to
-the reply, against a callable that knows neither Django nor an SDK, on a copy of the database, with as many commits.
+Ratio of CPU seconds, the median of interleaved rounds in one process: our whole application from the WSGI environ to
+the response, against a callable without Django and SDKs, on a copy of the database, with as many commits.
 Then 3,000 events through the server over 32 connections, those of one call in any order and at the same time.
 """
 
@@ -55,7 +55,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 @dataclass(frozen=True)
 class Carrier:
-    """An account in the sandbox, its number, and the addresses that it was given."""
+    """An account in the sandbox, its number, and its webhook URLs."""
 
     account: seeds.Account
     number: str
@@ -71,14 +71,14 @@ class Carrier:
 
 @dataclass(frozen=True)
 class Request:
-    """A signed request of a carrier."""
+    """A signed request from a carrier."""
 
     path: str
     body: bytes
     headers: dict[str, str]
 
     def environ(self) -> dict[str, Any]:
-        """As workspace/asgi.py makes it."""
+        """The WSGI environ, as created by workspace/asgi.py."""
         own = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in self.headers.items()}
         return {
             "REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "PATH_INFO": self.path, "QUERY_STRING": "",
@@ -122,7 +122,7 @@ def database_url(path: Path) -> str:
 
 
 def make_database() -> list[Carrier]:
-    """Set Django up and make a workspace with one active number at each carrier."""
+    """Set up Django and create a workspace with one active number at each carrier."""
     import django
     from django.core.management import call_command
     from django.db import connections
@@ -159,7 +159,7 @@ def make_database() -> list[Carrier]:
 
 
 def requests_of_call(carrier: Carrier) -> list[Request]:
-    """What a carrier sends of a call that leaves a message: the question, the end of the call, the recording."""
+    """The webhooks of a call that leaves a message: the request for an answer, the end of the call, the recording."""
     now = datetime.now(UTC).replace(microsecond=0)
     forms = {"twilio": twilio_forms, "plivo": plivo_forms, "telnyx": telnyx_forms}[carrier.name](carrier, now)
     requests = []
@@ -281,7 +281,7 @@ def telnyx_forms(carrier: Carrier, now: datetime) -> list[Form]:
 
 
 class RawWebhook:
-    """Verifies and writes what phones/webhooks.py does, for well-formed requests that come in order."""
+    """Verifies and writes the same as phones/webhooks.py, for well-formed requests that arrive in order."""
 
     rank = {"": 0, "ringing": 1, "in-progress": 2, "completed": 3}
 
@@ -520,7 +520,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 def written(when: datetime | None) -> str | None:
-    """As Django writes it."""
+    """A time in the format that Django writes."""
     return str(when.replace(tzinfo=None)) if when else None
 
 
@@ -533,7 +533,7 @@ def now_text() -> str:
 
 
 def compare(carriers: list[Carrier], raw_database: Path) -> list[Line]:
-    """CPU of ours beside raw, the same requests, by carrier and in all; and of a view that does nothing."""
+    """CPU ratio of our application to bare WSGI, by carrier and in total; and of an empty view."""
     from django.http import HttpResponse
     from django.urls import path
     from django.views.decorators.csrf import csrf_exempt
@@ -583,12 +583,12 @@ def compare(carriers: list[Carrier], raw_database: Path) -> list[Line]:
 
 
 def bare(requests: list[Request]) -> list[Request]:
-    """The same requests to a view that does nothing."""
+    """The CPU seconds of the same requests to an empty view."""
     return [Request(BARE_PATH, one.body, one.headers) for one in requests]
 
 
 def cpu_s(application: Application, requests: list[Request]) -> float:
-    """CPU seconds of these requests. Exits if one is refused."""
+    """The CPU seconds of these requests. Exits if one is rejected."""
     environs = [request.environ() for request in requests]
     statuses: list[str] = []
 
@@ -608,7 +608,7 @@ def cpu_s(application: Application, requests: list[Request]) -> float:
 
 
 def rows_of(database: Path) -> set[tuple[Any, ...]]:
-    """What both sides must have come to: all but ids, keys and the times at which they heard of something."""
+    """The rows that must be identical on both sides: all columns except ids, keys and times of receipt."""
     connection = sqlite3.connect(database)
     events = "SELECT 'event', account_id, kind, payload, merged_at IS NULL FROM phones_callevent"
     calls = (
@@ -625,7 +625,7 @@ def rows_of(database: Path) -> set[tuple[Any, ...]]:
 
 
 def through_http(carriers: list[Carrier], directory: Path, database: Path) -> list[Line]:
-    """Whether the server keeps all that is sent over many connections at the same time."""
+    """Whether the server stores all events sent over many connections at the same time."""
     environment = {**os.environ, "DATABASE_URL": database_url(database), "BIND": free_address()}
     requests = [
         request for index in range(CALLS_OVER_HTTP) for request in requests_of_call(carriers[index % len(carriers)])
@@ -637,7 +637,7 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
         wait_until_ready(server, f"http://{environment['BIND']}", directory / "server.log")
         start = time.perf_counter()
         statuses = [status for status, _ in post_all(environment["BIND"], requests, CONNECTIONS)]
-        print(f"through the server: {len(requests) / (time.perf_counter() - start):.0f} events a second")
+        print(f"through the server: {len(requests) / (time.perf_counter() - start):.0f} events per second")
         errors = Counter(re.findall(r"^ *(\S+Error: .*)", (directory / "server.log").read_text(), re.MULTILINE))
         for error, times in errors.most_common(5):
             print(f"in the server's log {times} times: {error}")
@@ -651,8 +651,8 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
 
     completed, rows = "status = 'completed'", count("phones_call") + count("phones_recording")
     lines = [
-        Line("replies with 200 / events sent", statuses.count(200) / len(requests), 1, exact=True),
-        Line("events kept / sent", count("phones_callevent") / len(requests), 1, exact=True),
+        Line("responses with 200 / events sent", statuses.count(200) / len(requests), 1, exact=True),
+        Line("events stored / sent", count("phones_callevent") / len(requests), 1, exact=True),
         Line("events not merged", count("phones_callevent WHERE merged_at IS NULL"), 0, exact=True),
         Line("calls completed / made", count(f"phones_call WHERE {completed}") / CALLS_OVER_HTTP, 1, exact=True),
         Line("recordings / made", count(f"phones_recording WHERE {completed}") / CALLS_OVER_HTTP, 1, exact=True),
@@ -663,9 +663,9 @@ def through_http(carriers: list[Carrier], directory: Path, database: Path) -> li
 
 
 def post_all(address: str, requests: list[Request], connections: int) -> list[tuple[int, float]]:
-    """Send them over connections that stay open, as fast as they go, the last first.
+    """Send the requests over persistent connections as fast as possible, last first.
 
-    Returns the status of each reply, 0 if there was none, and the seconds until it came.
+    Returns the status of each response, 0 if there was none, and the seconds until it arrived.
     """
     waiting, replies = list(requests), []
 

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Usage: deploy/environment.sh install|dev
 #
-# Brings .venv up to date: `install` with what production needs, `dev` with the tools of tests and checks as well.
+# Brings .venv up to date: `install` installs what production needs, `dev` also the tools for tests and checks.
 #
-# .venv is a link to a folder in .venvs/. When the requirements change, a new folder is built beside the old one and the
-# link moves once the new one is complete. A server that runs from the old folder keeps it, with all that it will import.
-# An environment that runs and has what is required is never replaced, whatever PYTHON3 says.
+# .venv is a link to a folder in .venvs/. When the requirements change, a new folder is built beside the current one, and
+# the link is switched once the new one is complete. A running server keeps its folder, including modules that it has not
+# imported yet. A working environment with the required packages is never replaced, whatever PYTHON3 says.
 set -eu
 cd "$(dirname "$0")/.."
 here=$(pwd -P)
@@ -15,13 +15,13 @@ fail() {
   exit 1
 }
 
-# The environment's Python starts, finds its packages, and is in this checkout: an environment cannot be moved.
+# Whether the environment's Python starts, finds its packages, and is in this checkout (environments cannot be moved).
 runs() {
   [ -L .venv ] && .venv/bin/python -c 'import pip, sys; sys.exit(sys.prefix != sys.argv[1])' \
     "$here/$(readlink .venv)" 2>/dev/null
 }
 
-# Each environment holds a copy of the requirements that it was made from, written when they are all installed.
+# Each environment contains a copy of its requirements, written once they are all installed.
 has() {
   cmp -s "$1" ".venv/$1"
 }
@@ -30,14 +30,14 @@ is_up_to_date() {
   runs && has requirements.txt && { [ "$1" = install ] || has requirements-dev.txt; }
 }
 
-# Does a process run from this folder? Its command line names its Python; grep reads the path from its input, since its
-# own command line would name it, too.
+# Whether a process runs from this folder: its command line names its Python. grep reads the path from stdin, because
+# otherwise its own command line would match.
 in_use() {
   printf '%s\n' "$1/" | grep -qsF --file=- /proc/[0-9]*/cmdline /proc/[0-9]*/maps
 }
 
-# Arguments: the environment's folder, then pip's. The files name every package, so pip need not look for more, and the
-# hashes of its files, so that nothing else is installed, wherever it comes from.
+# Arguments: the environment's folder, then pip's arguments. The requirements list every package, so pip need not resolve
+# dependencies, and the hashes of its files, so that nothing else is installed, whatever the index serves.
 install_packages() {
   python=$1/bin/python
   shift
@@ -49,7 +49,7 @@ count() {
   grep '==' "$@" | grep -vc "sys_platform == 'win32'"
 }
 
-# What the tools need and production does not. Shared packages have the same version in both files.
+# Packages for the tools only. Shared packages have the same version in both files.
 add_tools() {
   echo "Adding $(grep -vxFf requirements.txt requirements-dev.txt | count) packages for tests and checks:" \
     "450 MB more, usually less than a minute."
@@ -59,17 +59,17 @@ add_tools() {
 
 check_python() {
   version=$("$1" -c 'import platform; print(platform.python_version())' 2>/dev/null) ||
-    fail "$1 was not found or does not start. Name a Python 3.11 or newer: make install PYTHON3=python3.12"
+    fail "$1 was not found or does not start. Choose Python 3.11 or newer: make install PYTHON3=python3.12"
   "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    fail "$1 is Python $version, and 3.11 or newer is needed. Name one: make install PYTHON3=python3.12"
+    fail "$1 is Python $version, but 3.11 or newer is required. Choose one: make install PYTHON3=python3.12"
   "$1" -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "$1 cannot make virtual environments. On Debian: apt-get install python3-venv"
+    fail "$1 cannot create virtual environments. On Debian: apt-get install python3-venv"
 }
 
 build() {
   if [ -d .venv ] && [ ! -L .venv ] && in_use "$here/.venv"; then
-    fail "A process runs from .venv, a folder that only an older Makefile makes and that cannot be replaced" \
-      "under it. Stop the process, run make install, start it again."
+    fail "A process runs from .venv, a folder that an older Makefile created and that cannot be replaced while" \
+      "in use. Stop the process, run make install, and start the process again."
   fi
   python=python3
   if runs; then python=.venv/bin/python; fi
@@ -96,8 +96,8 @@ build() {
   remove_old "$new" "$previous"
 }
 
-# Python takes the path by which it was started for its own. Started through the link, it would import from wherever the
-# link points later. So bin/python is a script that starts it by the folder's own path, as pip's scripts do by themselves.
+# Python derives its prefix from the path it was started with. Started through the link, it would later import from
+# wherever the link points then. So bin/python is a script that starts it by the folder's own path, as pip's scripts do.
 name_python() {
   interpreter=$(readlink -f "$1/bin/python")
   own_path=$1/bin/$("$1/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
@@ -109,7 +109,7 @@ name_python() {
   done
 }
 
-# The one before stays in any case: not every system shows the processes of others.
+# The previous environment is always kept, because not every system shows other users' processes.
 remove_old() {
   for old in .venvs/*; do
     if [ "$old" != "$1" ] && [ "$old" != "$2" ] && ! in_use "$here/$old"; then rm -rf "$old"; fi
@@ -122,7 +122,7 @@ case ${1:-} in
 esac
 if is_up_to_date "$want"; then exit; fi
 
-# One at a time. Another may have done the work while this one waited.
+# One at a time. Another run may have done the work while this one waited.
 mkdir -p .venvs
 if command -v flock >/dev/null; then
   exec 9>.venvs/.lock
@@ -133,6 +133,6 @@ if runs && has requirements.txt && [ ! -e .venv/requirements-dev.txt ]; then
   add_tools "$here/$(readlink .venv)"
   exit
 fi
-# Who had the tools keeps them.
+# An environment that had the tools keeps them.
 if [ -e .venv/requirements-dev.txt ]; then want=dev; fi
 build "$want"
