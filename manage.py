@@ -11,7 +11,7 @@ from django import get_version
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from users.acting import acting
+from users.actor import actor_context
 from workspace import __version__
 
 
@@ -30,7 +30,7 @@ def main() -> None:
                 counters = stack.enter_context(tempfile.TemporaryDirectory(prefix="phones-metrics-"))
                 os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters
                 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server has its own
-            stack.enter_context(acting("command", command))
+            stack.enter_context(actor_context("command", command))
             execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Not configured: {error}")

@@ -15,8 +15,8 @@ from core.paginator import COUNTED
 from tests.support.api import add
 from tests.support.database import plan_of, seen, table_away, walks
 from tests.support.people import Tenant, new_staff, sign_in
-from users.acting import present_actor
-from users.audit import acting, record
+from users.actor import actor_context, current_actor
+from users.audit import record
 from users.models import ApiToken, AppendOnly, AuditEntry, Workspace
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db]
@@ -29,7 +29,7 @@ def desk(db: None) -> Client:
 
 
 def test_a_row_says_who_what_and_when() -> None:
-    with acting("staff", "ann@example.com", "192.0.2.1"):
+    with actor_context("staff", "ann@example.com", "192.0.2.1"):
         record(
             "phone.add",
             number="12125551234",
@@ -51,7 +51,7 @@ def test_without_anybody_the_system_acts() -> None:
 
 
 def test_texts_that_are_too_long_are_cut_and_stay_on_one_line() -> None:
-    with acting("staff", "a" * 300, "b" * 300):
+    with actor_context("staff", "a" * 300, "b" * 300):
         record("c" * 300, outcome="d" * 300, number="1" * 300, detail="e\r\nf " * 300)
     row = AuditEntry.objects.get()
     row.full_clean()
@@ -110,15 +110,15 @@ def test_an_act_that_cannot_be_told_is_done_and_fails_visibly() -> None:
 
 def test_the_api_acts_as_its_token_and_only_during_its_request(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("users.authentication.note_use", lambda token: seen.append(present_actor()))
+    monkeypatch.setattr("users.authentication.note_use", lambda token: seen.append(current_actor()))
     add(tenant, {})
     assert seen == [("token", ApiToken.objects.get().prefix, "127.0.0.1")]
-    assert present_actor() == ("system", "", "")
+    assert current_actor() == ("system", "", "")
 
 
 def test_a_refused_token_acts_as_nobody(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("users.limits.spend", lambda *limits: seen.append(present_actor()))
+    monkeypatch.setattr("users.limits.spend", lambda *limits: seen.append(current_actor()))
     add(Tenant(tenant.workspace, tenant.user, "wp_wrong"), {})
     assert seen == [("system", "", "127.0.0.1")]
 
@@ -134,13 +134,13 @@ def test_a_command_acts_by_its_name(tenant: Tenant, monkeypatch: pytest.MonkeyPa
         ("command", "create_token", "token.issue", tenant.workspace.pk),
         ("command", "revoke_token", "token.revoke", tenant.workspace.pk),
     ]
-    assert present_actor() == ("system", "", "")
+    assert current_actor() == ("system", "", "")
 
 
 def test_who_acts_in_one_thread_does_not_act_in_another() -> None:
     seen = []
-    with acting("command", "reconcile"):
-        thread = threading.Thread(target=lambda: seen.append(present_actor()))
+    with actor_context("command", "reconcile"):
+        thread = threading.Thread(target=lambda: seen.append(current_actor()))
         thread.start()
         thread.join()
     assert seen == [("system", "", "")]
@@ -224,7 +224,7 @@ def test_it_is_searched_by_number_actor_and_request(desk: Client) -> None:
         ("14155551234", "anna@example.com"),
         ("", "bob@example.com"),
     ):
-        with acting("staff", name):
+        with actor_context("staff", name):
             record("phone.add", number=number, detail=name)
     everybody = found(desk)
     assert everybody[:3] == ["bob@example.com", "anna@example.com", "ann@example.com"], "newest first"

@@ -14,7 +14,8 @@ from core import retention
 from core.secrets import Secret
 from phones.models import Account, Call, CallEvent, Import, ImportRow, Recording
 from tests.support.database import INSERT, READ, failing, seen, walks
-from users.audit import acting, record
+from users.actor import actor_context
+from users.audit import record
 from users.models import AppendOnly, AuditEntry, IdempotentReply, LimitCounter
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +27,7 @@ TOLD = "%Y-%m-%d %H:%M:%S UTC"
 def purge(*arguments: str) -> dict[str, int]:
     """What it says: how many of what."""
     out = StringIO()
-    with acting("command", "purge"):
+    with actor_context("command", "purge"):
         call_command("purge", *arguments, stdout=out)
     verb = "would delete " if "--dry-run" in arguments else "deleted "
     lines = [line.removeprefix(verb).partition(" ") for line in out.getvalue().splitlines()]

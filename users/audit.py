@@ -10,10 +10,8 @@ from django.db.models import CharField, QuerySet
 
 from core.logs import request_id
 from core.retention import delete_in_batches
-from users.acting import acting, present_actor
+from users.actor import current_actor
 from users.models import AuditEntry
-
-__all__ = ["ACTIONS", "acting", "forget", "record"]
 
 # The admin's filter offers these.
 ACTIONS = [
@@ -61,7 +59,7 @@ def record(
     detail: str = "",
     once: str = "",
 ) -> None:
-    """Add one row for an action that was just done or rejected. The actor is the current one (users/acting.py).
+    """Add one row for an action that was just done or rejected. The actor is the current one (users/actor.py).
 
     Call this after the action. It joins an open transaction; outside one, the action stays done even if this write
     fails.
@@ -80,7 +78,7 @@ def record(
         django.db.DatabaseError: the row could not be written. This is not suppressed, because somebody must notice an
             action that left no trace.
     """
-    actor = present_actor()
+    actor = current_actor()
     entry = AuditEntry(
         actor_kind=actor.kind,
         actor=fit(actor.name, "actor"),

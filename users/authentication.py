@@ -12,7 +12,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from users import limits
-from users.acting import turns_out_to_be
+from users.actor import set_actor
 from users.addresses import counted_address
 from users.models import ApiToken, Workspace
 
@@ -30,7 +30,7 @@ class BearerAuthentication(BaseAuthentication):
         if token is None:
             limits.spend(("failed_tokens", counted_address(request._request)))
             raise AuthenticationFailed
-        turns_out_to_be("token", token.prefix)
+        set_actor("token", token.prefix)
         note_use(token)
         return token.workspace, token
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from users.acting import acting, turns_out_to_be
+from users.actor import actor_context, set_actor
 from users.addresses import client_address
 
 ADMIN = "/admin/"
@@ -17,7 +17,7 @@ class ActorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with acting("system", "", client_address(request)):
+        with actor_context("system", "", client_address(request)):
             if request.path.startswith(ADMIN) and request.user.is_authenticated:
-                turns_out_to_be("staff", request.user.get_username())
+                set_actor("staff", request.user.get_username())
             return self.get_response(request)

@@ -16,15 +16,15 @@ class Actor(NamedTuple):
 
 NOBODY = Actor()
 
-_present: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
+_current: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
 
 
-def present_actor() -> Actor:
-    return _present.get()
+def current_actor() -> Actor:
+    return _current.get()
 
 
 @contextmanager
-def acting(actor_kind: ActorKind, actor: str, address: str = "") -> Iterator[None]:
+def actor_context(actor_kind: ActorKind, actor: str, address: str = "") -> Iterator[None]:
     """Set the actor for this block only, because threads are reused. New threads start as ("system", "").
 
     Args:
@@ -32,13 +32,13 @@ def acting(actor_kind: ActorKind, actor: str, address: str = "") -> Iterator[Non
         actor: an e-mail address, the prefix of a token or the name of a command.
         address: the client's address; empty for actions that did not come over the network.
     """
-    mark = _present.set(Actor(actor_kind, actor, address))
+    mark = _current.set(Actor(actor_kind, actor, address))
     try:
         yield
     finally:
-        _present.reset(mark)
+        _current.reset(mark)
 
 
-def turns_out_to_be(actor_kind: ActorKind, actor: str) -> None:
-    """Change the actor for the rest of the surrounding block, once it is known; the address stays the same."""
-    _present.set(Actor(actor_kind, actor, present_actor().address))
+def set_actor(actor_kind: ActorKind, actor: str) -> None:
+    """Change the actor for the rest of the `actor_context` block, once it is known; the address stays the same."""
+    _current.set(Actor(actor_kind, actor, current_actor().address))
