@@ -26,7 +26,7 @@ PATTERNS = [
 ]
 
 # The settings' secrets in all spellings, longest first, because a short one may be the start of a long one.
-_kept: list[str] = []
+_hidden: list[str] = []
 
 
 def spellings(secret: str) -> set[str]:
@@ -34,14 +34,14 @@ def spellings(secret: str) -> set[str]:
     return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
 
 
-def keep(*secrets: str) -> None:
+def hide(*secrets: str) -> None:
     """Redact these secrets from now on."""
     spelled = {spelling for secret in secrets if secret for spelling in spellings(secret)}
-    _kept[:] = sorted(spelled.union(_kept), key=len, reverse=True)
+    _hidden[:] = sorted(spelled.union(_hidden), key=len, reverse=True)
 
 
 def redact(text: str) -> str:
-    for secret in _kept:
+    for secret in _hidden:
         text = text.replace(secret, HIDDEN)
     for pattern, shown in PATTERNS:
         text = pattern.sub(shown, text)

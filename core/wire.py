@@ -12,7 +12,7 @@ from core.fields import OBJECT_ID
 Row = TypeVar("Row", bound=Model)
 
 
-def understood(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
+def validated(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
     """Validate fields with a serializer, which may be reused. Raises Unreadable for the first invalid field."""
     try:
         return serializer.run_validation(fields)

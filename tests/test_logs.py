@@ -19,8 +19,8 @@ TOKEN = 'kJ8/x+token"of=an&account'
 @pytest.fixture(autouse=True)
 def token_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one of the settings is."""
-    monkeypatch.setattr(redaction, "_kept", list(redaction._kept))
-    redaction.keep(TOKEN)
+    monkeypatch.setattr(redaction, "_hidden", list(redaction._hidden))
+    redaction.hide(TOKEN)
 
 
 def line_of(

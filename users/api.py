@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from core.parsers import read_json
-from core.wire import understood
+from core.wire import validated
 from users import limits
 from users.addresses import counted_address
 from users.authentication import token_of
@@ -28,8 +28,8 @@ class ApiView(APIView):
 
     def read(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """Return the validated fields of the JSON body. Raises Unreadable for the first one that is wrong."""
-        return understood(serializer_class(), read_json(request._request))
+        return validated(serializer_class(), read_json(request._request))
 
     def read_query(self, request: Request, serializer_class: type[serializers.Serializer]) -> dict[str, Any]:
         """The same for the query string, in which the last value of a repeated name counts."""
-        return understood(serializer_class(), request.GET.dict())
+        return validated(serializer_class(), request.GET.dict())

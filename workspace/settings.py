@@ -279,7 +279,7 @@ LOG_FORMATS = {"text": "core.logs.TextLines", "json": "core.json_logs.JsonLines"
 LOG_FORMAT = env.str("LOG_FORMAT", default="text").strip().lower()
 if LOG_FORMAT not in LOG_FORMATS:
     raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
-redaction.keep(SECRET_KEY, *CREDENTIAL_KEYS, METRICS_TOKEN, *passwords_of(database_url, REDIS_URL))
+redaction.hide(SECRET_KEY, *CREDENTIAL_KEYS, METRICS_TOKEN, *passwords_of(database_url, REDIS_URL))
 
 LOGGING = {
     "version": 1,

@@ -37,7 +37,7 @@ def models() -> list[type[Model]]:
     return [model for model in every if not model._meta.proxy]
 
 
-def told(row: Model) -> list[str | None]:
+def row_values(row: Model) -> list[str | None]:
     """All values of a row as text, identical whichever database they come from."""
     return [as_text(getattr(row, field.attname)) for field in row._meta.concrete_fields]
 
@@ -69,7 +69,7 @@ def differences(model: type[Model]) -> Iterator[tuple[Model | None, Model | None
             yield None, target
             target = next(theirs, None)
         else:
-            if told(source) != told(target):
+            if row_values(source) != row_values(target):
                 yield source, target
             source, target = next(ours, None), next(theirs, None)
 
@@ -111,7 +111,7 @@ def contents(model: type[Model], alias: str) -> Contents:
     """Count and digest a model's rows in a database."""
     digest, number = hashlib.sha256(), 0
     for row in rows(model, alias):
-        digest.update(json.dumps(told(row)).encode())
+        digest.update(json.dumps(row_values(row)).encode())
         number += 1
     return Contents(number, digest.hexdigest())
 

@@ -4,7 +4,7 @@ import logging
 import time
 
 from core.errors import Unreadable
-from core.wire import understood
+from core.wire import validated
 from phones.api.serializers import AddRowSerializer
 from phones.bulk.files import FileRow
 from phones.bulk.rows import EXISTS, FAILED, IN_WORKSPACE, BulkRow, Key, RowOutcome
@@ -47,7 +47,7 @@ def parse_row(serializer: AddRowSerializer, row: FileRow) -> BulkRow | RowOutcom
     try:
         if row.problem:
             raise row.problem
-        fields = dict(understood(serializer, row.fields))
+        fields = dict(validated(serializer, row.fields))
     except Unreadable as error:
         return RowOutcome(row.line, *row.shown(), FAILED, error.code, error.field, str(error))
     credentials = {name: fields.pop(name) for name in ("integration", "account_id", "auth_token", "public_key")}
