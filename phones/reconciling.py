@@ -71,8 +71,8 @@ def reconcile() -> Outcome:
     """
     outcome = Outcome()
     finish_operations(outcome)
-    limits.forget_past_windows()
-    idempotency.forget_expired()
+    limits.delete_past_windows()
+    idempotency.delete_expired()
     unmerged = CallEvent.objects.filter(merged_at=None).select_related("account").order_by("received_at")
     outcome.merged_events = sum(merge_or_leave(event) for event in unmerged[:MAX_EVENTS])
     pull_accounts(outcome)

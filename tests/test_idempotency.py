@@ -200,7 +200,7 @@ def test_a_first_request_that_died_is_taken_over(
 ) -> None:
     with monkeypatch.context() as patched:
         # As after a kill: the record of the unfinished request stays.
-        patched.setattr(idempotency, "keep", lambda mine, response: None)
+        patched.setattr(idempotency, "store", lambda mine, response: None)
         patched.setattr("phones.api.views.add_phone", lambda **fields: 1 / 0)
         add(tenant, TWILIO.body(tenant.user), **KEY)
     assert IdempotentReply.objects.get().status is None

@@ -279,9 +279,9 @@ def test_a_store_counts_what_is_used_and_what_is_held_together(store: limits.Sto
         False,
     ]
     assert not store.is_used_up(three)
-    store.settle(three, used=False)
+    store.release(three, used=False)
     assert store.take(three, "held")
-    store.settle(three, used=True)
+    store.release(three, used=True)
     assert store.is_used_up(three)
     assert not store.take(three, "held")
     assert store.take(window(3, "somebody else"), "used")
@@ -295,7 +295,7 @@ def test_a_store_is_exact_when_fifty_take_at_once(store: limits.Store) -> None:
     def hold_and_use(_: int) -> bool:
         if not store.take(held, "held"):
             return False
-        store.settle(held, used=True)
+        store.release(held, used=True)
         return True
 
     assert at_once(50, hold_and_use).count(True) == 20
@@ -318,8 +318,8 @@ def test_what_a_dead_process_held_is_free_again_after_a_minute(
     monkeypatch.undo()
     assert store.take(two, "held")
     assert not store.take(two, "held")
-    store.settle(two, used=True)
-    store.settle(two, used=False)
+    store.release(two, used=True)
+    store.release(two, used=False)
     assert store.is_used_up(two)
 
 

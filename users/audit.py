@@ -1,5 +1,5 @@
 """The audit trail: who did what, when, from where, and with what result. Rows are added and never changed; only
-`forget` deletes expired ones."""
+`purge` deletes expired ones."""
 
 import hashlib
 from datetime import datetime
@@ -106,7 +106,7 @@ def record(
             raise
 
 
-def forget(before: datetime) -> int:
+def purge(before: datetime) -> int:
     """Delete the entries from before a time. An entry about the deletion is written first, so that every deletion is
     recorded.
 

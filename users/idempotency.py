@@ -24,7 +24,7 @@ from users.models import IdempotentReply
 log = logging.getLogger(__name__)
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
-KEPT_FOR = timedelta(hours=24)
+STORED_FOR = timedelta(hours=24)
 # Longer than any request takes, so that only a key whose process died is taken over.
 UNFINISHED_FOR = timedelta(seconds=60)
 REPLAYED = {201, 400, 404}
@@ -76,14 +76,14 @@ def once(request: Request, act: Callable[[], HttpResponse]) -> HttpResponse:
         response = act()
         return response
     finally:
-        keep(mine, response)
+        store(mine, response)
 
 
-def keep(mine: QuerySet[IdempotentReply], response: HttpResponse | None) -> None:
+def store(mine: QuerySet[IdempotentReply], response: HttpResponse | None) -> None:
     """Store the response for repeated requests, or release the key."""
     try:
         if response is not None and response.status_code in REPLAYED:
-            expires_at = clock.now() + KEPT_FOR
+            expires_at = clock.now() + STORED_FOR
             mine.update(status=response.status_code, body=response.content.decode(), expires_at=expires_at)
         else:
             mine.delete()
@@ -125,6 +125,6 @@ def replay(earlier: IdempotentReply) -> HttpResponse:
     return response
 
 
-def forget_expired() -> None:
+def delete_expired() -> None:
     """Delete expired responses (called by `reconcile`)."""
     IdempotentReply.objects.filter(expires_at__lt=clock.now()).delete()

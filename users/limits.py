@@ -61,7 +61,7 @@ class Store(Protocol):
     def take(self, window: Window, column: str) -> bool:
         """Add one to `used` or `held` unless their sum has reached the limit. Returns whether it did."""
 
-    def settle(self, window: Window, used: bool) -> None:
+    def release(self, window: Window, used: bool) -> None:
         """Release one hold, and count it as used if `used`."""
 
     def is_used_up(self, window: Window) -> bool:
@@ -96,10 +96,10 @@ class DatabaseStore:
         # Either the limit is reached, or the row was created after the first attempt.
         return bool(free.update(**one_more))
 
-    def settle(self, window: Window, used: bool) -> None:
+    def release(self, window: Window, used: bool) -> None:
         row = LimitCounter.objects.filter(key=window.key)
-        given_back = row.filter(held__gt=0).update(held=F("held") - 1, used=F("used") + int(used))
-        if used and not given_back:
+        released = row.filter(held__gt=0).update(held=F("held") - 1, used=F("used") + int(used))
+        if used and not released:
             row.update(used=F("used") + 1)
 
     def is_used_up(self, window: Window) -> bool:
@@ -122,7 +122,7 @@ class RedisStore:
     redis.call('EXPIREAT', KEYS[1], ARGV[3])
     return 1
     """
-    SETTLE = """
+    RELEASE = """
     local held = tonumber(redis.call('HGET', KEYS[1], 'held') or 0)
     if held > 0 then redis.call('HINCRBY', KEYS[1], 'held', -1) end
     redis.call('HINCRBY', KEYS[1], 'used', ARGV[1])
@@ -134,7 +134,7 @@ class RedisStore:
 
         self.redis = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
         self.take_script = self.redis.register_script(self.TAKE)
-        self.settle_script = self.redis.register_script(self.SETTLE)
+        self.release_script = self.redis.register_script(self.RELEASE)
 
     def together(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -144,8 +144,8 @@ class RedisStore:
         times = [window.ends_at + HOLD_LASTS_S, int(clock.now().timestamp()), HOLD_LASTS_S]
         return bool(self.take_script(keys=[self.name(window)], args=[window.limit, column, *times]))
 
-    def settle(self, window: Window, used: bool) -> None:
-        self.settle_script(keys=[self.name(window)], args=[int(used), window.ends_at + HOLD_LASTS_S])
+    def release(self, window: Window, used: bool) -> None:
+        self.release_script(keys=[self.name(window)], args=[int(used), window.ends_at + HOLD_LASTS_S])
 
     def is_used_up(self, window: Window) -> bool:
         return int(self.redis.hget(self.name(window), "used") or 0) >= window.limit
@@ -204,7 +204,7 @@ def hold(*subjects: tuple[str, str], wait_s: float | None = None) -> Iterator[Ho
         yield result
     finally:
         for window in held:
-            store_of(window).settle(window, result.spent)
+            store_of(window).release(window, result.spent)
 
 
 def take_or_wait(window: Window, wait_s: float) -> None:
@@ -222,6 +222,6 @@ def is_used_up(*subjects: tuple[str, str]) -> bool:
     return any(store_of(window).is_used_up(window) for window in windows(*subjects))
 
 
-def forget_past_windows() -> None:
+def delete_past_windows() -> None:
     """Delete the counters of past windows (called by `reconcile`)."""
     LimitCounter.objects.filter(expires_at__lt=clock.now()).delete()

@@ -57,7 +57,7 @@ def purge_targets(retention: Retention) -> Iterator[PurgeTarget]:
     yield target("limit counters", LimitCounter.objects.filter(expires_at__lt=now), "expires_at")
     yield target("sessions", Session.objects.filter(expire_date__lt=timezone.now()), "expire_date")
     oldest = days_ago(retention.audit_days)
-    yield PurgeTarget("audit entries", AuditEntry.objects.filter(at__lt=oldest), partial(audit.forget, oldest))
+    yield PurgeTarget("audit entries", AuditEntry.objects.filter(at__lt=oldest), partial(audit.purge, oldest))
 
 
 def delete_imports(imports: QuerySet[Import]) -> int:
