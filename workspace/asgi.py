@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 from django.http import StreamingHttpResponse
 
-from workspace.middleware import is_api, most_body_bytes
+from workspace.middleware import is_api, max_body_bytes
 from workspace.wsgi import application as django
 
 Message = MutableMapping[str, Any]
@@ -37,7 +37,7 @@ threads = ThreadPoolExecutor(settings.CARRIER_SLOTS + OTHER_THREADS, "request")
 large_bodies = asyncio.Semaphore(LARGE_BODIES)
 
 
-class Missing(BytesIO):
+class MissingBody(BytesIO):
     """The body of a request that did not arrive completely. Reading it fails as if the client had disconnected."""
 
     def read(self, *args: object) -> NoReturn:
@@ -52,9 +52,9 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
     async with AsyncExitStack() as held:
         await read_body(environ, receive, held)
         path, length = environ["PATH_INFO"], int(environ["CONTENT_LENGTH"])
-        if isinstance(environ["wsgi.input"], Missing) and not is_api(path):
+        if isinstance(environ["wsgi.input"], MissingBody) and not is_api(path):
             # The API explains the error. Rendering a page for each of hundreds of partial requests would delay others.
-            status = 413 if length > most_body_bytes(path) else 408
+            status = 413 if length > max_body_bytes(path) else 408
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -109,12 +109,12 @@ def environ_of(scope: Message) -> dict[str, Any]:
 
 
 async def read_body(environ: dict[str, Any], receive: Receive, held: AsyncExitStack) -> None:
-    """Put the complete body into the environ, or `Missing` if it is too large, too slow or truncated.
+    """Put the complete body into the environ, or `MissingBody` if it is too large, too slow or truncated.
 
     Args:
         held: receives the semaphore to release when the body is no longer needed.
     """
-    declared, most = int(environ.get("CONTENT_LENGTH") or 0), most_body_bytes(environ["PATH_INFO"])
+    declared, most = int(environ.get("CONTENT_LENGTH") or 0), max_body_bytes(environ["PATH_INFO"])
     body, is_whole, is_large = bytearray(), False, False
     with suppress(TimeoutError):
         async with asyncio.timeout(settings.REQUEST_READ_TIMEOUT_S) as limit:
@@ -131,7 +131,7 @@ async def read_body(environ: dict[str, Any], receive: Receive, held: AsyncExitSt
                 is_whole = not message.get("more_body")
     # Django reads CONTENT_LENGTH bytes, and a chunked body has no such header.
     environ["CONTENT_LENGTH"] = str(len(body) if is_whole else max(declared, len(body), 1))
-    environ["wsgi.input"] = BytesIO(body) if is_whole else Missing()
+    environ["wsgi.input"] = BytesIO(body) if is_whole else MissingBody()
 
 
 def answer(environ: dict[str, Any]) -> tuple[Message, bytes | StreamingHttpResponse]:

@@ -77,7 +77,7 @@ def is_api(path: str) -> bool:
     return path == "/api" or path.startswith("/api/")
 
 
-def most_body_bytes(path: str) -> int:
+def max_body_bytes(path: str) -> int:
     """The maximum size of a body, in bytes; the server need not read more of it."""
     if is_webhook(path):
         return MAX_WEBHOOK_BYTES
@@ -86,4 +86,4 @@ def most_body_bytes(path: str) -> int:
 
 def is_too_large(request: HttpRequest) -> bool:
     length = request.META.get("CONTENT_LENGTH") or "0"
-    return not LENGTH.fullmatch(length) or int(length) > most_body_bytes(request.path)
+    return not LENGTH.fullmatch(length) or int(length) > max_body_bytes(request.path)

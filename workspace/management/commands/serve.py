@@ -17,7 +17,7 @@ from django.db import DatabaseError, connections
 
 # Connections per process; further ones wait in the kernel's queue until one of these is closed.
 CONNECTIONS, BACKLOG = 4096, 1024
-MOST_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 # An add takes up to 25 s, and another 5 s to be rolled back.
 STOP_WITHIN_S = 30
 GARBAGE_EVERY_S = 1.0
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         from workspace.asgi import application
 
         def begin() -> Any:
-            begin_worker()
+            start_worker()
             return application
 
         Granian(
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             backlog=BACKLOG,
             backpressure=min(CONNECTIONS, hard // 2),
             http1_settings=HTTP1Settings(
-                header_read_timeout=round(settings.REQUEST_READ_TIMEOUT_S * 1000), max_buffer_size=MOST_HEAD_BYTES
+                header_read_timeout=round(settings.REQUEST_READ_TIMEOUT_S * 1000), max_buffer_size=MAX_HEAD_BYTES
             ),
             log_dictconfig=deepcopy(settings.LOGGING),
         ).serve(target_loader=begin, wrap_loader=False)
@@ -110,10 +110,10 @@ def address(bind: str) -> dict[str, Any]:
     return {"address": place[0], "port": place[1]}
 
 
-def begin_worker() -> None:
+def start_worker() -> None:
     gc.disable()
     threading.Thread(target=collect_garbage, name="garbage", daemon=True).start()
-    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
+    threading.Thread(target=exit_with_parent, name="parent", daemon=True).start()
 
 
 def collect_garbage() -> None:
@@ -127,7 +127,7 @@ def collect_garbage() -> None:
         gc.collect()
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Exit when the parent has been killed, because then nobody else stops its workers."""
     if parent := multiprocessing.parent_process():
         parent.join()
