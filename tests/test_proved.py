@@ -97,7 +97,7 @@ def test_staff_are_told_of_a_wrong_key_beside_its_field(sandbox: Sandbox, tenant
     }  # fmt: skip
     page = sign_in(supervisor).post(f"{LIST}add/", typed)
     (told,) = page.context["form"].errors["public_key"]
-    assert told == "Telnyx says that the account has another key. Leave it empty: Telnyx is asked for the key."
+    assert told == "Telnyx reports a different key for this account. Leave it empty: it is fetched from Telnyx."
 
 
 def test_the_carriers_own_key_may_be_given(sandbox: Sandbox, tenant: Tenant) -> None:

@@ -102,7 +102,7 @@ class CursorField(WireField):
         try:
             return Position.read(super().to_internal_value(data))
         except ValueError:
-            raise serializers.ValidationError("send the nextCursor of the page before.", "invalid_field") from None
+            raise serializers.ValidationError("send the nextCursor of the previous page.", "invalid_field") from None
 
 
 class CarrierCursorField(WireField):
@@ -112,7 +112,7 @@ class CarrierCursorField(WireField):
         try:
             return read_cursor(super().to_internal_value(data))
         except ValueError:
-            raise serializers.ValidationError("send the nextCursor of the page before.", "invalid_field") from None
+            raise serializers.ValidationError("send the nextCursor of the previous page.", "invalid_field") from None
 
 
 class TextField(WireField):

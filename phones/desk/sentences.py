@@ -16,7 +16,7 @@ SENTENCES: dict[type[Exception], str] = {
         "routing is restored when you remove it.",
     phones.NoForwardTarget: "Enter the number that calls are forwarded to.",
     phones.ForwardLoop:
-        "This number is in the workspace itself. Calls could go round in a circle, and each round is billed. Enter a "
+        "This number is in the workspace itself. Calls could go round in a loop, and each round is billed. Enter a "
         "number outside the workspace.",
     phones.NoSuchUser: "The user was not found in this workspace.",
     phones.TokenReplaced:
@@ -27,16 +27,13 @@ SENTENCES: dict[type[Exception], str] = {
         "active.",
     carriers.UnknownApplication: "This {carrier} account has no application with this {account_id_name}.",
     carriers.WrongPublicKey:
-        "{carrier} says that the account has another key. Leave it empty: {carrier} is asked for the key.",
+        "{carrier} reports a different key for this account. Leave it empty: it is fetched from {carrier}.",
     carriers.UnusedPublicKey:
-        "The account's webhooks are signed with another key. Leave it empty: {carrier} is asked for the key.",
+        "The account's webhooks are signed with a different key. Leave it empty: it is fetched from {carrier}.",
     carriers.NumberNotOwned: "This {carrier} account does not own the number. Check the number and the account.",
     carriers.NumberNotUsable:
         "The number cannot take voice calls at {carrier}. Check the number in the {carrier} console.",
     carriers.NumberNotActive: "The number is not active at {carrier}. Check the number in the {carrier} console.",
-    carriers.WebhookSetupFailed:
-        "{carrier} did not apply the webhook settings. Try again. If it fails again, check the number in the {carrier} "
-        "console.",
     carriers.MediaRangeRefused: "The recording is shorter than the part that was asked for. Play it from the start.",
 }  # fmt: skip
 
