@@ -23,7 +23,7 @@ def parts(number: str) -> tuple[str, str, str]:
     return number[1:4], number[4:7], number[7:]
 
 
-@pytest.mark.parametrize(("integration", "pasted"), zip(CARRIERS, itertools.cycle(PASTED)), ids=CARRIERS)
+@pytest.mark.parametrize(("integration", "pasted"), list(zip(CARRIERS, itertools.cycle(PASTED))), ids=list(CARRIERS))
 def test_a_number_of_each_carrier_is_added_however_it_is_written(
     desk: Desk, page: Page, integration: str, pasted: str
 ) -> None:
