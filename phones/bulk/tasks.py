@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 ROW_BUDGET_S = 40.0
 # How long a row waits in all for what a dead process holds, and how long before each retry.
 PATIENCE_S, LOOK_AGAIN_S = 2.5 * LEASE.total_seconds(), 1.0
-CRASHED = "Something went wrong on our side; nothing was added or changed. See the log."
+CRASHED = "Something went wrong on our side. Run the file again; the log has the details."
 
 
 def perform(queue: AccountQueue, task: Task, *, workspace_id: str | None, dry_run: bool) -> Result:
