@@ -14,7 +14,7 @@ BATCH = 500
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableSecret:
     """A stored secret whose key is missing, and what to do about it."""
 
     row: str
@@ -29,7 +29,7 @@ class Outcome:
 
     resealed: int = 0
     conflicts: int = 0
-    unreadable: list[Unreadable] = field(default_factory=list)
+    unreadable: list[UnreadableSecret] = field(default_factory=list)
 
 
 def reseal_all() -> Outcome:
@@ -60,7 +60,7 @@ def reseal_once() -> Outcome:
                 try:
                     resealed = secret.resealed()
                 except CannotOpen:
-                    outcome.unreadable.append(Unreadable(name_of(row), str(column.verbose_name), column.if_lost))
+                    outcome.unreadable.append(UnreadableSecret(name_of(row), str(column.verbose_name), column.if_lost))
                     continue
                 same = model._base_manager.filter(pk=row.pk, **{column.name: secret})
                 if same.update(**{column.name: resealed}):

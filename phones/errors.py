@@ -19,14 +19,14 @@ class RoutedElsewhere(Refusal):
 
 
 class NoForwardTarget(Refusal):
-    """Calls shall be forwarded, and to no number."""
+    """Forwarding is on, but no number is given."""
 
     code = "invalid_field"
     field = "forward_to"
 
 
 class ForwardLoop(Refusal):
-    """Calls shall be forwarded to a number of the same workspace, so they could go round in a circle."""
+    """Calls would be forwarded to a number of the same workspace, so they could go round in a loop."""
 
     code = "invalid_field"
     field = "forward_to"
@@ -40,11 +40,11 @@ class NoSuchUser(Refusal):
 
 
 class NoSuchPhone(NotFound):
-    """The number is not there any more, or is being removed."""
+    """The number no longer exists, or is being removed."""
 
 
 class TokenReplaced(Refusal):
-    """Another auth token was entered in the same moment, so it is open which is the old one."""
+    """Another auth token was saved at the same moment, so it is unclear which one is old."""
 
     code = "invalid_field"
     field = "auth_token"
@@ -58,14 +58,14 @@ class ChangeUncertain(Refusal):
 
 
 class UnknownCursor(Refusal):
-    """The place in a carrier's list is none that it has given us."""
+    """The cursor is not one that we issued."""
 
     code = "invalid_field"
     field = "cursor"
 
 
 class LineBusy(Refusal):
-    """Another change of the webhooks of this number or account is running."""
+    """Another change to the webhooks of this number or account is in progress."""
 
     code = "webhook_setup_failed"
 
@@ -77,4 +77,4 @@ class LeaseLost(Refusal):
 
 
 class AccountBeingSetUp(WebhookSetupFailed):
-    """Somebody sets up the webhooks of the same carrier account, known to us by other credentials."""
+    """Another request is setting up the webhooks of the same carrier account, with other credentials."""

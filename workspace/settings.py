@@ -107,7 +107,7 @@ CARRIER_API_URLS = {
 }
 CARRIER_CONNECT_TIMEOUT_S = seconds("CARRIER_CONNECT_TIMEOUT_S", 3)
 CARRIER_READ_TIMEOUT_S = seconds("CARRIER_READ_TIMEOUT_S", 10)
-# Maximum concurrent carrier requests per process.
+# Client requests per process that may wait for a carrier at a time.
 CARRIER_SLOTS = whole_number("CARRIER_SLOTS", 100, least=1)
 # How long webhooks signed with the previous auth token are accepted after the first one signed with the current.
 TOKEN_ROTATION_WINDOW_S = whole_number("TOKEN_ROTATION_WINDOW_S", 86_400)

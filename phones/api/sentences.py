@@ -1,8 +1,8 @@
 """What the API says of each refusal: why, and what to do next. Bulk reports say the same, as their columns have the
 API's names."""
 
-from core.envelope import NOT_FOUND
-from core.errors import NotFound, Unreadable, sentence_for
+from core.envelope import INTERNAL_ERROR, NOT_FOUND
+from core.errors import NotFound, Refusal, Unreadable, sentence_for
 from core.secrets import CannotOpen
 from integrations import errors as carriers
 from phones import errors as phones
@@ -19,6 +19,7 @@ WIRE_NAMES = {
     "forward_to": "inbound",
 }
 SENTENCES: dict[type[Exception], str] = {
+    Refusal: INTERNAL_ERROR,
     # Of the request.
     Unreadable: "{sentence}",
     NotFound: NOT_FOUND,
@@ -73,7 +74,8 @@ SENTENCES: dict[type[Exception], str] = {
     carriers.MediaElsewhere:
         "The audio of this recording is neither at {carrier} nor in a store of {carrier}'s own, so it is not fetched. "
         "Listen to it where the account stores its recordings.",
-    carriers.MediaRangeRefused: "Range: the requested range is past the end of the recording. Retry without the Range header.",
+    carriers.MediaRangeRefused:
+        "Range: the requested range is past the end of the recording. Retry without the Range header.",
 }  # fmt: skip
 
 

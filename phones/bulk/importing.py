@@ -47,7 +47,7 @@ def has_stopped(file: Import) -> bool:
 def work(file: Import, lease_id: str) -> None:
     """Preview or add all pending rows, for as long as the lease is ours."""
     try:
-        file, stop = Import.objects.get(pk=file.pk), Event()  # the caller's thread has the other object
+        file, stop = leases.owned(file, lease_id).get(), Event()  # the caller's thread has the other object
         renewed = timezone.now()
         outcomes = add_rows(
             pending_rows(file), workspace_id=file.workspace_id, dry_run=file.state == State.PREVIEWING,

@@ -15,6 +15,7 @@ from core.secrets import CannotOpen, Secret
 from core.widgets import ObjectIdSelect
 from integrations import PROVIDERS
 from integrations.errors import IntegrationError
+from phones.api.sentences import wire_name
 from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
 from phones.desk.sentences import sentence
 from phones.models import PhoneNumber
@@ -59,8 +60,9 @@ class RefusableForm(forms.Form):
 
     def refuse(self, refusal: Refusal | IntegrationError) -> None:
         """Show beside the field to blame why a service has refused."""
-        name = next((one.name for one in self.visible_fields() if one.name == refusal.field), None)
-        self.add_error(name, forms.ValidationError(sentence(refusal), refusal.code))
+        name = FIELDS.get(wire_name(refusal.field) or "")
+        is_shown = name in {field.name for field in self.visible_fields()}
+        self.add_error(name if is_shown else None, forms.ValidationError(sentence(refusal), refusal.code))
 
     def form_field(self, wire_name: str) -> str | None:
         name = FIELDS.get(wire_name)

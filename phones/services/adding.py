@@ -121,8 +121,8 @@ def add_phone(
         The active number.
 
     Raises:
-        PhoneExists, ForwardLoop, RoutedElsewhere, LimitReached, LineBusy, LeaseLost and
-        IntegrationError. Then nothing is kept and the carrier is as before, at once or after `manage.py reconcile`.
+        PhoneExists, ForwardLoop, RoutedElsewhere, LimitReached, LineBusy, LeaseLost and IntegrationError. Then
+        nothing is kept and the carrier is as before, at once or after `manage.py reconcile`.
 
     Effects:
         Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most the
@@ -264,7 +264,7 @@ def snapshot(addition: Addition, known: Account | None, provider: Provider, foun
         line, line_is_new, has_begun = lock_line(addition, account, found, begin_new=not was_ours)
         if line and line_is_new and was_ours:
             snapshot = sealed(customers_settings(line, provider, found))
-            Line.objects.filter(pk=line.pk).update(snapshot=snapshot)
+            leases.owned(line, addition.lease_id).update(snapshot=snapshot)
         if line and (has_begun or begin(addition, account, line)):
             return Prepared(account, is_new, line, found, provider)
         # The account was released in the meantime, and perhaps its application with it.
@@ -378,7 +378,7 @@ def lock_line(
                 # A line without a number has only what its holder saw at first: perhaps a route of ours.
                 delete_line(earlier, addition.lease_id)
             if earlier.carrier_id != found.id:
-                Line.objects.filter(pk=earlier.pk).update(carrier_id=found.id)
+                leases.owned(earlier, addition.lease_id).update(carrier_id=found.id)
                 earlier.carrier_id = found.id
             if leases.owned(earlier, addition.lease_id).exists():
                 return earlier, False, False

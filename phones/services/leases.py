@@ -41,8 +41,7 @@ def free() -> Q:
 
 
 def owned(row: Row, lease_id: str) -> QuerySet[Row]:
-    """The row for as long as this operation has its lease. Every change that needs the lease goes through this query:
-    when it matches no row, the lease is lost."""
+    """The row for as long as this operation has its lease. When the query matches no row, the lease is lost."""
     return type(row)._default_manager.filter(pk=row.pk, lease_id=lease_id)
 
 

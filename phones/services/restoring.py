@@ -31,8 +31,8 @@ class Restoration(Enum):
 
     DONE = "done"
     STILL_NEEDED = "another number needs the line"
-    NUMBER_GONE = "the account does not have the number any more"
-    SETTINGS_LOST = "what was there before us cannot be read"
+    NUMBER_GONE = "the account no longer has the number"
+    SETTINGS_LOST = "the previous settings cannot be read"
     LATER = "reconcile goes on"
 
 
@@ -122,7 +122,7 @@ def restore_carrier_settings(line: Line, keyring: Keyring, deadline: Deadline) -
     except CannotOpen:
         if keys.missing():
             raise
-        log.error("%s of %s: what it was like before us is lost. Set it right in the carrier's console.", line, account)
+        log.error("%s of %s: the previous settings are lost. Restore them in the carrier's console.", line, account)
         return Restoration.SETTINGS_LOST
 
     def restore(provider: Provider) -> None:

@@ -67,7 +67,7 @@ REFUSALS = [
     Refusal("no number", {"number": ""}, "number", "missing"),
     Refusal("no carrier", {"integration": ""}, "integration", "required", {"integration": "twilio"}),
     Refusal("no account id", {"account_id": ""}, "account_id", "missing", {"account_id": TWILIO.acc_sid}),
-    Refusal("no forward_to", {"action": "forward"}, "forward_to", "Say where calls", {"forward_to": "+44 20 7946 0000"}),
+    Refusal("no forward_to", {"action": "forward"}, "forward_to", "Enter the number that calls", {"forward_to": "+44 20 7946 0000"}),
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import base64
 import secrets
 import time
 from datetime import timedelta
+from math import ceil
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -81,7 +82,8 @@ def ask_for_code(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
             form.add_error("code", UNREADABLE)
             status = 503
         except limits.LimitReached as refusal:
-            form.add_error("code", f"Too many incorrect codes. {refusal}")
+            minutes = ceil(refusal.retry_after_s / 60)
+            form.add_error("code", f"Too many incorrect codes. Try again in {minutes} min.")
             status, headers = 429, refusal.headers
     title = "Enter your code" if device else "Set up two-factor authentication"
     context |= {"form": form, "next": next_url(request), "title": title}

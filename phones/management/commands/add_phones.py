@@ -47,9 +47,9 @@ def between(low: int, high: int) -> Callable[[str], int]:
 class Command(BaseCommand):
     help = (
         "Add the numbers in a CSV, JSON, JSON lines or XLSX file. Columns: userId, phoneNumber, integration, "
-        "authToken, accSId; optional: onConflict, publicKey, label, action, greeting, forwardTo, record. Safe to run "
-        "again. Exit status: 0 all numbers were added or existed already, 3 some rows failed or the report is "
-        "incomplete, 2 invalid file or arguments, 1 the command could not run, 130 interrupted."
+        "authToken, and accSId where the carrier needs it; optional: onConflict, publicKey, label, action, greeting, "
+        "forwardTo, record. Safe to run again. Exit status: 0 all numbers were added or existed already, 3 some rows "
+        "failed or the report is incomplete, 2 invalid file or arguments, 1 the command could not run, 130 interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -45,7 +45,7 @@ if (carrier) {
       text.className = "help";
       text.id = `id_${field}_carrier_help`;
       input.closest(".form-row").append(text);
-      input.setAttribute("aria-describedby", text.id);
+      input.setAttribute("aria-describedby", [input.getAttribute("aria-describedby"), text.id].filter(Boolean).join(" "));
     }
     text.textContent = help;
   };
