@@ -11,8 +11,10 @@ def index_numbers(apps: Any, schema_editor: Any) -> None:
     from phones.services.searching import terms_of
 
     SearchTerm = apps.get_model('phones', 'SearchTerm')
-    for phone in apps.get_model('phones', 'PhoneNumber').objects.filter(state='active').select_related('user').iterator():
-        SearchTerm.objects.bulk_create(SearchTerm(phone_number=phone, term=term) for term in sorted(terms_of(phone)))
+    database = schema_editor.connection.alias
+    phones = apps.get_model('phones', 'PhoneNumber').objects.using(database).filter(state='active').select_related('user')
+    for phone in phones.iterator():
+        SearchTerm.objects.using(database).bulk_create(SearchTerm(phone_number=phone, term=term) for term in sorted(terms_of(phone)))
 
 
 class Migration(migrations.Migration):
