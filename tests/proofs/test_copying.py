@@ -17,7 +17,7 @@ from django.utils import timezone
 from core.databases import copying
 from core.databases.copying import SOURCE, TARGET
 from core.secrets import Secret
-from phones.models import Account, Call, CallEvent, Line, PhoneNumber
+from phones.models import Account, Call, CallEvent, Line, PhoneNumber, SearchTerm
 from tests.support.api import add
 from tests.support.carriers import TELNYX
 from tests.support.environment import ON_MONGODB
@@ -80,7 +80,9 @@ def full(tenant: Tenant, staff: User, sandbox: Any) -> PhoneNumber:
 
 
 def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str) -> None:
+    terms = SearchTerm.objects.count()
     assert run("--to", elsewhere).endswith("Both databases hold the same.\n")
+    assert SearchTerm.objects.count() == terms > 0  # migrating the target leaves the source alone
     assert Call.objects.using(TARGET).count() == 1200
     for model in (Workspace, User, Account, Line, PhoneNumber, Call, CallEvent, AuditEntry):
         here, there = (list(map(copying.row_values, copying.rows(model, alias))) for alias in ("default", TARGET))
