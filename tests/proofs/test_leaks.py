@@ -198,9 +198,10 @@ def process_list() -> Iterator[list[str]]:
 
     def look() -> None:
         while not stop.is_set():
-            for file in Path("/proc").glob("[0-9]*/cmdline"):
+            # Not by a glob: that fails when a process ends meanwhile.
+            for process in Path("/proc").iterdir():
                 with contextlib.suppress(OSError):
-                    seen.add(file.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+                    seen.add((process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
             time.sleep(0.02)
 
     thread = threading.Thread(target=look)
