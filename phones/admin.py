@@ -1,4 +1,4 @@
-"""Door 2: the support desk. It asks the same services as the API and shows what they say."""
+"""Door 2: the support desk. It calls the same services as the API and shows their results."""
 
 from django.contrib import admin
 

@@ -13,7 +13,7 @@ class PhonesConfig(AppConfig):
 
 
 def note_new_email(instance: Any, created: bool, update_fields: Any = None, **kwargs: Any) -> None:
-    """A user's numbers are found by the address that the user has now."""
+    """Keep a user's numbers searchable by the user's current e-mail address."""
     if not created and (update_fields is None or "email" in update_fields):
         from phones.services.searching import index_user
 

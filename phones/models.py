@@ -1,4 +1,4 @@
-"""What we keep about carrier accounts, numbers and calls."""
+"""Carrier accounts, numbers, calls and imports, as we store them."""
 
 import secrets
 from datetime import timedelta
@@ -13,15 +13,15 @@ from core.fields import MillisecondField, ObjectIdField, SecretField
 from integrations import PROVIDERS
 from integrations.events import CallStatus, Direction, RecordingStatus
 
-# Outlasts anything that is done under it (services/leases.py).
+# Longer than any operation that holds a lease (services/leases.py).
 LEASE = timedelta(seconds=60)
-# What to do about secrets whose key is lost.
-ENTER_TOKEN = "Enter the auth token again, on the page of one of its numbers."
-NOT_RESTORED = "When the number is removed, set right in the carrier's console where its calls shall go."
+# What to do about secrets whose encryption key is lost.
+ENTER_TOKEN = "Enter the auth token again on the page of one of the account's numbers."
+NOT_RESTORED = "After removing the number, set its call routing in the carrier's console."
 
 
 def carrier_choices() -> list[tuple[str, str]]:
-    """The carriers for a field's choices. Migrations refer to it by its name, so a new carrier needs none."""
+    """The carriers that a field can hold. Migrations refer to this function, so a new carrier needs no migration."""
     return sorted(PROVIDERS.items())
 
 
@@ -30,7 +30,7 @@ def new_webhook_token() -> str:
 
 
 class Leased(models.Model):
-    """A row that one operation at a time works on (services/leases.py). An expired lease belongs to a dead process."""
+    """A row that one operation at a time may change (services/leases.py). If the lease expires, its holder has died."""
 
     lease_id = models.CharField(max_length=24, blank=True, editable=False)
     lease_until = MillisecondField(null=True, editable=False, db_index=True)
@@ -40,37 +40,37 @@ class Leased(models.Model):
 
 
 class Account(Leased):
-    """One account at one carrier, shared by all whose credentials for it were verified."""
+    """An account at a carrier, shared by all users whose credentials for it were verified."""
 
     id = ObjectIdField(primary_key=True)
     integration = models.CharField(max_length=16, choices=carrier_choices)
     account_id = models.CharField(max_length=64)
     auth_token = SecretField(editable=False, if_lost=ENTER_TOKEN)
     previous_auth_token = SecretField(
-        null=True, editable=False, if_lost="Nothing to do: the present one is asked first."
+        null=True, editable=False, if_lost="Nothing to do: the current token is tried first."
     )
     rotated_at = MillisecondField(null=True, editable=False)
-    # Finds a Telnyx account by its key before it has an application, and tells known credentials from guessed ones.
+    # Finds a Telnyx account by its API key before it has an application, and recognizes credentials that were verified.
     token_digest = models.CharField(max_length=64, db_index=True, editable=False)
     public_key = models.CharField(max_length=64, blank=True, editable=False)
-    # When the first webhook came that was signed with the present auth token; where the carrier signs with a key of its
-    # own, with the present public key. Until then neither is known to be what webhooks are signed with.
+    # When the first webhook signed with the current auth token arrived or, if the carrier signs with a key of its own,
+    # the first one that the current public key verified. Until then we do not know that webhooks are signed with it.
     signed_at = MillisecondField(null=True, editable=False)
     application_id = models.CharField(max_length=64, blank=True, editable=False)
-    # What a customer's own application was like before us. Empty for one that we made.
+    # The settings of a customer's own application before we changed it. Empty for an application that we made.
     application_snapshot = SecretField(null=True, editable=False, if_lost=NOT_RESTORED)
     application_is_customers = models.BooleanField(default=False, editable=False)
-    # We found none with our name and set out to make one. One that we found is never deleted: others may use it.
+    # Set before we create an application, if none has our name. We never delete one that we found: others may use it.
     application_is_made = models.BooleanField(default=False, editable=False)
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
     # The lease id of the last operation that relied on this row (services/accounts.py).
     used_by = models.CharField(max_length=24, blank=True, editable=False)
-    # The last webhooks for this account that were refused, as JSON (services/refused.py).
+    # The last webhooks that were refused for this account, as JSON (services/refused.py).
     refused_webhooks = models.TextField(blank=True, editable=False)
     refused_at = MillisecondField(null=True, editable=False)
-    # How many were refused for their signature since the last that was accepted; more than a few are not counted.
+    # Webhooks refused for their signature since the last accepted one. The count stops after a few.
     refused_count = models.PositiveSmallIntegerField(default=0, editable=False)
-    # When the carrier was last asked for calls that we missed.
+    # When we last asked the carrier for missed calls.
     pulled_at = MillisecondField(null=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
@@ -86,9 +86,9 @@ def token_digest(auth_token: str) -> str:
 
 
 class MadeApplication(models.Model):
-    """An application that we made at a carrier, remembered after its end.
+    """An application that we created at a carrier. The row outlives the application.
 
-    A number that is seen linked to it was on its way through an add of ours; that is never the customer's own route.
+    A number linked to it is in the middle of one of our adds, so that link is never the customer's own route.
     """
 
     id = ObjectIdField(primary_key=True)
@@ -104,7 +104,7 @@ class MadeApplication(models.Model):
 
 
 class Line(Leased):
-    """One number on one account, with what the carrier had configured before us, and what the last check found."""
+    """A number on an account, with its settings at the carrier before us and the result of the last check."""
 
     class Health(models.TextChoices):
         OK = "ok"
@@ -117,10 +117,10 @@ class Line(Leased):
     carrier_id = models.CharField(max_length=64)
     snapshot = SecretField(editable=False, if_lost=NOT_RESTORED)
     health = models.CharField(max_length=16, choices=Health.choices, default=Health.OK, editable=False)
-    # Sealed, as the customer's addresses may hold secrets of the customer's.
+    # Sealed, because the customer's URLs may contain the customer's secrets.
     reasons = SecretField(null=True, editable=False, if_lost="Check the number again.")
     checked_at = MillisecondField(null=True, editable=False)
-    # Since when its health is other than ok.
+    # Since when the health has not been ok.
     unwell_since = MillisecondField(null=True, editable=False)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
@@ -136,9 +136,9 @@ class Line(Leased):
 
 
 class PhoneNumber(Leased):
-    """A user owns a number. Only an active one is shown and gets calls.
+    """A number that a user owns. Only active numbers are shown and answer calls.
 
-    The lease is that of the add or removal in progress; `operation` has what is needed to roll it back after a crash.
+    The lease is that of the add or removal in progress; `operation` holds what is needed to roll it back after a crash.
     """
 
     class State(models.TextChoices):
@@ -147,7 +147,7 @@ class PhoneNumber(Leased):
         ACTIVE = "active"
         REMOVING = "removing"
 
-    # Few at any time, all others are active.
+    # Few rows at any time; all others are active.
     UNFINISHED = [State.RESERVED, State.APPLYING, State.REMOVING]
 
     class Action(models.TextChoices):
@@ -166,8 +166,8 @@ class PhoneNumber(Leased):
     greeting = models.CharField(max_length=1000, blank=True)
     forward_to = models.CharField(max_length=15, blank=True)
     record = models.BooleanField(default=False)
-    lease_until = MillisecondField(null=True, editable=False)  # indexed with the state
-    operation = SecretField(null=True, editable=False, if_lost="Nothing to do: reconcile ends the operation.")
+    lease_until = MillisecondField(null=True, editable=False)  # indexed together with the state
+    operation = SecretField(null=True, editable=False, if_lost="Nothing to do: reconcile finishes the operation.")
     created_at = MillisecondField(default=timezone.now, editable=False)
 
     class Meta:
@@ -190,7 +190,7 @@ class PhoneNumber(Leased):
 
 
 class SearchTerm(models.Model):
-    """Something by whose beginning a number is found (services/searching.py)."""
+    """A text that finds a number when a search matches its beginning (services/searching.py)."""
 
     id = ObjectIdField(primary_key=True)
     phone_number = models.ForeignKey(PhoneNumber, models.CASCADE, related_name="search_terms")
@@ -201,11 +201,11 @@ class SearchTerm(models.Model):
 
 
 def choices(statuses: type[StrEnum]) -> list[tuple[str, str]]:
-    return [(one.value, one.value) for one in statuses]
+    return [(status.value, status.value) for status in statuses]
 
 
 class Call(models.Model):
-    """A call on a line: all that its events and the carrier's lists say of it, merged (services/calls.py)."""
+    """A call on a line, merged from its events and the carrier's lists (services/calls.py)."""
 
     id = ObjectIdField(primary_key=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="calls")
@@ -215,7 +215,7 @@ class Call(models.Model):
     caller = models.CharField(max_length=128, blank=True)
     callee = models.CharField(max_length=128, blank=True)
     status = models.CharField(max_length=16, choices=choices(CallStatus), default=CallStatus.UNKNOWN.value)
-    # When the carrier says that it began, or when we first heard of it: the log is sorted by it.
+    # The earlier of the start that the carrier reports and of when we first heard of the call: the log is sorted by it.
     started_at = MillisecondField()
     answered_at = MillisecondField(null=True)
     ended_at = MillisecondField(null=True)
@@ -223,14 +223,14 @@ class Call(models.Model):
     hangup_cause = models.CharField(max_length=128, blank=True)
     cost = models.DecimalField(max_digits=12, decimal_places=6, null=True)
     currency = models.CharField(max_length=3, blank=True)
-    # Counts the changes: who changes a row says which one it has seen.
+    # Increases with each change; an update succeeds only if the version is still the one that was read.
     version = models.PositiveIntegerField(default=0, editable=False)
     created_at = MillisecondField(default=timezone.now, db_index=True, editable=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "carrier_id"], name="call_once")]
-        # Each list of calls is one of some lines, newest first (services/call_log.py). The id is what calls of the same
-        # moment are sorted by: without it MongoDB reads and sorts all of a period instead of a page.
+        # Every list of calls selects by line, newest first (services/call_log.py). The id orders calls with the same
+        # start: without it, MongoDB reads and sorts a whole period instead of a page.
         indexes = [
             models.Index(fields=["line", "started_at", "id"], name="calls_of_line"),
             models.Index(fields=["line", "status", "started_at", "id"], name="calls_by_status"),
@@ -242,7 +242,7 @@ class Call(models.Model):
 
     @property
     def talked_s(self) -> int | None:
-        """How long it lasted; not every carrier says so, but then when it was answered and when it ended."""
+        """The duration. If the carrier does not report it, it is computed from the answer and the end of the call."""
         if self.duration_s is None and self.answered_at and self.ended_at:
             return round((self.ended_at - self.answered_at).total_seconds())
         return self.duration_s
@@ -271,15 +271,14 @@ class Recording(models.Model):
 
 
 class CallEvent(models.Model):
-    """A webhook that was accepted, its body as received, kept once; of a very long body only what is read.
+    """An accepted webhook with its body as received, stored once; of a very long body, only the fields that we read.
 
-    `dedupe_key` is made of what the carrier signed and nothing else. Without `merged_at` it is not in the log of calls
-    yet; `reconcile` sees to that.
+    `dedupe_key` is a digest of exactly what the carrier signed. Until `merged_at` is set, the event is not in the call
+    log; `reconcile` merges it later.
     """
 
     id = ObjectIdField(primary_key=True)
     account = models.ForeignKey(Account, models.PROTECT, related_name="events")
-    # The call that it was merged into.
     call = models.ForeignKey(Call, models.SET_NULL, null=True, related_name="events")
     dedupe_key = models.CharField(max_length=64, unique=True)
     kind = models.CharField(max_length=32)
@@ -295,7 +294,7 @@ class CallEvent(models.Model):
 
 
 class Figure(models.Model):
-    """How many of something there were on a day, for the dashboard (services/figures.py)."""
+    """A daily count for the dashboard (services/figures.py)."""
 
     id = ObjectIdField(primary_key=True)
     day = models.DateField()
@@ -312,7 +311,7 @@ class Figure(models.Model):
 
 
 class Import(Leased):
-    """A file of numbers that staff have brought (services/imports.py). Who works on it has the lease."""
+    """A file of numbers that staff import (bulk/imports.py). The process that works on it holds the lease."""
 
     class State(models.TextChoices):
         PREVIEWING = "previewing"
@@ -336,15 +335,15 @@ class Import(Leased):
 
 
 class ImportRow(models.Model):
-    """One row of such a file, with what became of it. What it holds is sealed, and forgotten when it is done."""
+    """A row of an imported file and its outcome. Its fields are sealed, and cleared once it is done."""
 
     id = ObjectIdField(primary_key=True)
     file = models.ForeignKey(Import, models.CASCADE, related_name="rows")
     line = models.PositiveIntegerField()
-    fields = SecretField(null=True, if_lost="Bring the file again.")
+    fields = SecretField(null=True, if_lost="Import the file again.")
     user_id = models.CharField(max_length=24, blank=True)
     number = models.CharField(max_length=40, blank=True)
-    # As bulk.RowOutcome: empty before the preview has come to it.
+    # A bulk.RowOutcome; empty until the preview reaches the row.
     outcome = models.CharField(max_length=16, blank=True)
     error = models.CharField(max_length=32, blank=True)
     message = models.CharField(max_length=500, blank=True)

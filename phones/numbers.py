@@ -1,40 +1,40 @@
-"""How a phone number is written."""
+"""How phone numbers are parsed and formatted."""
 
 import re
 
-# The plus and separators that people type. Everything else, other scripts' digits included, is a mistake or an attack.
+# The plus and the separators that people type. Anything else, even digits of other scripts, is a mistake or an attack.
 TYPED = re.compile(r"\+?[0-9 (][0-9 ()-]*")
-# ITU-T E.164 knows no more than 15; the shortest numbers that carriers sell have a country code and 4 digits.
+# ITU-T E.164 allows 15 digits; the shortest numbers that carriers sell have a country code and 4 digits.
 MIN_DIGITS, MAX_DIGITS = 7, 15
 NO_NUMBER = "not a phone number. Send it with the country code, for example 12125551234."
 
 
 def to_e164(text: str) -> str:
-    """E.164 digits without the plus, `12125551234`, from a number typed with its country code.
+    """Convert a number typed with its country code to E.164 digits without the plus, such as `12125551234`.
 
-    The number must be possible in its country's numbering plan; whether it is assigned only its carrier knows. A trunk
-    prefix as in +44 (0)20 is left out, once, so that a number has one spelling. Raises ValueError with a sentence.
+    The number must be possible in its country's numbering plan; only its carrier knows whether it is assigned. A trunk
+    prefix, as in +44 (0)20, is removed once, so that each number has one spelling. Raises ValueError with a sentence.
     """
-    import phonenumbers  # 45 ms that only those who read a number need wait for
+    import phonenumbers  # takes 45 ms, so only when a number is parsed
 
     digits = re.sub(r"[^0-9]", "", text) if TYPED.fullmatch(text) and len(text) <= 40 else ""
     try:
         parsed = phonenumbers.parse(f"+{digits}")
     except phonenumbers.NumberParseException:
         raise ValueError(NO_NUMBER) from None
-    # Other than is_possible_number(), which also takes a number without its area code.
+    # is_possible_number() would also accept a number without its area code.
     possible = phonenumbers.is_possible_number_with_reason(parsed) == phonenumbers.ValidationResult.IS_POSSIBLE
     number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
     if not possible or not MIN_DIGITS <= len(number) <= MAX_DIGITS:
         raise ValueError(NO_NUMBER)
-    # After a trunk prefix typed twice, what is left would be read as yet another number.
+    # If the trunk prefix was typed twice, the result would parse as a different number.
     if phonenumbers.parse(f"+{number}") != parsed:
         raise ValueError(NO_NUMBER)
     return number
 
 
 def readable(number: str) -> str:
-    """E.164 digits as people write them, `+1 212-555-1234`. What are none, such as a SIP address, stay as they are."""
+    """Format E.164 digits as people write them: `+1 212-555-1234`. Other text, such as a SIP address, is unchanged."""
     import phonenumbers
 
     if not number.isdecimal() or len(number) < MIN_DIGITS:

@@ -29,7 +29,7 @@ from phones.services.restoring import claim_abandoned, clean_up_line, roll_back_
 from users import idempotency, limits
 from users.limits import LimitReached
 
-# So that a run from cron ends before the next one begins.
+# Short enough that a run started by cron ends before the next one begins.
 PULL_BUDGET_S = 40.0
 MAX_EVENTS = 1000
 LINES_A_LOOK = 1000
@@ -41,8 +41,8 @@ State = PhoneNumber.State
 
 @dataclass
 class Outcome:
-    """How many unfinished operations were finished, failed and will be retried, and had their credentials refused; how
-    many events were merged; how many accounts were asked for their calls, did not answer, and refused credentials."""
+    """How many unfinished operations were finished, failed (and will be retried) or had their credentials refused; how
+    many events were merged; how many accounts were asked for calls, did not respond or refused the credentials."""
 
     finished: int = 0
     failed: int = 0
@@ -66,8 +66,8 @@ def reconcile() -> Outcome:
     """Finish every operation whose lease has expired, delete what nothing uses, complete the call log.
 
     Effects:
-        Restores settings at carriers, deletes rows, asks carriers for calls that we missed. What fails is logged and
-        left for the next run.
+        Restores settings at carriers, deletes rows, asks carriers for missed calls. A failure is logged and retried in
+        the next run.
     """
     outcome = Outcome()
     finish_operations(outcome)
@@ -83,7 +83,7 @@ def reconcile() -> Outcome:
 
 def finish_operations(outcome: Outcome) -> None:
     abandoned = PhoneNumber.objects.filter(leases.free()).exclude(state=State.ACTIVE)
-    # Each with its account's digest, as another process may delete the row and its account in the meantime.
+    # The digest is read here, because another process may delete the row and its account in the meantime.
     for row in abandoned.annotate(token_digest=F("line__account__token_digest")):
         what = f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}"
         finish(outcome, what, partial(finish_row, row), credentials_of(row, row.token_digest))
@@ -92,7 +92,7 @@ def finish_operations(outcome: Outcome) -> None:
     for line in lines_without_number():
         finish(outcome, f"line {line}", partial(finish_line, line), credentials_of(line, line.account.token_digest))
     for line in Line.objects.filter(leases.expired()):
-        if line.phone_numbers.exists():  # then no carrier is asked
+        if line.phone_numbers.exists():  # only its lease is released; no carrier is asked
             finish(outcome, f"line {line}", partial(finish_line, line))
     for account in Account.objects.filter(leases.free(), lines=None):
         if not is_released(account):
@@ -102,7 +102,7 @@ def finish_operations(outcome: Outcome) -> None:
 
 
 def lines_without_number() -> Iterator[Line]:
-    """Lines without a number, whoever deleted it. Found by their ids, as a join would read every column of each."""
+    """Lines without a number, whoever deleted it. Compares ids in batches, because a join would read every column."""
     last = "0" * 24
     while chunk := list(Line.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:LINES_A_LOOK]):
         used = set(PhoneNumber.objects.filter(line__in=chunk).values_list("line_id", flat=True))
@@ -111,7 +111,7 @@ def lines_without_number() -> Iterator[Line]:
 
 
 def pull_accounts(outcome: Outcome) -> None:
-    """Ask the carriers for missed calls, for as many accounts as time allows, in random order."""
+    """Ask carriers for missed calls, in random order, for as many accounts as time allows."""
     deadline = Deadline(PULL_BUDGET_S)
     accounts = list(Account.objects.filter(lines__isnull=False).distinct())
     random.shuffle(accounts)
@@ -142,17 +142,18 @@ def finish(outcome: Outcome, what: str, act: Callable[[], object], credentials: 
 
 
 def attempt(what: str, act: Callable[[], object], credentials: str = "") -> Done:
-    """Do one thing and return the result. Never raises, so that a failure does not stop the rest of the run.
+    """Perform an action and return the result. Never raises, so that a failure does not stop the rest of the run.
 
     Args:
+        what: the action, for the log.
         act: returns False if another process is doing it.
-        credentials: the key under which refusals are counted (`credentials_of`); empty: they are not counted.
+        credentials: the key under which refusals are counted (`credentials_of`). If empty, they are not counted.
     """
     try:
         with backing_off(credentials):
             return Done.BY_OTHERS if act() is False else Done.YES
     except LimitReached:
-        return Done.REFUSED  # logged when the carrier was asked
+        return Done.REFUSED  # logged when the carrier refused them
     except Exception as error:
         expected = isinstance(error, IntegrationError | LineBusy | CannotOpen)
         log.warning("Not done yet: %s: %s", what, error, exc_info=None if expected else error)
@@ -160,14 +161,14 @@ def attempt(what: str, act: Callable[[], object], credentials: str = "") -> Done
 
 
 def credentials_of(row: PhoneNumber | Line | Account, token_digest: str | None) -> str:
-    """The key under which refusals are counted: the row, which may know other credentials, and the account's token."""
+    """The key under which refusals are counted: the row, which may hold other credentials, and the account's token."""
     return f"{row.pk}:{token_digest}" if token_digest else ""
 
 
 @contextmanager
 def backing_off(credentials: str) -> Iterator[None]:
-    """Ask a carrier in this block: credentials that it refused are sent only a few times an hour instead of every
-    minute; new ones are tried at once. Raises LimitReached while they wait."""
+    """Ask a carrier in this block, with a back-off: credentials that it refused are sent a few times an hour instead of
+    every minute, and new ones at once. Raises LimitReached during the back-off."""
     refusals = [("reconciling", credentials)] if credentials else []
     if limits.is_used_up(*refusals):
         raise LimitReached(0)
@@ -195,13 +196,13 @@ def finish_line(line: Line) -> bool:
 
 
 def release(account: Account) -> None:
-    """Delete an account without lines, with what we made at the carrier."""
+    """Delete an account without lines, and what we created for it at the carrier."""
     keyring = Keyring(account)
     keyring.try_each(lambda provider: release_account(account, new_object_id(), provider), Deadline(ROLL_BACK_BUDGET_S))
 
 
 def finish_rotation(row: PhoneNumber) -> None:
-    """Store the new token of an add that made its number active and died before the account had the token."""
+    """Store the new token of an add whose process died after activating the number but before updating the account."""
     account, token = row.line and row.line.account, ""
     try:
         token = operation_token(row)

@@ -1,4 +1,4 @@
-"""The carriers' door: what they ask when a call comes in, and what they report about it."""
+"""The carriers' door: they ask how to answer a call, and report what happened to it."""
 
 import logging
 from typing import Any
@@ -19,7 +19,7 @@ from phones.services.metrics import count_webhook
 from phones.services.refused import count_refused, note_accepted, note_refused
 from users.limits import LimitReached
 
-# Of an account, to take a webhook for it.
+# The columns of an account that a webhook needs; the others are not read.
 NEEDED = (
     "integration", "webhook_token", "auth_token", "previous_auth_token", "token_digest", "public_key", "signed_at",
     "refused_at", "refused_webhooks", "refused_count",
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 @csrf_exempt
 def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> HttpResponse:
-    """Take one request of a carrier: 200 when it is kept, with a document where the carrier wants one.
+    """Handle a carrier's request. Returns 200 once the event is stored, with a document if the carrier expects one.
 
-    Everything that is not the carrier's gets an empty 403, and the reason is in the log only. An empty 503 says that
-    the event could not be kept, or that its account has had too many: the carrier tries again, asks the fallback
-    address, or `reconcile` asks the carrier.
+    A request that the carrier did not sign gets an empty 403; the reason is only in the log. If the event cannot be
+    stored, or the account has sent too many, the response is an empty 503: the carrier retries or calls the fallback
+    URL, or `reconcile` asks the carrier for the call.
     """
     if request.method != "POST":
         return HttpResponse(status=405, headers={"Allow": "POST"})
@@ -48,17 +48,17 @@ def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
         return HttpResponse(status=403)
     except LimitReached as refusal:
         count_webhook(integration, "throttled")
-        log.warning("Webhook not kept: %s %s: the account has had more than LIMIT_EVENTS", integration, kind)
+        log.warning("Webhook not stored: %s %s: the account has sent more than LIMIT_EVENTS", integration, kind)
         return HttpResponse(status=503, headers=refusal.headers)
-    except Exception as error:  # the database, a lost key; the address has a secret, so Django shall not log it
+    except Exception as error:  # the database, a lost key; if Django logged it, the secret in the URL would show
         count_webhook(integration, "failed")
-        log.error("Webhook not kept: %s %s", integration, kind, exc_info=error)
+        log.error("Webhook not stored: %s %s", integration, kind, exc_info=error)
         return HttpResponse(status=503)
 
 
 def receive(request: HttpRequest, integration: str, token: str, kind: str) -> HttpResponse:
     if integration not in PROVIDERS or kind not in KINDS:
-        raise BadSignature("no such address")
+        raise BadSignature("no such URL")
     accounts = Account.objects.filter(webhook_token=token, integration=integration).only(*NEEDED)
     account = next(iter(accounts), None)
     if account is None:
@@ -92,15 +92,16 @@ def receive_for(account: Account, kind: str, request: HttpRequest) -> HttpRespon
 
 
 def url_of(request: HttpRequest, account: Account, kind: str) -> str:
-    """The address that the carrier was given, whatever the request's Host says, with the query as received."""
+    """The URL that we gave the carrier, whatever the request's Host header says, with the query as received."""
     query = request.META.get("QUERY_STRING", "")
     return getattr(urls_for(account), kind) + (f"?{query}" if query else "")
 
 
 def check_signature(account: Account, signed: Webhook) -> tuple[str, bool]:
-    """The digest of what the carrier signed, and whether it was with the account's present token or public key.
+    """Verify the signature, if need be with the previous auth token.
 
-    Raises BadSignature; CannotOpen when the key of the token is missing.
+    Returns a digest of what the carrier signed, and whether the account's current token or public key verified it.
+    Raises BadSignature; CannotOpen if the encryption key of the token is missing.
     """
     provider: Any = provider_class(account.integration)
     if provider.signs_with_public_key:
