@@ -190,7 +190,7 @@ def adopt_credentials(account: Account, credentials: Credentials, found_public_k
     while is_new and not adopt_token(account, credentials):
         pass  # a webhook or another add has changed meanwhile which token signs
     if provider_class(account.integration).signs_with_public_key:
-        keep_public_key(account, told=found_public_key, given=credentials.public_key)
+        keep_public_key(account, reported=found_public_key, given=credentials.public_key)
     if is_new:
         align_lines(account)
 
@@ -247,14 +247,14 @@ def may_still_sign(account: Account) -> bool:
     return account.signed_at is None or account.signed_at > timezone.now() - window
 
 
-def keep_public_key(account: Account, *, told: str, given: str = "") -> None:
+def keep_public_key(account: Account, *, reported: str, given: str = "") -> None:
     """Keep the webhook key that the carrier told; without one that which the client gave, unless the present key is
     known to be the one."""
-    key = told or given
+    key = reported or given
     if not key or key == account.public_key:
         return
     rows = Account.objects.filter(pk=account.pk).exclude(public_key=key)
-    if not told:
+    if not reported:
         rows = rows.filter(signed_at=None)
     if rows.update(public_key=key, signed_at=None, refused_count=0):
         align_lines(account)

@@ -75,7 +75,7 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
         check = as_check([Difference("credentials_unreadable", "", "")])
     if repair and any(one.reason not in BEYOND_REPAIR for one in check.reasons):
         try:
-            put_right(line, provider, check)
+            repair_line(line, provider, check)
         except (IntegrationError, LineBusy) as error:
             log.warning("%s of %s could not be repaired: %s", line, line.account, error)
         after = with_refusals(compare(line, connect_to(line, UNDO_BUDGET_S)), line)
@@ -133,19 +133,19 @@ def key_reasons(provider: Provider, *, has_key: bool) -> list[Difference]:
     return [NO_KEY] if provider.signs_with_public_key and not has_key else []
 
 
-def put_right(line: Line, provider: Provider, check: Check) -> None:
+def repair_line(line: Line, provider: Provider, check: Check) -> None:
     """Write what differs. Raises IntegrationError, LineBusy."""
     account, lease_id = line.account, new_object_id()
     leases.wait(line, lease_id, provider.deadline)
     try:
         if provider.applications:
-            put_application_right(line, provider, check, lease_id)
+            repair_application(line, provider, check, lease_id)
         provider.repair(line.carrier_id, urls_for(account), account.application_id)
     finally:
         leases.release(line, lease_id)
 
 
-def put_application_right(line: Line, provider: Provider, check: Check, lease_id: str) -> None:
+def repair_application(line: Line, provider: Provider, check: Check, lease_id: str) -> None:
     """Find or make our application again, point it at us; take over the webhook key that the carrier tells."""
     account = line.account
     is_gone = any(one.reason == "application_missing" for one in check.reasons)
@@ -153,7 +153,7 @@ def put_application_right(line: Line, provider: Provider, check: Check, lease_id
         line.number,
         application_id="" if is_gone and not account.application_is_customers else account.application_id,
     )
-    keep_public_key(account, told=found.public_key)
+    keep_public_key(account, reported=found.public_key)
     ready_application(account, found, provider, is_new=False, lease_id=lease_id, deadline=provider.deadline)
     account.refresh_from_db()
 
