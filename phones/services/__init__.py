@@ -1,4 +1,4 @@
-"""The roads: what a door may ask for. Each door reads its input, calls one of these and shows the result."""
+"""What the doors may call. Each door reads its input, calls one of these functions and shows the result."""
 
 from phones.services.adding import add_phone, rehearse_add
 from phones.services.changing import change_phone, rotate_auth_token

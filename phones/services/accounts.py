@@ -1,4 +1,4 @@
-"""The row of a carrier account and the application that its numbers are linked to."""
+"""Carrier accounts and the applications that their numbers are linked to."""
 
 import json
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from phones.services.routes import sealed, was_made_by_us
 
 @dataclass
 class Credentials:
-    """What a client gave to reach its account at a carrier. `account_id` may be empty for Telnyx."""
+    """The credentials that a client gave for its carrier account. `account_id` may be empty for Telnyx."""
 
     integration: str
     account_id: str
@@ -37,12 +37,12 @@ class Credentials:
 
     @property
     def names_application(self) -> bool:
-        """Whether the account id is that of an application of the customer's own."""
+        """Whether the account id is the id of an application that belongs to the customer."""
         return CARRIERS[self.integration].account_id_is_application and bool(self.account_id)
 
 
 def known_account(credentials: Credentials) -> Account | None:
-    """The row that we have of this account, as far as it can be told before the carrier is asked."""
+    """Our row of this account, as far as we can find it before we ask the carrier."""
     accounts = Account.objects.filter(integration=credentials.integration)
     if credentials.account_id:
         return accounts.filter(account_id=credentials.account_id).first()
@@ -56,19 +56,19 @@ def provisional_account_id(credentials: Credentials) -> str:
 
 
 def was_verified(account: Account | None, credentials: Credentials) -> bool:
-    """Whether these very credentials were verified before, so that they are no guess."""
+    """Whether the same credentials were verified before, so that they are not a guess."""
     return account is not None and account.token_digest == credentials.digest
 
 
 def keep_account(
     credentials: Credentials, found: CarrierNumber, provider: Provider, known: Account | None
 ) -> tuple[Account, bool]:
-    """The row of a verified account, and whether it was inserted now."""
+    """Find or insert the row of a verified account. Returns it and whether it was inserted now."""
     application = found.application
-    # Telnyx names an account by its application.
+    # A Telnyx account has no id of its own, so we use that of its application.
     account_id = credentials.account_id or (application.id if application else provisional_account_id(credentials))
     same_id = Account.objects.filter(integration=credentials.integration, account_id=account_id)
-    # Looked up again, and by the credentials first: another add may have kept it while the carrier was asked.
+    # Looked up again, by the credentials first: another add may have inserted it while we asked the carrier.
     while (row := known or known_account(credentials) or same_id.first()) is None:
         new = Account(
             integration=credentials.integration,
@@ -85,7 +85,7 @@ def keep_account(
             continue
         named = known_account(credentials)
         if named and named.pk != new.pk:
-            # The first row got its application's id between the two statements. Nobody uses the second row.
+            # Between the two statements, the existing row got its application's id. Nothing uses the new row yet.
             new.delete()
             return named, False
         return new, True
@@ -93,7 +93,7 @@ def keep_account(
 
 
 def is_customers(credentials: Credentials, application: Application | None, provider: Provider) -> bool:
-    """An application that the client named is the customer's, unless it is the very one that we made."""
+    """Whether the application belongs to the customer: the client named it, and it is not the one that we created."""
     ours = application is not None and application.name == provider.site.application_name
     return credentials.names_application and not ours
 
@@ -101,9 +101,9 @@ def is_customers(credentials: Credentials, application: Application | None, prov
 def check_public_key(
     credentials: Credentials, found: CarrierNumber, account: Account | None, provider: Provider
 ) -> None:
-    """Raise WrongPublicKey when the key that the client gave is not the carrier's.
+    """Raise WrongPublicKey or UnusedPublicKey if the key that the client gave is not the carrier's.
 
-    Where the carrier does not tell its key, that with which a webhook of the account was signed is known to be it.
+    If the carrier does not report its key, the key that verified a webhook of the account counts as the carrier's.
     """
     given = credentials.public_key
     if not given or not provider.signs_with_public_key:
@@ -115,7 +115,7 @@ def check_public_key(
 
 
 def check_named_application(credentials: Credentials, found: CarrierNumber, provider: Provider) -> None:
-    """Raise UnknownApplication when the application that the client named does not exist."""
+    """Raise UnknownApplication if the application that the client named does not exist."""
     if credentials.names_application and found.application is None:
         raise UnknownApplication(provider.carrier)
 
@@ -123,14 +123,15 @@ def check_named_application(credentials: Credentials, found: CarrierNumber, prov
 def ready_application(
     account: Account, found: CarrierNumber, provider: Provider, *, is_new: bool, lease_id: str, deadline: Deadline
 ) -> str:
-    """The id of the application to link a number to: found, pointed at us, or made, under the account's lease.
+    """Make sure that the account has an application whose webhook URLs are ours, under the account's lease.
 
     Args:
-        account: its row; refreshed here.
-        found: what the carrier said before the row's lease was held.
-        is_new: this operation made the row, so nobody can have changed the application since the carrier was asked.
+        account: the row object is refreshed.
+        found: what the carrier reported before we held the lease.
+        is_new: this operation inserted the row, so nobody can have changed the application since we asked the carrier.
 
-    Returns an empty id for a carrier without applications. Raises IntegrationError, LineBusy, Account.DoesNotExist.
+    Returns the id of the application to link a number to; empty for a carrier without applications.
+    Raises IntegrationError, LineBusy, Account.DoesNotExist.
     """
     applications = provider.applications
     if applications is None:
@@ -143,7 +144,7 @@ def ready_application(
 
     with leases.held(account, lease_id, deadline) as abandoned:
         if account.application_id and account.application_id != asked_for:
-            return account.application_id  # made by another operation since we asked
+            return account.application_id  # created by another operation since we asked
         found_id = application.id if application else ""
         is_certain = bool(found_id) and found_id == account.application_id
         if not is_certain and (abandoned or not is_new or was_made_by_us(account.integration, found_id)):
@@ -151,7 +152,7 @@ def ready_application(
         if application is None and account.application_is_customers:
             raise UnknownApplication(provider.carrier)
         if application is None:
-            # Noted before: there is none with our name now, so whatever has it from now on is of our making.
+            # Noted before the request: no application has our name now, so one that has it later is ours.
             account.application_is_made = True
             account.save(update_fields=["application_is_made"])
             application = applications.make(urls, found.profile_id)
@@ -159,19 +160,19 @@ def ready_application(
             if account.application_is_customers and account.application_snapshot is None:
                 keep_application_snapshot(account, application)
             applications.point(application, urls)
-        if account.application_is_made:  # now, or by an add that died before it could note it
+        if account.application_is_made:  # now, or by an add whose process died before it noted the id
             MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
         name_account(account, application, provider)
     return application.id
 
 
 def keep_application_snapshot(account: Account, application: Application) -> None:
-    """Remember what a customer's application is like before we change it."""
+    """Store the settings of a customer's application before we change them."""
     Account.objects.filter(pk=account.pk).update(application_snapshot=sealed(application.settings))
 
 
 def name_account(account: Account, application: Application, provider: Provider) -> None:
-    """Note the application, and that its id is the account's, where that is so."""
+    """Store the application's id, also as the account's id if the carrier identifies accounts by it."""
     account.application_id = application.id
     if CARRIERS[account.integration].account_id_is_application and not account.application_is_customers:
         account.account_id = application.id
@@ -179,16 +180,16 @@ def name_account(account: Account, application: Application, provider: Provider)
         with transaction.atomic():
             account.save(update_fields=["application_id", "account_id"])
     except IntegrityError:
-        # The same account under another API key: the next try finds the application, and its account, by name.
+        # The same account under another API key: the next attempt finds the application by name, and so the account.
         raise AccountBeingSetUp(provider.carrier) from None
 
 
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:
     """Make the token just verified the account's current one, and store the public key that the carrier reported. The
-    previous token stays for webhooks."""
+    previous token stays valid for webhooks."""
     is_new = account.token_digest != credentials.digest or not account.auth_token.is_readable()
     while is_new and not adopt_token(account, credentials):
-        pass  # a webhook or another add has changed meanwhile which token signs
+        pass  # meanwhile, a webhook or another add has changed what the update depends on
     if provider_class(account.integration).signs_with_public_key:
         keep_public_key(account, reported=found_public_key, given=credentials.public_key)
     if is_new:
@@ -196,7 +197,7 @@ def adopt_credentials(account: Account, credentials: Credentials, found_public_k
 
 
 def adopt_token(account: Account, credentials: Credentials) -> bool:
-    """Make the token the account's, unless what this depends on changes meanwhile. Says whether it is now."""
+    """Make this the account's current token. Returns False if the fields that this depends on changed meanwhile."""
     account.refresh_from_db(fields=["auth_token", "previous_auth_token", "token_digest", "signed_at", "public_key"])
     changes: dict[str, object] = {}
     if account.token_digest != credentials.digest:
@@ -209,17 +210,17 @@ def adopt_token(account: Account, credentials: Credentials) -> bool:
         }
         if not provider_class(account.integration).signs_with_public_key:
             changes["signed_at"] = signed_before(account, credentials)
-    elif not account.auth_token.is_readable():  # its key is lost, and here it is again
+    elif not account.auth_token.is_readable():  # its encryption key is lost, but the client has sent the token again
         changes["auth_token"] = Secret.seal(credentials.auth_token)
     as_seen = Account.objects.filter(pk=account.pk, token_digest=account.token_digest, signed_at=account.signed_at)
     return not changes or bool(as_seen.update(**changes))
 
 
 def token_before(account: Account, credentials: Credentials) -> Secret:
-    """Of the tokens before new ones, that with which the carrier may still sign.
+    """The previous token to keep: the one that the carrier may still sign webhooks with.
 
-    A token may be good for the carrier's API and sign nothing, as Twilio's secondary one does. One that has signed
-    nothing does not take the place of the one before it.
+    A token may work for the carrier's API but sign nothing, as Twilio's secondary token does. A token that has signed
+    nothing does not replace the one before it.
     """
     before = account.previous_auth_token
     if account.signed_at or before is None or not before.is_readable() or is_kept(account, credentials):
@@ -228,19 +229,19 @@ def token_before(account: Account, credentials: Credentials) -> Secret:
 
 
 def signed_before(account: Account, credentials: Credentials) -> datetime | None:
-    """Whoever goes back to a token that was kept because the one after it signed nothing has the one that signs."""
+    """When the new token first signed: now if it is the previous one, kept because the current one signed nothing."""
     return timezone.now() if account.signed_at is None and is_kept(account, credentials) else None
 
 
 def is_kept(account: Account, credentials: Credentials) -> bool:
-    """Whether these are the credentials before the present ones."""
+    """Whether these credentials are the previous ones, which are kept for webhooks."""
     before = account.previous_auth_token
     return bool(before and before.is_readable() and token_digest(before.open()) == credentials.digest)
 
 
 def may_still_sign(account: Account) -> bool:
-    """Whether webhooks may be signed with the token before the present one: for a window after the first webhook that
-    the present one has signed. The carrier changes over when it likes."""
+    """Whether webhooks may be signed with the previous token: until TOKEN_ROTATION_WINDOW_S seconds after the first
+    webhook that the current one signed, because the carrier decides when it switches."""
     if account.previous_auth_token is None:
         return False
     window = timedelta(seconds=settings.TOKEN_ROTATION_WINDOW_S)
@@ -248,8 +249,13 @@ def may_still_sign(account: Account) -> bool:
 
 
 def keep_public_key(account: Account, *, reported: str, given: str = "") -> None:
-    """Keep the webhook key that the carrier told; without one that which the client gave, unless the present key is
-    known to be the one."""
+    """Store the account's webhook key.
+
+    Args:
+        reported: the key that the carrier reported, or empty.
+        given: the key that the client gave, or empty. Stored only if the carrier reported none and no webhook has been
+            verified with the current key.
+    """
     key = reported or given
     if not key or key == account.public_key:
         return
@@ -261,12 +267,12 @@ def keep_public_key(account: Account, *, reported: str, given: str = "") -> None
 
 
 def end_rotation(phone: PhoneNumber) -> None:
-    """The account has the token that this number was added with; the number need not keep it any more."""
+    """Delete the number's copy of the token that it was added with, once the account has the token."""
     PhoneNumber.objects.filter(pk=phone.pk, state=PhoneNumber.State.ACTIVE).update(operation=None, lease_until=None)
 
 
 # -- in use, or released ----------------------------------------------------------------------------------------------
-# An add inserts its line, then calls mark_used(). release_account() reads `used_by`, then the lines, and goes on only
+# An add inserts its line, then calls mark_used(). release_account() reads `used_by`, then the lines, and continues only
 # while `used_by` is unchanged. Whatever the interleaving, one of the two sees the other: the release stops, or the add
 # finds the account gone and verifies again.
 
@@ -277,10 +283,10 @@ def mark_used(account: Account, lease_id: str) -> bool:
 
 
 def release_account(account: Account, lease_id: str, provider: Provider) -> None:
-    """When no line uses an account any more: undo what we made there and delete the row.
+    """If no line uses the account any more, undo what we set up at the carrier and delete the row.
 
-    Raises IntegrationError when the carrier cannot be asked, LineBusy when another operation has the account's lease;
-    the row stays and `reconcile` tries again.
+    Raises IntegrationError if the carrier cannot be asked, LineBusy if another operation holds the account's lease.
+    Then the row stays and `reconcile` tries again.
     """
     try:
         with leases.held(account, lease_id, provider.deadline):
@@ -295,10 +301,10 @@ def release_account(account: Account, lease_id: str, provider: Provider) -> None
 
 
 def drop_application(account: Account, lease_id: str, provider: Provider) -> bool:
-    """Delete the application that we made, or restore a customer's. Returns False if the account is in use again.
+    """Delete the application that we created, or restore a customer's. Returns False if the account is in use again.
 
-    The id is cleared first, and only while `used_by` is unchanged: a later add finds no id and waits for the account's
-    lease to look for itself.
+    The id is cleared first, and only while `used_by` is unchanged: a later add finds no id, waits for the account's
+    lease and then looks for the application itself.
     """
     application_id = account.application_id
     if not Account.objects.filter(pk=account.pk, used_by=lease_id).update(application_id=""):
@@ -311,7 +317,7 @@ def drop_application(account: Account, lease_id: str, provider: Provider) -> boo
         applications.restore(account.account_id, snapshot, urls_for(account))
     if account.application_is_made:
         if not application_id:
-            # An add that died between making it and noting its id left one that only its name tells.
+            # If an add died after creating it but before storing its id, only its name identifies it.
             found = applications.find()
             application_id = found.id if found else ""
         same = Account.objects.filter(integration=account.integration, application_id=application_id or None)
@@ -323,11 +329,11 @@ def drop_application(account: Account, lease_id: str, provider: Provider) -> boo
 
 
 def is_released(account: Account) -> bool:
-    """Whether an account without lines is kept for its calls alone, with nothing of ours left at the carrier."""
+    """Whether an account without lines is kept only for its calls, with nothing of ours left at the carrier."""
     at_carrier = account.application_is_made or account.application_snapshot
     return not at_carrier and has_history(account)
 
 
 def has_history(account: Account) -> bool:
-    """Whether there are calls for which the row must stay."""
+    """Whether calls or events refer to the row, so that it must stay."""
     return account.events.exists() or account.calls.exists()

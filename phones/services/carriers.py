@@ -1,4 +1,4 @@
-"""From our rows and settings to a provider, and to the addresses that it sets."""
+"""Build a provider, and the webhook URLs that it sets, from our rows and settings."""
 
 from django.conf import settings
 
@@ -9,15 +9,15 @@ from integrations.types import Site
 from integrations.webhooks import Urls
 from phones.models import Account
 
-# 25 s for a whole request: to add, and then, if that failed, to put things back.
+# 25 s for a whole request: to add and, if that fails, to roll back.
 ADD_BUDGET_S = 20.0
 UNDO_BUDGET_S = 5.0
-# To roll back one operation when nobody waits for the reply.
+# To roll back an operation while no client waits for the response.
 ROLL_BACK_BUDGET_S = 30.0
 
 
 def connect(integration: str, account_id: str, auth_token: str, deadline: Deadline) -> Provider:
-    """A provider that speaks to one account of a carrier. Nothing is sent yet."""
+    """Return a provider for a carrier account. Nothing is sent yet."""
     site = Site(
         public_url=settings.PUBLIC_URL,
         api_url=settings.CARRIER_API_URLS[integration],
@@ -27,6 +27,6 @@ def connect(integration: str, account_id: str, auth_token: str, deadline: Deadli
 
 
 def urls_for(account: Account) -> Urls:
-    """The addresses that the carrier shall call for this account."""
+    """The webhook URLs that the carrier calls for this account."""
     base = f"{settings.PUBLIC_URL}/api/webhooks/{account.integration}/{account.webhook_token}"
     return Urls.under(base)

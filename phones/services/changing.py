@@ -15,10 +15,9 @@ from phones.services.searching import reindex_phone
 
 
 def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:
-    """Raise NoForwardTarget or ForwardLoop if the number, changed in this way, would forward calls to nowhere or to its
-    own workspace.
+    """Raise NoForwardTarget or ForwardLoop if a change would forward calls to nowhere or to the number's own workspace.
 
-    A target that came into the workspace after it was chosen stays; a check tells of it.
+    If the target joined the workspace after it was chosen, it stays; a check reports it.
     """
     action, target = changes.get("action", phone.action), changes.get("forward_to", phone.forward_to)
     if action == "forward" and not target:
@@ -30,7 +29,7 @@ def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:
 def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
     """Change fields of an active number: `label`, `action`, `greeting`, `forward_to`, `record`.
 
-    Raises NoSuchPhone when it is being removed meanwhile. The row object is changed too.
+    Raises NoSuchPhone if the number is being removed. The row object is changed, too.
     """
     if not changes:
         return
@@ -44,19 +43,23 @@ def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
 
 
 def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: bool = False) -> None:
-    """Make this the auth token of the number's account, for all its numbers, once it is verified.
+    """Verify the auth token and make it the current one of the number's account, for all the account's numbers.
 
-    The token before stays good for webhooks for the rotation window, unless `end_old_token` says that it was stolen.
-    Raises IntegrationError and LimitReached; then nothing has changed. Takes at most 20 s.
+    Args:
+        end_old_token: refuse the previous token at once, as for a stolen one. Otherwise it stays valid for webhooks for
+            the rotation window.
+
+    Raises IntegrationError or LimitReached before anything has changed, TokenReplaced if another token was stored
+    meanwhile. Takes at most 20 s.
     """
-    assert phone.line is not None  # noqa: S101  as every active number has one
+    assert phone.line is not None  # noqa: S101  every active number has one
     account = phone.line.account
     credentials = Credentials(account.integration, account.account_id, auth_token)
     provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
     with refusal_noted("phone.rotate", phone), counted(credentials, phone.user.workspace_id, account):
         found = provider.verify(phone.number, application_id=account.application_id)
         if credentials.names_application and found.application is None:
-            raise InvalidCredentials(provider.carrier, "the application is not there: another account's key")
+            raise InvalidCredentials(provider.carrier, "application not found: the key is another account's")
     adopt_credentials(account, credentials, found.public_key)
     if end_old_token:
         ours = Account.objects.filter(pk=account.pk, token_digest=credentials.digest)

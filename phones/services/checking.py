@@ -1,4 +1,4 @@
-"""Whether the carrier still brings us a number's calls, and putting it right."""
+"""Checking whether a number's calls still reach us, and repairing the carrier's settings."""
 
 import json
 import logging
@@ -30,19 +30,19 @@ from users import audit
 log = logging.getLogger(__name__)
 
 Health = Line.Health
-# Not ours to put right.
+# Reasons that a repair cannot fix.
 BEYOND_REPAIR = {
     "number_missing", "number_inactive", "credentials_refused", "credentials_unreadable", "carrier_unavailable",
     REFUSED.reason, "forward_loop",
 }  # fmt: skip
-# What a check does not look at.
+# Columns that a check does not read.
 UNREAD = ("snapshot", "reasons", "account__refused_webhooks", "account__refused_at")
 NO_KEY = Difference("signature_key_missing", "the account's webhook public key", "")
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a check found, after the repair if there was one."""
+    """The result of a check, after the repair if there was one."""
 
     health: str
     reasons: list[Difference]
@@ -50,30 +50,30 @@ class Check:
     repaired: bool = False
 
     def as_fields(self, line: Line) -> dict[str, Any]:
-        """What the line keeps of it."""
+        """The fields of the line that hold the result."""
         return {
             "health": self.health,
-            "reasons": seal_reasons([one for one in self.reasons if one != REFUSED]),
+            "reasons": seal_reasons([reason for reason in self.reasons if reason != REFUSED]),
             "checked_at": self.checked_at,
             "unwell_since": None if self.health == Health.OK else line.unwell_since or self.checked_at,
         }
 
 
 def check_line(line: Line, *, repair: bool = False) -> Check:
-    """Compare what the carrier has with what we want; the line keeps the result.
+    """Compare the carrier's settings with ours and store the result on the line.
 
     Args:
-        repair: write what differs, and read back.
+        repair: write what differs, and compare again.
 
-    Takes at most 20 s, and 5 s more to look again after a repair. Raises NoSuchPhone when the line is removed
-    meanwhile; a carrier that does not answer is a result, and so are credentials whose key is missing.
+    Takes at most 20 s, and 5 s more to compare again after a repair. Raises NoSuchPhone if the line is removed
+    meanwhile. An unreachable carrier and credentials whose encryption key is missing are results, not errors.
     """
     try:
         provider = connect_to(line, ADD_BUDGET_S)
         check = compare(line, provider)
     except CannotOpen:
         check = as_check([Difference("credentials_unreadable", "", "")])
-    if repair and any(one.reason not in BEYOND_REPAIR for one in check.reasons):
+    if repair and any(difference.reason not in BEYOND_REPAIR for difference in check.reasons):
         try:
             repair_line(line, provider, check)
         except (IntegrationError, LineBusy) as error:
@@ -84,7 +84,7 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
             "phone.repair",
             number=line.number,
             outcome="ok" if repaired else after.health,
-            detail=", ".join(sorted({one.reason for one in check.reasons})),
+            detail=", ".join(sorted({difference.reason for difference in check.reasons})),
         )
         check = replace(after, repaired=repaired)
     else:
@@ -95,9 +95,9 @@ def check_line(line: Line, *, repair: bool = False) -> Check:
 
 
 def with_refusals(check: Check, line: Line) -> Check:
-    """The same, and what the account's refused webhooks say by now."""
+    """Add the account's refused webhooks, as counted by now, to the result of a check."""
     counts = Account.objects.filter(pk=line.account_id).values_list("refused_count", flat=True)
-    line.account.refused_count = next(iter(counts), 0)  # the account goes with a line that is removed meanwhile
+    line.account.refused_count = next(iter(counts), 0)  # a removal of the line may have deleted the account
     refusals = refusal_reasons(line.account)
     return replace(check, health=Health.DRIFT, reasons=check.reasons + refusals) if refusals else check
 
@@ -111,7 +111,7 @@ def compare(line: Line, provider: Provider) -> Check:
     account = line.account
     try:
         found = provider.compare(line.carrier_id, urls_for(account), account.application_id, account.public_key)
-        reasons = [shown(one) for one in found]
+        reasons = [shown(difference) for difference in found]
     except InvalidCredentials:
         reasons = [Difference("credentials_refused", "", "")]
     except IntegrationError:
@@ -120,7 +120,7 @@ def compare(line: Line, provider: Provider) -> Check:
 
 
 def shown(reason: Difference) -> Difference:
-    """Without secrets: from here it goes to clients, pages and files. A repair compares anew."""
+    """Hide secrets, because clients, pages and files show the reason. A repair compares again without this."""
     return replace(reason, expected=public_setting(reason.expected), actual=public_setting(reason.actual))
 
 
@@ -129,12 +129,12 @@ def as_check(reasons: list[Difference]) -> Check:
 
 
 def key_reasons(provider: Provider, *, has_key: bool) -> list[Difference]:
-    """Without the account's key its webhooks are verified by the secret in their address alone."""
+    """Report a missing public key: without it, only the secret in the URL verifies the account's webhooks."""
     return [NO_KEY] if provider.signs_with_public_key and not has_key else []
 
 
 def repair_line(line: Line, provider: Provider, check: Check) -> None:
-    """Write what differs. Raises IntegrationError, LineBusy."""
+    """Write the settings that differ, under the line's lease. Raises IntegrationError, LineBusy."""
     account, lease_id = line.account, new_object_id()
     leases.wait(line, lease_id, provider.deadline)
     try:
@@ -146,9 +146,9 @@ def repair_line(line: Line, provider: Provider, check: Check) -> None:
 
 
 def repair_application(line: Line, provider: Provider, check: Check, lease_id: str) -> None:
-    """Find or make our application again, point it at us; take over the webhook key that the carrier tells."""
+    """Find or create our application, point it at our URLs and store the public key that the carrier reports."""
     account = line.account
-    is_gone = any(one.reason == "application_missing" for one in check.reasons)
+    is_gone = any(difference.reason == "application_missing" for difference in check.reasons)
     found = provider.verify(
         line.number,
         application_id="" if is_gone and not account.application_is_customers else account.application_id,
@@ -159,22 +159,22 @@ def repair_application(line: Line, provider: Provider, check: Check, lease_id: s
 
 
 def seal_reasons(reasons: list[Difference]) -> Secret | None:
-    return Secret.seal(json.dumps([asdict(one) for one in reasons])) if reasons else None
+    return Secret.seal(json.dumps([asdict(reason) for reason in reasons])) if reasons else None
 
 
 def open_reasons(line: Line) -> list[dict[str, str]]:
-    """What the last check found, and whether webhooks are refused, as the API shows it; a lost key costs the details
-    only."""
+    """The reasons that the last check found, and whether webhooks are refused, as the API shows them. If the encryption
+    key is lost, the stored reasons are left out."""
     found: list[dict[str, str]] = []
     with suppress(CannotOpen):
         found = json.loads(line.reasons.open()) if line.reasons else []
-    return found + [asdict(one) for one in refusal_reasons(line.account)]
+    return found + [asdict(reason) for reason in refusal_reasons(line.account)]
 
 
 def check_lines(lines: QuerySet[Line], *, repair: bool = False) -> Iterator[tuple[Line, Check | None]]:
-    """Check many lines, a few of each account at a time, and yield each with its result as it comes.
+    """Check many lines, a few of each account at a time, and yield each line with its result, in order.
 
-    What cannot be checked is logged and comes with None. The memory does not grow with their number.
+    A line that cannot be checked is logged and comes with None. Memory use does not grow with the number of lines.
     """
 
     def check(line: Line) -> Check | None:

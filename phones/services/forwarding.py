@@ -1,4 +1,4 @@
-"""Where a number may forward its calls: not to a number of its own workspace, which could forward them on and back."""
+"""Where a number may forward calls: not to a number of its own workspace, which could forward them back."""
 
 from integrations.types import Difference
 from phones.errors import ForwardLoop
@@ -9,10 +9,10 @@ State = PhoneNumber.State
 
 
 def check_target(phone: PhoneNumber, target: str) -> None:
-    """Raise ForwardLoop if the target is the number itself or another of its workspace.
+    """Raise ForwardLoop if the target is the number itself or another number of its workspace.
 
-    Of two numbers that are added at once and forward to each other at least one is refused, if each is looked at after
-    its row is there.
+    Call this after the number's row is inserted: then, if two numbers that forward to each other are added at once, at
+    least one of them is refused.
     """
     if target and is_own(phone, target):
         raise ForwardLoop
@@ -24,7 +24,7 @@ def is_own(phone: PhoneNumber, target: str) -> bool:
 
 
 def find_loop(line: Line) -> list[Difference]:
-    """What a check says of a target that came into the workspace after it was chosen."""
+    """Report a target that joined the workspace after it was chosen, for a check."""
     phone = who_answers(line.phone_numbers.select_related("user"))
     if phone is None or phone.action != PhoneNumber.Action.FORWARD or not is_own(phone, phone.forward_to):
         return []

@@ -1,4 +1,4 @@
-"""Refused credentials are counted, so that nobody finds out through us which are good (docs/decisions/0004)."""
+"""Counting refused credentials, so that nobody can use us to guess valid ones (docs/decisions/0004)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from users import limits
 
 @contextmanager
 def counted(credentials: Credentials, workspace_id: str | None, known: Account | None) -> Iterator[None]:
-    """Ask a carrier about credentials in this block: whoever guesses is stopped before it is asked.
+    """Ask a carrier about credentials in this block. After too many refusals, the block is not entered.
 
     Args:
-        known: the account, if we have it; credentials that were good for it before are no guess.
+        known: the account, if we have it. Credentials that were verified for it before are not a guess.
 
-    Raises LimitReached at the start, and whatever the block raises.
+    Raises LimitReached before the block, and whatever the block raises.
     """
     if was_verified(known, credentials):
         yield

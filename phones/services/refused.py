@@ -1,10 +1,9 @@
-"""The webhooks of an account that were refused, for whoever wonders where its calls are.
+"""An account's refused webhooks, which explain why its calls are missing.
 
-A forged request must not cost more than a look, so they are kept on the account's own row, and not each of many.
+A forged request must cost us almost nothing, so refusals are stored on the account's own row, and not all of them.
 
-When several were refused for their signature and none was accepted since, the account's numbers are not well, whatever
-their settings at the carrier: their lines are in drift, and those of which the last check has found nothing else are
-well again with the next webhook that is accepted.
+After several webhooks in a row were refused for their signature, the account's lines are in drift, whatever their
+settings at the carrier. The next accepted webhook makes them ok again, unless the last check found other reasons.
 """
 
 import json
@@ -19,13 +18,13 @@ from phones.models import Account, Line
 
 KEPT = 5
 PAUSE = timedelta(seconds=10)
-# So many in a row are no accident.
+# This many in a row are not a coincidence.
 MANY = 5
 REFUSED = Difference("webhooks_refused", "", "")
 
 
 class RefusedWebhook(NamedTuple):
-    """A webhook that could not be verified as the carrier's; `reason` is safe to show."""
+    """A webhook that could not be verified as the carrier's. `reason` is safe to show."""
 
     at: datetime
     kind: str
@@ -33,7 +32,7 @@ class RefusedWebhook(NamedTuple):
 
 
 def note_refused(account: Account, kind: str, reason: str) -> None:
-    """Remember a refused webhook, unless another was remembered a moment ago."""
+    """Store a refused webhook, unless another was stored within the last 10 s."""
     now = timezone.now()
     if account.refused_at and account.refused_at > now - PAUSE:
         return
@@ -52,7 +51,11 @@ def count_refused(account: Account) -> None:
 
 
 def note_accepted(account: Account, *, by_present: bool) -> None:
-    """Note, once, that a webhook was accepted, and whether it was signed with the present token or public key."""
+    """Reset the count of refusals after an accepted webhook, and note the first one that the current key verified.
+
+    Args:
+        by_present: the webhook was verified with the account's current auth token or public key.
+    """
     changes: dict[str, object] = {}
     if account.refused_count:
         changes["refused_count"] = 0
@@ -66,9 +69,9 @@ def note_accepted(account: Account, *, by_present: bool) -> None:
 
 
 def align_lines(account: Account) -> None:
-    """Bring the health of the account's lines into line with its count, after either was written.
+    """Make the health of the account's lines agree with its count of refusals. Call this after writing either.
 
-    Whoever writes last reads the count last, so that the two agree in the end.
+    The last writer reads the count last, so the two agree in the end.
     """
     lines = Line.objects.filter(account_id=account.pk)
     if Account.objects.filter(pk=account.pk, refused_count__gte=MANY).exists():
@@ -78,13 +81,13 @@ def align_lines(account: Account) -> None:
 
 
 def refusal_reasons(account: Account) -> list[Difference]:
-    """The reason that the refused webhooks are, if they are many. No line keeps it."""
+    """The reason that many refused webhooks add to a check. It is not stored on lines."""
     return [REFUSED] if account.refused_count >= MANY else []
 
 
 def refused_webhooks(account: Account) -> list[RefusedWebhook]:
-    """Those remembered, the newest first."""
-    return [RefusedWebhook(datetime.fromisoformat(one["at"]), one["kind"], one["reason"]) for one in read(account)]
+    """The stored refusals, newest first."""
+    return [RefusedWebhook(datetime.fromisoformat(row["at"]), row["kind"], row["reason"]) for row in read(account)]
 
 
 def read(account: Account) -> list[dict[str, str]]:
