@@ -1,4 +1,4 @@
-"""What a caller meets: the document that the carrier is given for a call."""
+"""How calls are answered: the document that we return to the carrier for an incoming call."""
 
 import logging
 
@@ -14,16 +14,17 @@ log = logging.getLogger(__name__)
 
 
 def answer_call(account: Account, call: CallReport | None, *, is_second_try: bool) -> str:
-    """The document for an incoming call, as the number wants it.
+    """Return the document for an incoming call, according to the number's settings.
 
     Args:
-        call: what the carrier says about the call.
-        is_second_try: the carrier could not use our first answer, so this one is the plainest that takes a message.
+        call: the call as the carrier reports it.
+        is_second_try: the carrier could not use our first answer. Then voicemail and forwarding become a voicemail
+            with the default greeting.
     """
     try:
         answer = wanted_answer(account, call.callee if call else "")
     except Exception as error:
-        log.error("The answer to a call cannot be looked up; it goes to voicemail", exc_info=error)
+        log.error("Could not look up how to answer a call; it goes to voicemail", exc_info=error)
         answer = Answer(Action.VOICEMAIL)
     if is_second_try and answer.action in (Action.VOICEMAIL, Action.FORWARD):
         answer = Answer(Action.VOICEMAIL)
@@ -31,8 +32,8 @@ def answer_call(account: Account, call: CallReport | None, *, is_second_try: boo
 
 
 def wanted_answer(account: Account, number: str) -> Answer:
-    """What the number's owner has chosen; the earliest one's choice if several share it. A number that is not active
-    with us hangs up."""
+    """The answer that the number's owner has chosen. If several users share the number, the earliest owner decides. If
+    the number is not active, the answer is to hang up."""
     phone = who_answers(PhoneNumber.objects.filter(line__account=account, line__number=number))
     if phone is None:
         return Answer(Action.HANGUP)
@@ -47,12 +48,12 @@ def wanted_answer(account: Account, number: str) -> Answer:
 
 
 def who_answers(numbers: QuerySet[PhoneNumber]) -> PhoneNumber | None:
-    """Of the numbers on a line the one that decides what a caller meets."""
+    """The number on a line whose settings decide how calls are answered: the earliest active one."""
     return numbers.filter(state=PhoneNumber.State.ACTIVE).order_by("created_at", "pk").first()
 
 
 def hang_up(account: Account) -> str:
-    """The document for what comes after a verb of our answer: nothing."""
+    """Return the document for the carrier's request after a verb of our answer: there is nothing left to do."""
     return render(account, Answer(Action.HANGUP))
 
 

@@ -1,4 +1,4 @@
-"""Asking carriers about many rows at the same time, a few of each account."""
+"""Process many rows concurrently, a few per account, because each waits for a carrier."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,17 +12,19 @@ from django.db import connection
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
-# At the same time, of one account of them, and waiting for their turn.
+# Threads in all, rows of an account at the same time, and rows submitted ahead.
 WORKERS, PER_ACCOUNT, CHUNK = 32, 4, 200
 
 
 def each(
     rows: Iterable[Row], act: Callable[[Row], Result], *, account_of: Callable[[Row], str]
 ) -> Iterator[tuple[Row, Result]]:
-    """Do something with each row, and yield each with its result. The memory does not grow with their number.
+    """Call `act` for each row in a pool of threads, and yield each row with its result, in order. Memory use does not
+    grow with the number of rows.
 
     Args:
         act: must not raise.
+        account_of: the id of the account whose carrier is asked about the row.
     """
     accounts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(PER_ACCOUNT))
 
@@ -36,7 +38,7 @@ def each(
     context = copy_context()
 
     def enter() -> None:
-        """In each thread as in the caller's: who acts, and in which request."""
+        """Give each thread the caller's context: who acts, and in which request."""
         for variable, value in context.items():
             variable.set(value)
 

@@ -1,4 +1,4 @@
-"""The log of calls: which a workspace may see, newest first, page by page."""
+"""The call log: the calls that a workspace may see, newest first, page by page."""
 
 from datetime import datetime, timedelta
 
@@ -9,18 +9,18 @@ from core.lookups import read_related
 from phones.models import Call, PhoneNumber, Recording
 from phones.services.paging import Position, cut, newest_first
 
-# Calls of several lines come from the index line by line and are then sorted: looking back an hour, eight, ... bounds
-# how many.
+# Calls of several lines are read from the index line by line and sorted afterwards. Looking back an hour, then eight,
+# and so on bounds how many are sorted.
 LOOK_BACK = [timedelta(hours=8**power) for power in range(6)]
 
 
 def active_numbers(workspace_id: str) -> QuerySet[PhoneNumber]:
-    """The numbers of which a workspace may see the calls."""
+    """The numbers whose calls a workspace may see."""
     return PhoneNumber.objects.filter(user__workspace=workspace_id, state=PhoneNumber.State.ACTIVE)
 
 
 def lines_of(numbers: QuerySet[PhoneNumber]) -> list[str | None]:
-    """Their lines' ids. Read first, as a join would keep the databases from using the indexes of the calls."""
+    """The ids of the numbers' lines. Read separately, because with a join no database uses the indexes of the calls."""
     return list(numbers.values_list("line_id", flat=True))
 
 
@@ -40,13 +40,13 @@ def newest_calls(
     before: datetime | None = None,
     position: Position | None = None,
 ) -> tuple[list[Call], Position | None]:
-    """A page of calls, newest first, and where the next one goes on, if there is one.
+    """Return a page of calls, newest first, and the position where it ended; None if it is the last page.
 
     Args:
-        calls: those to choose from (`calls_of`), with the filters that are wanted.
+        calls: the calls to page through (`calls_of`), filtered.
         limit: the size of the page.
-        after, before: bounds of the start of a call; `after` is within them, `before` is not.
-        position: where the page before this one ended.
+        after, before: bounds for the start of a call; `after` is inclusive, `before` exclusive.
+        position: where the previous page ended.
     """
     calls = newest_first(calls, "started_at", None)
     if position and (before is None or position.time < before):
@@ -56,7 +56,7 @@ def newest_calls(
     else:
         first, upper = calls, timezone.now()
     page, following = cut(look_back(calls, first, min(upper, timezone.now()), after, limit + 1), "started_at", limit)
-    # Of the page alone: in a join MongoDB would look up those of every call that it sorts.
+    # Only for the page: with a join, MongoDB would look them up for every call that it sorts.
     read_related(page, "line", "account")
     prefetch_related_objects(page, "recordings")
     return page, following
@@ -65,7 +65,7 @@ def newest_calls(
 def look_back(
     calls: QuerySet[Call], part: QuerySet[Call], upper: datetime, after: datetime | None, wanted: int
 ) -> list[Call]:
-    """The newest calls of `part` since `after`, read period by period: each period once, with one bound at each end."""
+    """The newest calls of `part` since `after`. Reads each period once, with a lower and an upper bound."""
     page: list[Call] = []
     for lower in (upper - period for period in LOOK_BACK):
         if after and lower <= after:

@@ -1,8 +1,7 @@
-"""What carriers say about calls: kept once as events, merged into the log of calls (docs/decisions/0006).
+"""What carriers report about calls: stored once as events and merged into the call log (docs/decisions/0006).
 
-Merging knows one rule: of all values that were ever said the furthest status, the greatest number, the earliest start,
-the alphabet's last text stay. So the log is the same whatever the order in which it hears of something, and however
-often.
+The merge has a single rule: of all reported values, keep the furthest status, the greatest number, the earliest start,
+and the text that sorts last. So the result does not depend on the order of the reports or on repeats.
 """
 
 import logging
@@ -33,31 +32,31 @@ Row = TypeVar("Row", Call, Recording)
 
 
 def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> SaidEvent:
-    """Count a webhook that was accepted, keep it, and merge what it says. A repeat changes nothing, but counts.
+    """Count an accepted webhook, store it and merge it into the call log. A repeat is counted but changes nothing else.
 
     Args:
-        kind: which of our addresses it came to.
+        kind: which of our URLs received it (`integrations.webhooks.KINDS`).
         body: as received.
         dedupe_key: a digest of what the carrier signed.
 
-    Returns what it says. Raises ValueError for a body that cannot be read, LimitReached when the account has had too
-    many, django.db.Error when it cannot be kept. One that is kept and cannot be merged is left to `reconcile`.
+    Returns the parsed event. Raises ValueError if the body cannot be read, LimitReached if the account has sent too
+    many, django.db.Error if the event cannot be stored. If it is stored but cannot be merged, `reconcile` merges it.
     """
     said, payload = read_event(body, provider_class(account.integration).parse_event)
     event = CallEvent(account=account, kind=kind, payload=payload, dedupe_key=dedupe_key)
-    with transaction.atomic():  # one disk flush for the count, the event and what it changes
+    with transaction.atomic():  # one disk flush for the count, the event and the merge
         limits.spend(("events", account.pk))
         if is_first(event):
             merge_or_leave(event, said)
-        # The merge could not even be undone: to leave here quietly would undo all. (Where there are no savepoints,
-        # nothing is ever undone, and the flag only says that something was tried again.)
+        # The failed merge could not be rolled back alone, so leaving the block would silently roll back the event, too.
+        # (Without savepoints, nothing is rolled back, and the flag means only that an operation was retried.)
         if connection.needs_rollback and connection.features.uses_savepoints:
-            raise DatabaseError("The event cannot be kept.")
+            raise DatabaseError("The event could not be stored.")
     return said
 
 
 def is_first(event: CallEvent) -> bool:
-    """Insert an event, unless it is there already. Raises django.db.Error."""
+    """Insert an event. Returns False if it is there already. Raises django.db.Error."""
     try:
         with transaction.atomic():
             event.save(force_insert=True)
@@ -73,18 +72,18 @@ def parse(account: Account, body: str) -> SaidEvent:
 
 
 def merge_or_leave(event: CallEvent, said: SaidEvent | None = None) -> bool:
-    """Merge an event; says whether that went well. If not, it stays as it is, to be tried again."""
+    """Merge an event. Returns whether that succeeded; if not, the event stays unmerged, to be tried again."""
     try:
         with transaction.atomic():
             merge_event(event, said)
         return True
-    except Exception as error:  # whatever is wrong with it, it is not lost
-        log.error("Event %s is kept and not merged yet; reconcile will do it", event.pk, exc_info=error)
+    except Exception as error:  # whatever is wrong, the event is stored
+        log.error("Event %s is stored but not merged yet; reconcile will do it", event.pk, exc_info=error)
         return False
 
 
 def merge_event(event: CallEvent, said: SaidEvent | None = None) -> None:
-    """Merge what an event says of its call and its recording, and mark it as merged."""
+    """Merge the call and the recording that an event reports, and mark the event as merged."""
     said, call = said or parse(event.account, event.payload), None
     if said.call:
         call = merge_call(event.account, said.call, event.received_at)
@@ -94,7 +93,7 @@ def merge_event(event: CallEvent, said: SaidEvent | None = None) -> None:
 
 
 def merge_call(account: Account, said: CallReport, heard_at: datetime) -> Call:
-    """Bring a report into the row of its call, which is made if this is the first."""
+    """Merge a report into the row of its call. The first report inserts the row."""
     started_at = min(filter(None, (said.started_at, heard_at)))
     new = Call(account=account, carrier_id=said.id, started_at=started_at)
     rows = Call.objects.filter(account=account, carrier_id=said.id)
@@ -102,7 +101,7 @@ def merge_call(account: Account, said: CallReport, heard_at: datetime) -> Call:
 
 
 def change_call(call: Call, said: CallReport, started_at: datetime) -> None:
-    status = max(CallStatus(call.status), said.status, key=lambda one: one.rank)
+    status = max(CallStatus(call.status), said.status, key=lambda status: status.rank)
     call.status = status.value
     call.started_at = min(call.started_at, started_at)
     call.answered_at = least(call.answered_at, said.answered_at)
@@ -120,26 +119,26 @@ def change_call(call: Call, said: CallReport, started_at: datetime) -> None:
 
 
 def find_line(call: Call) -> None:
-    """The line of a call is the end that is ours; Telnyx may leave it to us to see which of them it is."""
+    """Set the line of a call: the end that is our number. If Telnyx left out the direction, set that, too."""
     for number, direction in ((call.callee, Direction.INBOUND), (call.caller, Direction.OUTBOUND)):
         if number and call.direction in ("", direction):
             lines = Line.objects.filter(account_id=call.account_id, number=number).only("number", "created_at")
             line = next(iter(lines), None)
-            # A call that is older than the line was another owner's.
+            # A call older than the line may belong to a previous owner of the number.
             if line and line.created_at <= call.created_at:
                 call.line, call.direction = line, direction.value
                 return
 
 
 def merge_recording(call: Call, said: RecordingReport) -> Recording:
-    """Bring a report into the row of its recording, which is made if this is the first."""
+    """Merge a report into the row of its recording. The first report inserts the row."""
     new = Recording(account_id=call.account_id, call=call, carrier_id=said.id)
     rows = Recording.objects.filter(account_id=call.account_id, carrier_id=said.id)
     return merge(new, rows, lambda recording: change_recording(recording, said))
 
 
 def change_recording(recording: Recording, said: RecordingReport) -> None:
-    status = max(RecordingStatus(recording.status), said.status, key=lambda one: one.rank)
+    status = max(RecordingStatus(recording.status), said.status, key=lambda status: status.rank)
     recording.status = status.value
     recording.started_at = least(recording.started_at, said.started_at)
     recording.duration_s = most(recording.duration_s, said.duration_s)
@@ -156,9 +155,9 @@ def most(*values: Any) -> Any:
 
 
 def merge(new: Row, rows: Any, change: Callable[[Row], None]) -> Row:
-    """Insert `new`, or change the row that is there, until nobody else did so in between. Returns the row."""
+    """Insert `new` or change the existing row, and retry if another process was faster. Returns the row."""
     while True:
-        # Asked anew each time. At most one: to sort it would only cost time.
+        # Queried anew each time, and unsorted: at most one row matches.
         row = next(iter(rows.all()), None)
         if row is None:
             change(new)
@@ -169,7 +168,7 @@ def merge(new: Row, rows: Any, change: Callable[[Row], None]) -> Row:
             except IntegrityError:
                 if not rows.all().exists():
                     raise
-                continue  # somebody else has inserted it just now
+                continue  # another process has just inserted it
         before = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
         change(row)
         changes = {name: getattr(row, name) for name, value in before.items() if getattr(row, name) != value}

@@ -1,4 +1,4 @@
-"""The audio of a recording, from its carrier to whoever may hear it."""
+"""Streaming the audio of a recording from its carrier."""
 
 from datetime import timedelta
 
@@ -10,9 +10,9 @@ from integrations.transport import Deadline
 from phones.models import Recording
 from phones.services.carriers import connect
 
-# To have the first byte.
+# Until the first byte arrives.
 MEDIA_BUDGET_S = 20.0
-# Until then a carrier may still be writing the file.
+# For this long after a recording appears, its carrier may still be writing the file.
 NEW = timedelta(minutes=10)
 
 
@@ -20,12 +20,12 @@ def recording_media(recording: Recording, byte_range: str) -> Media:
     """Open the audio of a recording for streaming.
 
     Args:
-        byte_range: a Range header, passed on to the carrier, or empty.
+        byte_range: the Range header to pass on to the carrier, or empty.
 
     Raises IntegrationError (MediaMissing, MediaRangeRefused, CarrierUnavailable, InvalidCredentials) and CannotOpen.
     """
     account = recording.account
     provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(MEDIA_BUDGET_S))
-    may_come = recording.status not in (RecordingStatus.ABSENT, RecordingStatus.FAILED)
-    may_be_new = may_come and recording.created_at > timezone.now() - NEW
+    is_expected = recording.status not in (RecordingStatus.ABSENT, RecordingStatus.FAILED)
+    may_be_new = is_expected and recording.created_at > timezone.now() - NEW
     return open_media(provider, recording.carrier_id, recording.url, byte_range, may_be_new=may_be_new)

@@ -1,4 +1,4 @@
-"""Asking carriers for calls and recordings whose webhooks did not reach us."""
+"""Asking carriers for calls and recordings whose webhooks we missed."""
 
 import logging
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from phones.models import Account, Call, Line
 from phones.services.calls import merge_call, merge_recording
 from phones.services.carriers import connect
 
-# A call is listed by its start and ends up to four hours later, and the lists lag behind a little: every quarter of an
-# hour we look back that far, in between at what is new.
+# Carriers list calls by their start, a call can last four hours, and the lists lag a little. So every quarter of an
+# hour we look back six hours, and in between only half an hour.
 DEEP, SHALLOW, DEEP_EVERY = timedelta(hours=6), timedelta(minutes=30), timedelta(minutes=15)
 FIRST_PULL = timedelta(hours=18)
-# A carrier writes times in whole seconds, by its own clock.
+# Carriers report times in whole seconds, by their own clocks.
 CLOCK_SLACK = timedelta(minutes=1)
 
 log = logging.getLogger(__name__)
 
 
 def pull(account: Account, deadline: Deadline) -> None:
-    """Merge the account's calls and recordings of the last hours, as far as they are on lines of ours.
+    """Merge the account's calls and recordings of the last hours that are on our lines.
 
-    Raises IntegrationError and CannotOpen; then the next pull goes back as far as this one.
+    Raises IntegrationError and CannotOpen. Then the next pull looks back to the same time.
     """
     began_at = timezone.now()
     is_deep = account.pulled_at is None or account.pulled_at < began_at - DEEP_EVERY
@@ -45,14 +45,14 @@ def pull(account: Account, deadline: Deadline) -> None:
 
 
 def merge_or_skip(carrier_id: str, merge: Callable[[], object]) -> None:
-    """One entry that cannot be kept must not keep the others from it."""
+    """Merge an entry of a list. If that fails, log it, so that the other entries are still merged."""
     try:
         merge()
     except Exception as error:
-        log.error("Entry %s of a carrier's list cannot be merged", carrier_id, exc_info=error)
+        log.error("Entry %s of a carrier's list could not be merged", carrier_id, exc_info=error)
 
 
 def is_on(lines: dict[str, Line], said: CallReport) -> bool:
-    """Whether a call is on one of the lines, and not from before it was ours."""
+    """Whether a call is on one of the lines and began after we added it."""
     line = lines.get(said.callee if said.direction is Direction.INBOUND else said.caller)
     return line is not None and (said.started_at is None or said.started_at >= line.created_at - CLOCK_SLACK)

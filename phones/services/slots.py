@@ -1,4 +1,4 @@
-"""How many requests of one process may wait for a carrier: threads are left for what asks none, such as webhooks."""
+"""Limits how many requests of a process wait for a carrier, so that threads remain for webhooks and pages."""
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ slots = BoundedSemaphore(settings.CARRIER_SLOTS)
 
 @contextmanager
 def carrier_slot() -> Iterator[None]:
-    """Around what asks a carrier while a client waits for the reply. Raises LimitReached at once when none is free."""
+    """Hold a slot while a request asks a carrier and its client waits. Raises LimitReached at once if none is free."""
     if not slots.acquire(blocking=False):
         log.warning("No carrier slot was free; all %s wait for a carrier", settings.CARRIER_SLOTS)
         raise LimitReached(RETRY_AFTER_S)
