@@ -50,10 +50,10 @@ State = PhoneNumber.State
 
 @dataclass
 class AccountHints:
-    """What a caller that adds many numbers of one account knows already, so that it is not asked for each of them.
+    """What a caller that adds many numbers of an account knows already, so that we need not ask for each number.
 
-    `is_verified`: the carrier accepted these credentials a moment ago, so they are no guess. `found`: what the
-    carrier's list of the account's numbers has just shown of this one.
+    `is_verified`: the carrier accepted these credentials a moment ago, so they are not a guess. `found`: the number as
+    the carrier has just listed it.
     """
 
     is_verified: bool = False
@@ -62,7 +62,7 @@ class AccountHints:
 
 @dataclass
 class Addition:
-    """The input of one add, and its reservation."""
+    """The input of an add, and its reservation."""
 
     reservation: PhoneNumber
     credentials: Credentials
@@ -122,7 +122,7 @@ def add_phone(
 
     Raises:
         PhoneExists, ForwardLoop, RoutedElsewhere, LimitReached, LineBusy, LeaseLost and IntegrationError. Then
-        nothing is kept and the carrier is as before, at once or after `manage.py reconcile`.
+        everything is rolled back, in our database and at the carrier, at once or by `manage.py reconcile`.
 
     Effects:
         Reads and changes settings at the carrier; inserts PhoneNumber, Line and Account as needed. Takes at most the
@@ -234,11 +234,11 @@ def verify_within_limits(addition: Addition) -> tuple[Account | None, Provider, 
 def verify(
     addition: Addition, account: Account | None, found: CarrierNumber | None = None
 ) -> tuple[Account | None, Provider, CarrierNumber]:
-    """Ask the carrier for credentials, account, ownership, voice and present route. Reads only; writes nothing.
+    """Verify credentials, account, ownership and voice at the carrier, and read the current route. Writes nothing.
 
     Args:
-        found: what the carrier's list has just shown of the number. It is used instead of asking again, unless the
-            account has another application by now.
+        found: the number as the carrier has just listed it. It is used instead of asking again, unless the account
+            has another application by now.
     """
     credentials = addition.credentials
     application_id = (account.application_id if account else "") or (
@@ -255,7 +255,7 @@ def verify(
 
 
 def snapshot(addition: Addition, known: Account | None, provider: Provider, found: CarrierNumber) -> Prepared:
-    """Store the account and the line with the carrier's present settings, and set the number to applying."""
+    """Store the account and the line with the carrier's current settings, and set the number to applying."""
     while True:
         account, is_new = keep_account(addition.credentials, found, provider, known)
         if not is_new:  # perhaps only now found by its application
@@ -349,7 +349,7 @@ def lock_line(
     Args:
         begin_new: if the line is inserted, begin() in the same transaction.
 
-    Returns the line, whether it is new, and whether begin() was called and succeeded; no line when the account is gone.
+    Returns the line, whether it is new, and whether begin() was called and succeeded; no line if the account is gone.
     Raises LineBusy when out of time.
     """
     number = addition.reservation.number
@@ -373,9 +373,9 @@ def lock_line(
             continue
         if leases.acquire(earlier, addition.lease_id):
             if earlier.lease_id:
-                # Its holder died: first roll back what that left at the carrier. This may outlast our lease.
+                # Its holder died: first roll back what it left at the carrier. This may outlast our lease.
                 roll_back_line(earlier, addition.deadline, verified=addition.credentials)
-                # A line without a number has only what its holder saw at first: perhaps a route of ours.
+                # Without a number, the line's snapshot is only what its holder read first: perhaps our own route.
                 delete_line(earlier, addition.lease_id)
             if earlier.carrier_id != found.id:
                 leases.owned(earlier, addition.lease_id).update(carrier_id=found.id)

@@ -1,4 +1,4 @@
-"""The auth tokens with which an account's carrier can be asked."""
+"""The auth tokens that an account's carrier may accept."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from phones.services.carriers import connect
 
 
 class Keyring:
-    """An account's tokens, the most trusted first: any of them may have been rotated. They do not leave it."""
+    """An account's tokens, the most trusted first, because any of them may have been rotated. They never leave it."""
 
     def __init__(
         self, account: Account, *, verified: Credentials | None = None, operation_of: PhoneNumber | None = None
@@ -24,7 +24,7 @@ class Keyring:
             verified: credentials of the account that the carrier accepted a moment ago.
             operation_of: a number whose unfinished operation may have begun with other credentials.
 
-        Raises CannotOpen when the keys of all tokens are missing.
+        Raises CannotOpen if the encryption keys of all tokens are missing.
         """
         self._account = account
         tokens = [verified.auth_token if verified else ""]
@@ -38,9 +38,9 @@ class Keyring:
         self._tokens = list(dict.fromkeys(filter(None, tokens)))
 
     def try_each(self, act: Callable[[Provider], object], deadline: Deadline) -> None:
-        """Do something at the carrier with the first token that it does not refuse.
+        """Call `act` with a provider, using the first token that the carrier does not refuse.
 
-        Raises InvalidCredentials when it refuses all, and whatever `act` raises.
+        Raises InvalidCredentials if the carrier refuses all tokens, and whatever `act` raises.
         """
         for token in self._tokens:
             try:
@@ -52,7 +52,7 @@ class Keyring:
 
 
 def sealed_operation(credentials: Credentials) -> Secret:
-    """What a number keeps of its add: the credentials to roll it back with."""
+    """Seal what a number stores about its add: the token to roll it back with."""
     return Secret.seal(json.dumps({"auth_token": credentials.auth_token}))
 
 

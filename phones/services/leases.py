@@ -1,9 +1,9 @@
 """Leases: who may change something at a carrier, and until when.
 
-An operation (an add, a removal, a repair, an import) has an id of its own, the lease id, and writes it on each row that
-it works on. Only an UPDATE of one row that compares before it sets grants a lease; no row is ever locked.
+An operation (an add, a removal, a repair, an import) has an id of its own, the lease id, and writes it to each row that
+it works on. A lease is granted only by an UPDATE of one row that compares before it sets; no row is ever locked.
 
-A lease outlasts anything that is done under it, so one that has expired belongs to a dead process.
+A lease outlasts any operation that holds it, so an expired lease belongs to a dead process.
 """
 
 import random
@@ -59,13 +59,13 @@ def wait(row: Leased, lease_id: str, deadline: Deadline) -> None:
 
 
 def take_over(row: Leased, lease_id: str) -> bool:
-    """Take the lease if it is free and was last held by `row.lease_id`, so that of all who find the same abandoned
-    operation exactly one continues it. Returns whether it is this one; the row object is not changed."""
+    """Take the lease if it is free and was last held by `row.lease_id`, so that exactly one of the processes
+    that find an abandoned operation continues it. Returns whether it is this one; the row object is not changed."""
     return bool(owned(row, row.lease_id).filter(free()).update(**terms(lease_id)))
 
 
 def renew(row: Leased, lease_id: str) -> bool:
-    """Start the lease's time anew. Returns False if the lease is lost."""
+    """Extend the lease to its full duration. Returns False if the lease is lost."""
     return bool(owned(row, lease_id).update(**terms(lease_id)))
 
 

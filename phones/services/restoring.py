@@ -1,4 +1,4 @@
-"""Rolling back what an operation did at a carrier: after a failure at once, after a crash by whoever finds it."""
+"""Rolling back what an operation did at a carrier: at once after a failure, or by another process after a crash."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ class Restoration(Enum):
     STILL_NEEDED = "another number needs the line"
     NUMBER_GONE = "the account no longer has the number"
     SETTINGS_LOST = "the previous settings cannot be read"
-    LATER = "reconcile goes on"
+    LATER = "reconcile will finish it"
 
 
 # -- unfinished operations --------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ class Restoration(Enum):
 
 def claim_abandoned(row: PhoneNumber) -> bool:
     """Take over the unfinished operation of a dead process, with the line that it held. Returns whether it is ours now;
-    then the row object has our lease id."""
+    if so, the row object has our lease id."""
     lease_id = new_object_id()
     if not leases.take_over(row, lease_id):
         return False
@@ -90,7 +90,7 @@ def roll_back(
 def roll_back_or_release(
     row: PhoneNumber, deadline: Deadline, *, verified: Credentials | None = None, number_seen: bool = False
 ) -> Restoration:
-    """Roll back as `roll_back` does. If that fails, let its leases expire, so that the next who tries need not wait,
+    """Roll back as `roll_back` does. If that fails, let its leases expire, so that the next attempt need not wait,
     and raise the error."""
     try:
         return roll_back(row, deadline, verified=verified, number_seen=number_seen)
@@ -104,7 +104,7 @@ def roll_back_or_release(
 
 
 def is_needed(line: Line, *, without: Iterable[str] = ()) -> bool:
-    """Whether an active number, apart from those with these ids, is on the line: then its calls must keep coming."""
+    """Whether an active number, apart from those with these ids, is on the line, so that it must stay routed to us."""
     return line.phone_numbers.filter(state=State.ACTIVE).exclude(pk__in=without).exists()
 
 
