@@ -1,4 +1,4 @@
-"""What was done to a number, by whom and with what outcome, for the audit trail."""
+"""Entries in the audit trail: what was done to a number, by whom and with what outcome."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from users import audit
 
 
 def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = "") -> None:
-    """Write an entry for something that was done to a number."""
+    """Record an action on a number."""
     audit.record(
         action,
         number=phone.number,
@@ -23,7 +23,7 @@ def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = 
 
 @contextmanager
 def refusal_noted(action: str, phone: PhoneNumber, *, detail: str = "") -> Iterator[None]:
-    """Write an entry if what is done in this block is refused."""
+    """Record the action if the block is refused, with the error code as the outcome."""
     try:
         yield
     except (Refusal, IntegrationError) as refusal:

@@ -1,4 +1,4 @@
-"""Pages of a list that is sorted by time, newest first, each beginning where the one before ended."""
+"""Pages of a list sorted by time, newest first. Each page begins where the previous one ended."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 
 Row = TypeVar("Row", bound=Model)
 
-# Milliseconds since 1970 and an id: together a multiple of three bytes, which in base64 needs no padding.
+# Milliseconds since 1970 and an id. Their length is a multiple of three bytes, so base64 needs no padding.
 CURSOR = re.compile(r"([0-9]{14}) ([0-9a-f]{24})")
 
 
@@ -20,13 +20,13 @@ class Position(NamedTuple):
     id: str
 
     def __str__(self) -> str:
-        """The cursor of the API."""
+        """The cursor that the API returns."""
         milliseconds = round(self.time.timestamp() * 1000)
         return base64.urlsafe_b64encode(f"{milliseconds:014} {self.id}".encode()).decode()
 
     @classmethod
     def read(cls, cursor: str) -> "Position":
-        """Raises ValueError."""
+        """Parse a cursor. Raises ValueError."""
         written = CURSOR.fullmatch(base64.urlsafe_b64decode(cursor).decode())
         if not written:
             raise ValueError("not a cursor")
@@ -34,17 +34,17 @@ class Position(NamedTuple):
 
 
 def newest_first(rows: QuerySet[Row], time: str, position: Position | None) -> QuerySet[Row]:
-    """The rows after a position, sorted by this field and then by id."""
+    """The rows after a position, sorted by the field `time` and then by id, both descending."""
     rows = rows.order_by(f"-{time}", "-pk")
     if position is None:
         return rows
-    # Not "earlier, or the same and a smaller id": of that the databases make no range of their index.
+    # "Earlier, or the same time and a smaller id" would mean the same, but the databases make no index range of it.
     rows = rows.filter(**{f"{time}__lte": position.time})
     return rows.exclude(**{time: position.time, "pk__gte": position.id})
 
 
 def cut(rows: list[Row], time: str, limit: int) -> tuple[list[Row], Position | None]:
-    """A page of `limit` out of rows of which one more was asked for, and where the next page goes on."""
+    """Cut `limit` + 1 rows to a page. Returns the page and the position where it ended; None if no row was cut off."""
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]

@@ -15,7 +15,7 @@ def listed_numbers(workspace_id: str) -> QuerySet[PhoneNumber]:
 
 
 def with_details(numbers: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
-    """Each with its line, its account, its user and `last_call_at`."""
+    """Add the line, its account, the user and `last_call_at` to each number."""
     latest = Call.objects.filter(line=OuterRef("line")).order_by("-started_at").values("started_at")[:1]
     return numbers.select_related("line__account", "user").annotate(last_call_at=Subquery(latest))
 
@@ -23,7 +23,7 @@ def with_details(numbers: QuerySet[PhoneNumber]) -> QuerySet[PhoneNumber]:
 def newest_numbers(
     workspace_id: str, *, limit: int, position: Position | None = None, **filters: Any
 ) -> tuple[list[PhoneNumber], Position | None]:
-    """A page of numbers, and where the next one goes on, if there is one.
+    """Return a page of numbers, newest first, and the position where it ended; None if it is the last page.
 
     Args:
         filters: `user_id`, `integration`, `number`, `line__health`.

@@ -1,4 +1,4 @@
-"""The numbers of a carrier account, to pick from before one is added."""
+"""Listing the numbers of a carrier account, so that a client can pick which to add."""
 
 import base64
 import binascii
@@ -20,28 +20,28 @@ CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
 
 
 class Available(NamedTuple):
-    """One number of the account; `added` says that the workspace has it already."""
+    """A number of the account. `added`: the workspace already has it."""
 
     listed: ListedNumber
     added: bool
 
 
 def available_phones(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[Available], str]:
-    """A page of the account's numbers, and the cursor of the next one; empty at the end.
+    """Return a page of the account's numbers and the cursor of the next page; empty at the end.
 
-    The credentials are used and not kept; that they were tried is in the audit trail. Raises IntegrationError and
-    LimitReached. Takes at most 20 s.
+    The credentials are not stored, but their use is recorded in the audit trail. Raises IntegrationError and
+    LimitReached, and UnknownCursor. Takes at most 20 s.
     """
     try:
         page, following = listed_page(credentials, workspace_id, cursor)
     except (Refusal, IntegrationError) as refusal:
         audit.record("phone.pick", workspace_id=workspace_id, outcome=refusal.code, detail=credentials.integration)
         raise
-    # Without the account id: whoever mixes up the fields has typed the token there, and Telnyx does not notice.
+    # Without the account id: if a user confuses the fields, it contains the token, and Telnyx does not notice.
     audit.record("phone.pick", workspace_id=workspace_id, detail=credentials.integration)
-    numbers = active_numbers(workspace_id).filter(number__in=[one.number for one in page])
+    numbers = active_numbers(workspace_id).filter(number__in=[listed.number for listed in page])
     added = set(numbers.filter(integration=credentials.integration).values_list("number", flat=True))
-    return [Available(one, one.number in added) for one in page], following
+    return [Available(listed, listed.number in added) for listed in page], following
 
 
 def listed_page(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[ListedNumber], str]:
@@ -58,7 +58,7 @@ def write_cursor(cursor: str) -> str:
 
 
 def read_cursor(text: str) -> str:
-    """Raises ValueError."""
+    """Decode a cursor. Raises ValueError."""
     try:
         cursor = base64.urlsafe_b64decode(text).decode()
     except (binascii.Error, UnicodeDecodeError):

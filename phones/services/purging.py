@@ -1,4 +1,4 @@
-"""`purge`: delete what has been kept for long enough, in batches, while the server runs."""
+"""`purge`: delete rows past their retention period, in batches, while the server runs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from users.models import AuditEntry, IdempotentReply, LimitCounter
 
 @dataclass(frozen=True)
 class Retention:
-    """For how many days to keep rows that do not expire by themselves. None: for good."""
+    """How many days to keep rows that have no expiry of their own. None: forever."""
 
     events_days: int = 90
     audit_days: int = 365
@@ -29,7 +29,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class PurgeTarget:
-    """Rows past their time, and what deletes them and returns how many there were."""
+    """Rows to delete, and the function that deletes them and returns their number."""
 
     name: str
     rows: QuerySet[Any]
@@ -37,7 +37,7 @@ class PurgeTarget:
 
 
 def purge_targets(retention: Retention) -> Iterator[PurgeTarget]:
-    """What a purge deletes, kind by kind."""
+    """Yield what a purge deletes, kind by kind."""
     now = clock.now()
 
     def days_ago(days: int) -> Any:
@@ -46,10 +46,10 @@ def purge_targets(retention: Retention) -> Iterator[PurgeTarget]:
     def target(name: str, rows: QuerySet[Any], oldest_by: str) -> PurgeTarget:
         return PurgeTarget(name, rows, partial(delete_in_batches, rows, oldest_by=oldest_by))
 
-    # Merged ones only: the others have not reached the call log yet.
+    # Only merged events: the others have not reached the call log yet.
     yield target("events", CallEvent.objects.filter(merged_at__lt=days_ago(retention.events_days)), "merged_at")
     if retention.calls_days is not None:
-        # With their recordings; the audio stays at the carrier.
+        # Their recordings are deleted with them; the audio stays at the carrier.
         yield target("calls", Call.objects.filter(created_at__lt=days_ago(retention.calls_days)), "created_at")
     imports = Import.objects.filter(created_at__lt=days_ago(retention.imports_days))
     yield PurgeTarget("imports", imports, partial(delete_imports, imports))
@@ -61,7 +61,7 @@ def purge_targets(retention: Retention) -> Iterator[PurgeTarget]:
 
 
 def delete_imports(imports: QuerySet[Import]) -> int:
-    """Delete imports with their rows. The rows go first, in batches, as an import may have thousands."""
+    """Delete imports. Their rows are deleted first, in batches, because an import may have thousands."""
     for file in imports.order_by("created_at").iterator():
         delete_in_batches(ImportRow.objects.filter(file=file), oldest_by="line")
     return delete_in_batches(imports, oldest_by="created_at")

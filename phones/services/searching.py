@@ -1,7 +1,7 @@
 """Finding numbers by any part of the number, of the user's e-mail address or of the label.
 
-No database finds the middle of a text by an index. So the beginnings of the words, and of what is left of the number
-when digits are taken from its front, are kept as rows of their own, and what is typed is looked up as a beginning.
+No database uses an index to find the middle of a text. So we store a term for the text from the start of each word on,
+and for the number from each of its digits on, and a search compares the beginnings of these terms.
 """
 
 import re
@@ -13,7 +13,7 @@ from core.lookups import begins_with
 from phones.models import PhoneNumber, SearchTerm
 from users.models import User
 
-# Shorter ones are on half of all numbers.
+# Shorter terms would match half of all numbers.
 SHORTEST = 3
 MOST_FOUND = 5_000
 WORD = re.compile(r"[^\W_]+")
@@ -27,18 +27,18 @@ def terms_of(phone: PhoneNumber) -> set[str]:
 
 
 def from_each_word(text: str) -> set[str]:
-    """`ann@acme.example` begins with ann, acme and example, and also with acme.ex."""
+    """The text from the start of each word: `ann@acme.example` is found by ann, acme and example, and by acme.ex."""
     text = text.lower()
     return {text[word.start() :] for word in WORD.finditer(text)}
 
 
 def index_phone(phone: PhoneNumber) -> None:
-    """Make a number findable that was not before."""
+    """Index a new number."""
     keep_terms(phone, terms_of(phone))
 
 
 def reindex_phone(phone: PhoneNumber) -> None:
-    """Make a number findable by what it is now."""
+    """Update the index of a number after its label or its user's e-mail address changed."""
     wanted = terms_of(phone)
     kept = dict(phone.search_terms.values_list("term", "pk"))
     SearchTerm.objects.filter(pk__in=[pk for term, pk in kept.items() if term not in wanted]).delete()
@@ -50,7 +50,7 @@ def keep_terms(phone: PhoneNumber, terms: set[str]) -> None:
 
 
 def index_user(user: User) -> None:
-    """Make a user's numbers findable by the address that the user has now."""
+    """Update the index of a user's numbers after the user's e-mail address changed."""
     if SearchTerm.objects.filter(phone_number__user=user, term=user.email.lower()).exists():
         return
     for phone in user.phone_numbers.select_related("user").iterator(chunk_size=500):
@@ -59,10 +59,10 @@ def index_user(user: User) -> None:
 
 
 def find_phones(phones: QuerySet[PhoneNumber], typed: str) -> QuerySet[PhoneNumber]:
-    """Those that have a term for each word that was typed; at most MOST_FOUND for each word.
+    """Filter numbers to those that match each typed word. Only the first MOST_FOUND matches of a word are considered.
 
     Args:
-        typed: words; digits may be grouped as people write them, `(212) 555-1234`.
+        typed: words, or a number grouped as people write it, such as `(212) 555-1234`.
     """
     for word in typed_words(typed):
         rows = SearchTerm.objects.filter(begins_with("term", word))
