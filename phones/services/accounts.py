@@ -65,7 +65,7 @@ def keep_account(
 ) -> tuple[Account, bool]:
     """Find or insert the row of a verified account. Returns it and whether it was inserted now."""
     application = found.application
-    # A Telnyx account has no id of its own, so we use that of its application.
+    # We identify a Telnyx account by its application.
     account_id = credentials.account_id or (application.id if application else provisional_account_id(credentials))
     same_id = Account.objects.filter(integration=credentials.integration, account_id=account_id)
     # Looked up again, by the credentials first: another add may have inserted it while we asked the carrier.

@@ -3,7 +3,7 @@
 A forged request must cost us almost nothing, so refusals are stored on the account's own row, and not all of them.
 
 After several webhooks in a row were refused for their signature, the account's lines are in drift, whatever their
-settings at the carrier. The next accepted webhook makes them ok again, unless the last check found other reasons.
+settings at the carrier. The next accepted webhook makes them healthy again, unless the last check found other reasons.
 """
 
 import json
