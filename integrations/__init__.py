@@ -1,4 +1,4 @@
-"""The carriers whose numbers a workspace can bring. A leaf: it knows nothing of our own rows."""
+"""The carriers whose numbers a workspace can bring. This package is a leaf: it imports none of our own apps."""
 
 import gc
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Carrier:
-    """What has to be known of a carrier before it is spoken to.
+    """What we need to know about a carrier before we send it any request.
 
-    `label` is its name for people, and that of its class in `integrations.<name>.provider`. `account_id_name` and
-    `auth_token_name` are what it calls the credentials of an account; the hints say where customers find them, that of
-    the public key only if its webhooks are signed with a key of the account's.
-    `account_id_is_application`: an account has no other name than the application that its numbers are linked to: one
-    of the customer's if the client names it, else the one that we make.
+    `label` is its display name, and the name of its class in `integrations.<name>.provider`. `account_id_name` and
+    `auth_token_name` are the carrier's own terms for an account's credentials; the hints say where customers find them.
+    `public_key_hint` is set only if the carrier signs webhooks with a key per account.
+    `account_id_is_application`: the carrier has no account id, so the account is identified by the application that its
+    numbers are linked to: the customer's own if the client names it, otherwise the one that we create.
     """
 
     label: str
@@ -31,8 +31,8 @@ class Carrier:
     account_id_is_application: bool = False
 
 
-# By their names on the wire. A module is loaded when its carrier is first spoken to, since the three SDKs together take
-# longer to import than the rest of the product.
+# Keyed by the carrier's name in the API. A provider module is imported on first use, because the three SDKs together
+# take longer to import than the rest of the product.
 CARRIERS = {
     "plivo": Carrier(
         "Plivo",
@@ -60,10 +60,10 @@ def provider_class(name: str) -> "type[Provider]":
 
 
 def load(names: Iterable[str]) -> None:
-    """Load now what is otherwise loaded when these carriers are first spoken to, for who is about to ask a lot of them.
+    """Import these carriers' providers and SDKs now instead of on first use, for callers about to send many requests.
 
-    It stays for good, so the garbage collector need not walk through it again: half a second each time, for which
-    everybody waits.
+    The imported objects are frozen out of garbage collection: they stay for the life of the process, and each full
+    collection would otherwise spend half a second on them while every thread waits.
     """
     for name in names:
         provider_class(name).warm_up()

@@ -1,4 +1,4 @@
-"""Applications: where webhooks live at carriers that do not keep them on the number itself."""
+"""Applications: where carriers that do not store webhooks on the number itself store them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator
@@ -12,12 +12,12 @@ from integrations.webhooks import Urls, is_ours
 
 
 class Applications(ABC):
-    """The applications of one account: how ours is found, made, changed and deleted, and a customer's put back.
+    """The applications of one account: finds, creates, changes and deletes ours, and restores a customer's.
 
-    What raises RequestFailed is for providers; the rest raises IntegrationError.
+    Methods that raise RequestFailed are for providers only; all others raise IntegrationError.
     """
 
-    # Of the list of applications: more than any account should have.
+    # Limit for listing applications; no account should have this many pages.
     max_pages: int
 
     def __init__(self, provider: Provider) -> None:
@@ -26,21 +26,21 @@ class Applications(ABC):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def find(self, application_id: str = "") -> Application | None:
-        """The application with this id; without one, that with our name, the oldest if there are several."""
+        """Return the application with this id or, without an id, the oldest one with our name; None if none exists."""
         with self.provider.reading():
             return self.look_up(application_id)
 
     def look_up(self, application_id: str) -> Application | None:
-        """As find(), but raises RequestFailed."""
+        """Like find(), but raises RequestFailed."""
         if application_id:
             return self.read(application_id)
         name = self.provider.site.application_name
-        # How the carriers' filters compare is not to be relied upon.
-        matches = [one for one in self.scan(name) if one.name == name]
-        return min(matches, key=lambda one: (len(one.id), one.id), default=None)
+        # Compare again here: the carriers do not document how their name filters match.
+        matches = [found for found in self.scan(name) if found.name == name]
+        return min(matches, key=lambda found: (len(found.id), found.id), default=None)
 
     def scan(self, name: str = "") -> Iterator[Application]:
-        """The applications, at least those with this name if one is given, page by page. Raises RequestFailed."""
+        """Yield applications, page by page; with a name, at least those with that name. Raises RequestFailed."""
         for number in range(self.max_pages):
             found, is_last = self.provider.ask(partial(self._page, number, name))
             yield from found
@@ -48,10 +48,12 @@ class Applications(ABC):
                 return
 
     def make(self, urls: Urls, profile_id: str | None) -> Application:
-        """Make an application with our name. After an unknown outcome it is looked for by name, never made twice.
+        """Create an application with our name.
+
+        If the outcome is unknown, the application is looked up by name; the create request is never repeated.
 
         Args:
-            profile_id: as in CarrierNumber.
+            profile_id: see CarrierNumber.
         """
         try:
             return self._create(urls, profile_id)
@@ -64,25 +66,25 @@ class Applications(ABC):
             return found
 
     def point(self, application: Application, urls: Urls) -> None:
-        """Set the application's addresses to ours and read back."""
+        """Set the application's URLs to ours and read them back."""
         self.write(application, self.wanted(urls))
 
     def compare(self, application: Application, urls: Urls) -> list[Difference]:
-        """What keeps an application from bringing us the calls."""
+        """List what prevents an application from sending calls to us."""
         return compare_settings(self.wanted(urls), application.settings) + self.other_faults(application)
 
     def other_faults(self, application: Application) -> list[Difference]:
-        """What is wrong with our application besides its settings."""
+        """List problems of our application other than its settings."""
         return []
 
     def restore(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
-        """Put back a customer's application as it was, if its addresses are still ours. Fine if it is gone."""
+        """Restore a customer's application if its URLs are still ours. Does nothing if it no longer exists."""
         application = self.find(application_id)
         if application and all(is_ours(application.settings[name], value) for name, value in self.wanted(urls).items()):
             self.write(application, snapshot)
 
     def write(self, application: Application, settings: Settings, profile_id: str = "") -> None:
-        """Write what differs, and a new outbound profile if there is one, and read back."""
+        """Write the settings that differ, and the outbound profile if one is given, then read them back."""
         changes = {name: value for name, value in settings.items() if application.settings[name] != value}
         after = self.provider.write(lambda: self._update(application, changes, profile_id))
         if after is None:
@@ -93,40 +95,40 @@ class Applications(ABC):
 
     @abstractmethod
     def delete(self, application_id: str) -> None:
-        """Delete an application that we made (none if the id is empty) and what else of ours went with it.
+        """Delete an application that we created (none if the id is empty) and everything we created along with it.
 
-        Fine if it is gone.
+        Does nothing if it no longer exists.
         """
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def wanted(self, urls: Urls) -> Settings:
-        """An application's settings as we want them."""
+        """The settings that an application needs to send calls to us."""
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def read(self, application_id: str) -> Application | None:
-        """One application; None if there is none. Raises RequestFailed."""
+        """Return the application, or None if it does not exist. Raises RequestFailed."""
 
     @abstractmethod
     def _page(self, number: int, name: str) -> tuple[list[Application], bool]:
-        """Within ask(): a page of the list, from 0, filtered by name if there is one; and whether it is the last."""
+        """Called within ask(): a page (from 0) of the list, filtered by any `name`, and whether it is the last page."""
 
     @abstractmethod
     def _create(self, urls: Urls, profile_id: str | None) -> Application:
-        """Make an application with our name, in one attempt. Raises RequestFailed."""
+        """Create an application with our name, in a single attempt. Raises RequestFailed."""
 
     @abstractmethod
     def _update(self, application: Application, changes: Settings, profile_id: str) -> Application | None:
-        """Within ask(): change these settings. Returns the application as it is then, if the carrier tells."""
+        """Called within ask(): change these settings. Returns the new application, or None if the carrier omits it."""
 
 
 class ApplicationProvider(Provider):
-    """A carrier that keeps webhooks on an application, to which numbers are linked.
+    """A carrier that stores webhooks on an application, to which numbers are linked.
 
-    The number's settings are one field, `application_id`.
+    The number's only setting is `application_id`.
     """
 
     blank = {"application_id": ""}
@@ -157,7 +159,7 @@ class ApplicationProvider(Provider):
         return found + self.applications.compare(application, urls)
 
     def _link_reason(self, linked_id: str) -> str:
-        """Why a number that is linked to something else does not reach us."""
+        """Why calls to a number that is linked to something else do not reach us."""
         if not linked_id:
             return "not_linked"
         with self.reading():
@@ -173,7 +175,7 @@ class ApplicationProvider(Provider):
             raise WebhookSetupFailed(self.carrier, "still linked to our application")
 
     def link(self, number_id: str, application_id: str) -> None:
-        """Link the number to an application that was there before us; empty, or gone meanwhile: to none."""
+        """Link the number to its previous application; unlink it if the id is empty or the application is gone."""
         try:
             self.ask(lambda: self._update(number_id, {"application_id": application_id}))
         except Refused as failure:
@@ -181,7 +183,7 @@ class ApplicationProvider(Provider):
                 raise WebhookSetupFailed(self.carrier, failure.detail) from None
             self.link(number_id, "")
         except Unanswered:
-            pass  # read back by restore()
+            pass  # restore() reads back the result
 
     def _is_there(self, linked_id: str) -> bool:
         with self.reading():
@@ -191,8 +193,8 @@ class ApplicationProvider(Provider):
 
     @abstractmethod
     def kind_of(self, linked_id: str) -> str:
-        """What a number is linked to: a word that ends in "application", or another for a trunk; empty if nothing is
-        known to be there. Raises RequestFailed."""
+        """The kind of thing a number is linked to: ends in "application" for an application, is another word for a
+        trunk, and is empty if nothing is known to exist there. Raises RequestFailed."""
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -200,7 +202,7 @@ class ApplicationProvider(Provider):
         return {"application_id": application_id}
 
     def route_of(self, settings: Settings, application: Application | None) -> Route:
-        """An application that the customer named is no conflict, and no route of ours to be forgotten either."""
+        """An application that the customer named is neither a conflict nor a leftover route of ours."""
         linked = settings["application_id"]
         if application and linked == application.id and application.name != self.site.application_name:
             return Route.NONE
@@ -208,7 +210,7 @@ class ApplicationProvider(Provider):
 
 
 def route_to(linked_id: str, ours: Container[str]) -> Route:
-    """Where the calls of a number go that is linked to this, if these are the ids of our applications."""
+    """Where calls go for a number with this link, given the ids of our applications."""
     if not linked_id:
         return Route.NONE
     return Route.OURS if linked_id in ours else Route.ELSEWHERE

@@ -1,4 +1,4 @@
-"""How one request is sent to a carrier: its deadline, a second attempt, the account's gate, what is measured."""
+"""How a request is sent to a carrier: deadline, retry, the account's gate and metrics."""
 
 import random
 import time
@@ -26,7 +26,7 @@ from integrations.types import Site
 
 T = TypeVar("T")
 
-# Of a list of calls: more than any account has in the hours that are asked for.
+# Limit for listing calls; no account has this many pages in the hours we ask for.
 MAX_PAGES = 10_000
 RETRY_PAUSE_S = (0.05, 0.25)
 
@@ -38,7 +38,7 @@ REQUESTS = Histogram(
 
 
 class Asking(ABC):
-    """Sends requests to one carrier, up to a deadline."""
+    """Sends requests to one carrier until a deadline."""
 
     carrier: ClassVar[Carrier]
     site: Site
@@ -46,23 +46,25 @@ class Asking(ABC):
 
     @abstractmethod
     def status_of(self, error: Exception) -> int | None:
-        """The HTTP status behind an exception of the SDK, if there was a reply."""
+        """The HTTP status behind an SDK exception; None if there was no reply."""
 
     def headers_of(self, error: Exception) -> Mapping[str, str]:
-        """The headers of that reply, their names in any case; empty if there was none."""
+        """The headers of that reply, with names in any letter case; empty if there was no reply."""
         return {}
 
     def timeouts(self) -> Timeouts:
-        """For the request that is about to be sent. Raises Unanswered when there is no time for it."""
+        """Timeouts for the request about to be sent. Raises Unanswered when no time is left for it."""
         return self.deadline.limit(self.site.timeouts)
 
     def ask(self, send: Callable[[], T], *, attempts: int = 2) -> T:
-        """Send one request; once more after silence, since a read or a write of absolute values may be repeated.
+        """Send a request; retry once if there is no usable reply, which is safe for reads and absolute writes.
 
-        `send` makes a client and the SDK's call, and turns the reply into ours, so that a reply without sense counts
-        as none. Each client has the time that is left when it is made.
-        After a 429 it waits at the account's gate (if any) until the deadline, then tries again.
-        Raises Refused or Unanswered.
+        `send` creates a client, makes the SDK call and converts the reply to our types, so that a malformed reply
+        counts as no reply. Each client's timeouts are limited to the time left when it is created.
+        After a 429, waits at the account's gate (if any) until the deadline, then retries.
+
+        Raises:
+            Refused, Unanswered.
         """
         barrier = gate.get()
         while True:
@@ -75,7 +77,7 @@ class Asking(ABC):
                 except RequestFailed:
                     raise
                 except Exception as error:
-                    # SDKs leak whatever they trip over: requests' and httpx' errors, JSONDecodeError, AttributeError.
+                    # SDKs let anything escape: errors of requests and httpx, JSONDecodeError, AttributeError.
                     failure = self.describe(error)
                     self.measure(failure.outcome, sent_at)
             if isinstance(failure, RateLimited) and barrier.slow_down(began, failure.retry_after_s, self.deadline):
@@ -86,7 +88,7 @@ class Asking(ABC):
             time.sleep(min(random.uniform(*RETRY_PAUSE_S), self.deadline.remaining_s()))
 
     def find(self, send: Callable[[], T], *, missing: tuple[int, ...] = (404,)) -> T | None:
-        """As ask(); None when the carrier says that there is no such thing, with one of the `missing` statuses."""
+        """Like ask(), but returns None when the carrier replies with one of the `missing` statuses."""
         try:
             return self.ask(send)
         except Refused as failure:
@@ -95,9 +97,9 @@ class Asking(ABC):
             raise
 
     def write(self, send: Callable[[], T]) -> T | None:
-        """As ask(), for a change; None when it may or may not have happened, so that it has to be read back.
+        """Like ask(), for a change. Returns None if the outcome is unknown, so the caller must read it back.
 
-        Raises WebhookSetupFailed when the carrier refused it.
+        Raises WebhookSetupFailed when the carrier refuses the change.
         """
         try:
             return self.ask(send)
@@ -108,10 +110,10 @@ class Asking(ABC):
 
     @contextmanager
     def reading(self, *, refusals: tuple[int, ...] = (401, 403)) -> Iterator[None]:
-        """Around requests that read: raises what the failure of one means.
+        """Wrap requests that read: translates RequestFailed to InvalidCredentials or CarrierUnavailable.
 
         Args:
-            refusals: the statuses with which the carrier refuses the credentials.
+            refusals: the HTTP statuses with which the carrier rejects the credentials.
         """
         try:
             yield
@@ -122,7 +124,7 @@ class Asking(ABC):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Around requests that change something: raises what the failure of one means."""
+        """Wrap requests that write: translates RequestFailed to WebhookSetupFailed."""
         try:
             yield
         except RequestFailed as failure:
@@ -132,7 +134,7 @@ class Asking(ABC):
         REQUESTS.labels(self.carrier.label.lower(), outcome).observe(time.monotonic() - sent_at)
 
     def describe(self, error: Exception) -> Refused | Unanswered:
-        """Name the failure by its type and status alone: an SDK's text may hold the request."""
+        """Describe the failure by its type and status only: an SDK's message may contain the request."""
         status = self.status_of(error)
         detail = f"{self.carrier.label}: {type(error).__name__}, status {status}"
         if status is not None and 400 <= status < 500 and status not in (408, 429):

@@ -1,4 +1,4 @@
-"""What a provider is: the few verbs with which the services speak to any carrier."""
+"""The provider interface: the few verbs through which the services use any carrier."""
 
 import re
 from abc import abstractmethod
@@ -16,30 +16,30 @@ from integrations.webhooks import Answer, Urls, Webhook
 if TYPE_CHECKING:
     from integrations.applications import Applications
 
-# Amazon's S3 as carriers write it, with the bucket in the path. A bucket in the host name is anybody's.
+# Amazon S3 URLs as carriers write them, with the bucket in the path. A bucket in the host name could be anyone's.
 S3_PLACES = r"s3(\.[a-z0-9-]+)?\.amazonaws\.com/[^/]+/.+"
 
 
 class Provider(Asking):
-    """One carrier, spoken to with one account's credentials, up to a deadline.
+    """One carrier, used with one account's credentials until a deadline.
 
     Args:
         account_id: Twilio Account SID, Plivo Auth ID, Telnyx application id (may be empty).
         auth_token: Twilio or Plivo Auth Token, Telnyx API key.
-        site: our addresses and timeouts.
-        deadline: when the work must be done.
+        site: our URLs and timeouts.
+        deadline: when all requests must be done.
 
-    Every verb raises IntegrationError. A read raises InvalidCredentials when the carrier refuses it and
-    CarrierUnavailable when it cannot be asked; a write raises WebhookSetupFailed.
+    Every verb raises IntegrationError. A read raises InvalidCredentials when the carrier rejects the credentials and
+    CarrierUnavailable when it cannot be reached; a write raises WebhookSetupFailed.
     """
 
-    # The settings of a number that is routed nowhere.
+    # The settings of an unrouted number.
     blank: ClassVar[Settings]
-    # Where the carrier keeps recordings, besides the address of its API: host and path.
+    # Host and path of recordings stored outside the carrier's API.
     media_places: ClassVar[re.Pattern[str]]
-    # The paths of recordings at that address; %s stands for the account's id. Empty: any that the API has just given.
+    # Paths of recordings within the API; %s is the account's id. Empty: accept any path the API has just returned.
     recording_path: ClassVar[str] = ""
-    # Whether webhooks are signed with a key of the account's, which we may lack, and not with its auth token.
+    # Whether webhooks are signed with a key per account, which we may not have, instead of the auth token.
     signs_with_public_key: ClassVar[bool] = False
 
     def __init__(self, *, account_id: str, auth_token: str, site: Site, deadline: Deadline) -> None:
@@ -53,37 +53,39 @@ class Provider(Asking):
 
     @classmethod
     def warm_up(cls) -> None:
-        """Import what the first request would wait for, beyond the module itself. Opens no connection."""
+        """Import what the first request would otherwise import lazily. Opens no connection."""
         return
 
     @property
     def applications(self) -> "Applications | None":
-        """The account's applications; None where webhooks live on the number."""
+        """The account's applications; None if the carrier stores webhooks on the number."""
         return None
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def verify(self, number: str, *, application_id: str) -> CarrierNumber:
-        """Ask whether the credentials are good and the account owns the number and can take calls on it. Reads only.
+        """Verify that the credentials are valid and that the account owns the number and can receive calls on it.
+
+        Reads only.
 
         Args:
             number: E.164 digits.
-            application_id: the application to look for; empty: the one that has our name.
+            application_id: the application to look up; if empty, the one with our name.
 
         Raises:
             InvalidCredentials, NumberNotOwned, NumberNotUsable, CarrierUnavailable.
         """
 
     def apply(self, number_id: str, urls: Urls, application_id: str) -> Settings | None:
-        """Route the number to us with absolute values, safe to repeat.
+        """Route the number to us. Writes absolute values, so it is safe to repeat.
 
-        Returns the number's settings as they are then, or None where the carrier does not tell or gave no answer.
+        Returns the number's new settings, or None if the carrier does not return them or did not reply.
         """
         return self.write(lambda: self._update(number_id, self.wanted(urls, application_id)))
 
     def read(self, number_id: str) -> Settings:
-        """The number's present settings. Raises NumberNotOwned when it is gone."""
+        """The number's current settings. Raises NumberNotOwned when the account no longer has it."""
         with self.reading():
             found = self._number(number_id)
         if found is None:
@@ -91,17 +93,17 @@ class Provider(Asking):
         return found.settings
 
     def routes_to_us(self, settings: Settings, urls: Urls, application_id: str) -> bool:
-        """Whether these settings bring the number's calls to us."""
+        """Whether these settings route the number's calls to us."""
         wanted = self.wanted(urls, application_id)
         return settings == wanted and wanted != self.blank
 
     @abstractmethod
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
-        """What is there and is not as apply() leaves it, and whether the account's webhook key is another than the one
-        that we have. Reads only."""
+        """List what differs from the state that apply() sets up, including a webhook key other than `public_key`.
+        Reads only."""
 
     def repair(self, number_id: str, urls: Urls, application_id: str) -> None:
-        """As apply(), but only what differs is written."""
+        """Like apply(), but writes only the settings that differ."""
         now = self.read(number_id)
         differing = {name: value for name, value in self.wanted(urls, application_id).items() if now[name] != value}
         if differing:
@@ -109,20 +111,20 @@ class Provider(Asking):
 
     @abstractmethod
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
-        """A page of the account's numbers, and the cursor of the next one; empty at the end.
+        """A page of the account's numbers, and the cursor of the next page; empty after the last.
 
-        Raises ValueError for a cursor that is none of ours.
+        Raises ValueError for an invalid cursor.
         """
 
     @abstractmethod
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
-        """Put back what was there before us, as far as our own values are still there, and read back.
+        """Restore the original settings where our own values are still in place, and read them back.
 
-        Raises NumberNotOwned when the number is gone.
+        Raises NumberNotOwned when the account no longer has the number.
         """
 
     def read_public_key(self) -> str:
-        """The key that the account's webhooks are signed with; empty if the carrier has none or does not tell."""
+        """The public key for the account's webhooks; empty if the carrier uses none or does not return it."""
         return ""
 
     # -- receiving ----------------------------------------------------------------------------------------------------
@@ -130,68 +132,71 @@ class Provider(Asking):
     @classmethod
     @abstractmethod
     def check_signature(cls, webhook: Webhook, *, auth_tokens: Iterable[str], public_key: str) -> str:
-        """Make sure that the carrier sent this.
+        """Verify that the carrier sent this webhook.
 
         Args:
-            auth_tokens: the account's, of which any may have signed it. Not read where the carrier has a key for it.
-            public_key: the account's webhook key, base64 (Telnyx). Without it there is nothing to check by.
+            auth_tokens: the account's auth tokens, any of which may have signed it. Unused if the carrier signs with a
+                public key.
+            public_key: the account's webhook key, base64 (Telnyx). If empty, the signature is not checked.
 
-        Returns a digest of what was signed, the same for a repeat. Raises BadSignature.
+        Returns a digest of the signed content, the same for every repeat of the webhook. Raises BadSignature.
         """
 
     @classmethod
     @abstractmethod
     def parse_event(cls, payload: Payload) -> CallEvent:
-        """What the fields of a webhook say. Never raises: what makes no sense says nothing."""
+        """Normalise the fields of a webhook. Never raises: fields that make no sense are ignored."""
 
     @classmethod
     @abstractmethod
     def render_answer(cls, answer: Answer, urls: Urls) -> str:
-        """The XML document that makes the carrier do this, as text."""
+        """The XML document that instructs the carrier to do this."""
 
     @abstractmethod
     def media_url(self, recording_id: str, known_url: str) -> str:
-        """Where the audio of a recording is now. Raises MediaMissing when the carrier does not have it any more."""
+        """The current URL of a recording's audio. Raises MediaMissing when the carrier no longer has it."""
 
     def media_auth(self) -> tuple[str, str] | None:
-        """User and password for the audio, sent to the carrier's own hosts only."""
+        """User and password for downloading audio, sent only to the carrier's own hosts."""
         return self.account_id, self.auth_token
 
     @abstractmethod
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
-        """Within ask(): a page of the account's calls since then, and the cursor of the next one; empty at the end.
+        """Called within ask(): a page of the account's calls since then, and the cursor of the next page; empty after
+        the last.
 
-        Without the legs of forwarded calls, so at Telnyx only the inbound.
+        Leaves out the legs of forwarded calls. At Telnyx they cannot be told apart from other outbound calls, so only
+        inbound calls are listed.
         """
 
     @abstractmethod
     def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
-        """The same of the account's recordings."""
+        """Like calls_page(), for the account's recordings."""
 
     def list_calls(self, since: datetime) -> Iterator[CallReport]:
-        """The account's calls since then, page by page as they are wanted."""
+        """Yield the account's calls since then, fetching pages as needed."""
         return self.all_pages(lambda cursor: self.calls_page(since, cursor))
 
     def list_recordings(self, since: datetime) -> Iterator[RecordingReport]:
-        """The account's recordings since then, page by page as they are wanted."""
+        """Yield the account's recordings since then, fetching pages as needed."""
         return self.all_pages(lambda cursor: self.recordings_page(since, cursor))
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def _number(self, number_id: str) -> NumberRecord | None:
-        """The number; None if it is gone. Raises RequestFailed."""
+        """The number, or None if the account no longer has it. Raises RequestFailed."""
 
     @abstractmethod
     def _update(self, number_id: str, settings: Settings) -> Settings | None:
-        """Within ask(): write these settings. Returns all that the number has then, if the carrier tells."""
+        """Called within ask(): write these settings. Returns all settings afterwards, or None if omitted."""
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def wanted(self, urls: Urls, application_id: str) -> Settings:
-        """The number's settings as we want them; where it is linked to an application, blank without one."""
+        """The settings that route the number to us; for an application carrier, blank if `application_id` is empty."""
 
     @abstractmethod
     def route_of(self, settings: Settings, application: Application | None) -> Route:
-        """Where the calls of a number with these settings go, if this is the account's application."""
+        """Where calls to a number with these settings go, given the account's application."""

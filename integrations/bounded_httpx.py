@@ -1,4 +1,4 @@
-"""For httpx what CarrierAdapter is for requests. Apart from transport.py because importing httpx takes its time."""
+"""The httpx counterpart of CarrierAdapter. Separate from transport.py because httpx is slow to import."""
 
 import ssl
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from integrations.transport import MAX_ANSWER_BYTES, POOL_SIZE, Deadline, no_coo
 
 @cache
 def shared_httpx_client(base_url: str) -> httpx.Client:
-    """The client through which Telnyx is spoken to, for every tenant."""
+    """The client for all requests to Telnyx, shared by all tenants."""
     limits = httpx.Limits(max_connections=2 * POOL_SIZE, max_keepalive_connections=POOL_SIZE)
     environment = read_environment(base_url)
     bundle = environment["verify"]
@@ -26,7 +26,7 @@ def shared_httpx_client(base_url: str) -> httpx.Client:
 
 
 class BoundedTransport(httpx.HTTPTransport):
-    """Reads a bounded body in bounded time."""
+    """Limits the size of each response body and the time to read it."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         deadline = Deadline(request.extensions["timeout"]["read"])

@@ -1,20 +1,20 @@
 """What can go wrong at a carrier.
 
-An error carries a machine code and values; each door has its own table of sentences for them. A definite no of the
-carrier and a question that could not be asked never share a class.
+An error carries a machine code and values; each door has its own table of sentences for them. A definite "no" from the
+carrier and a failure to ask it never share a class.
 """
 
 from integrations import Carrier
 
 
 class IntegrationError(Exception):
-    """Root. `str(error)` is for the log and holds no secret.
+    """Root of the errors. `str(error)` is for the log and contains no secrets.
 
-    `code` is the machine code of the reply, `field` our name of the field to blame, if it is one; `values` fill in the
-    sentence.
+    `code` is the machine code in the reply, `field` our name for the field that caused the error (None if no field
+    did), and `values` fill the placeholders in the sentence.
 
     Args:
-        carrier: the one that was asked.
+        carrier: the carrier that was asked.
         detail: what happened, for the log.
     """
 
@@ -35,32 +35,32 @@ class IntegrationError(Exception):
 
 
 class InvalidCredentials(IntegrationError):
-    """The carrier refuses the credentials."""
+    """The carrier rejects the credentials."""
 
     code = "invalid_credentials"
     field = "auth_token"
 
 
 class AccountNotActive(InvalidCredentials):
-    """The credentials are those of an account that is suspended or closed."""
+    """The credentials belong to a suspended or closed account."""
 
 
 class UnknownApplication(IntegrationError):
-    """The account has no application with the id that was given as the account's."""
+    """The account has no application with the id given as its account id."""
 
     code = "invalid_field"
     field = "account_id"
 
 
 class WrongPublicKey(IntegrationError):
-    """The carrier says that the account has another public key than the one that was given."""
+    """The carrier reports a different public key for the account than the one given."""
 
     code = "invalid_field"
     field = "public_key"
 
 
 class UnusedPublicKey(WrongPublicKey):
-    """The account's webhooks are signed with another public key than the one that was given."""
+    """The account's webhooks are signed with a different key than the one given."""
 
 
 class NumberNotOwned(IntegrationError):
@@ -71,7 +71,7 @@ class NumberNotOwned(IntegrationError):
 
 
 class NumberNotUsable(IntegrationError):
-    """The number cannot take voice calls."""
+    """The number cannot receive voice calls."""
 
     code = "number_not_usable"
     field = "number"
@@ -82,7 +82,7 @@ class NumberNotActive(NumberNotUsable):
 
 
 class CarrierUnavailable(IntegrationError):
-    """A question could not be asked, or the answer makes no sense."""
+    """The carrier could not be reached, or its reply makes no sense."""
 
     code = "carrier_unavailable"
 
@@ -104,23 +104,23 @@ class MediaMissing(IntegrationError):
 
 
 class MediaElsewhere(MediaMissing):
-    """The audio of a recording is at an address that is not the carrier's, so it is not fetched."""
+    """The audio is at a URL that is not the carrier's, so it is not fetched."""
 
 
 class MediaRangeRefused(IntegrationError):
-    """The audio is shorter than the range that was asked for."""
+    """The requested range is past the end of the audio."""
 
     code = "range_not_satisfiable"
 
 
 class BadSignature(Exception):
-    """A webhook that is not the carrier's. The text tells why, for the log only."""
+    """A webhook did not come from the carrier. The message gives the reason, for the log only."""
 
 
 class RequestFailed(Exception):
-    """One request to a carrier came to nothing. Stays inside this package: providers turn it into one of the above.
+    """A request to a carrier failed. Never leaves this package: providers translate it to one of the errors above.
 
-    `outcome` is its word in the metrics.
+    `outcome` is its label in the metrics.
     """
 
     outcome: str
@@ -131,7 +131,7 @@ class RequestFailed(Exception):
 
 
 class Refused(RequestFailed):
-    """The carrier understood and said no: it did not do it."""
+    """The carrier understood the request and refused it, so it was not carried out."""
 
     outcome = "refused"
 
@@ -141,13 +141,13 @@ class Refused(RequestFailed):
 
 
 class Unanswered(RequestFailed):
-    """No answer, an error of the carrier's own, or nonsense: it may or may not have done it."""
+    """No reply, a server error or a malformed reply: the request may or may not have been carried out."""
 
     outcome = "unanswered"
 
 
 class RateLimited(Unanswered):
-    """One request too many; it was not carried out. `retry_after_s` is what the carrier says, if it says so."""
+    """Too many requests; this one was not carried out. `retry_after_s` is the delay the carrier asks for, if any."""
 
     outcome = "rate_limited"
 

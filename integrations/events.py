@@ -1,4 +1,4 @@
-"""What carriers report about calls and recordings, in our words."""
+"""Carriers' reports about calls and recordings, normalised."""
 
 import json
 import logging
@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl, urlencode
 
 log = logging.getLogger(__name__)
 
-# What a carrier sends has some thirty fields.
+# Carriers send about thirty fields.
 MAX_FIELDS = 1000
-# A body up to this length is kept as received. That of an ordinary event is half as long.
+# Bodies up to this length are stored as received. The body of an ordinary event is half as long.
 KEPT_LENGTH = 4096
-# Addresses of recordings that are signed are the longest values that are read.
+# The longest values that we read are signed recording URLs.
 KEPT_VALUE = 4096
 E164 = re.compile(r"\+?([0-9]{2,15})")
 MAX_TEXT = 128
@@ -27,7 +27,7 @@ Payload = Mapping[str, Any]
 
 
 class Progress(StrEnum):
-    """Statuses in the order in which something goes through them."""
+    """Statuses, in the order in which a call or recording passes through them."""
 
     @property
     def rank(self) -> int:
@@ -35,7 +35,7 @@ class Progress(StrEnum):
 
 
 class CallStatus(Progress):
-    """Those from `canceled` on are final."""
+    """Statuses from `canceled` on are final."""
 
     UNKNOWN = "unknown"
     QUEUED = "queued"
@@ -69,10 +69,10 @@ Status = TypeVar("Status", bound=Progress)
 
 
 class CallReport(NamedTuple):
-    """What one event or one entry of a carrier's list says about a call. Empty is what it does not say.
+    """What an event, or an entry in a carrier's call list, says about a call. Fields it does not mention are empty.
 
-    Numbers are E.164 digits; other parties (`anonymous`, `sip:…`) stay as they are. Times are in UTC. `cost` is what
-    the carrier charges, above zero, in `currency` (ISO 4217).
+    Numbers are E.164 digits; other parties (`anonymous`, `sip:…`) are kept as they are. Times are in UTC. `cost` is
+    what the carrier charges, as a positive amount in `currency` (ISO 4217).
     """
 
     id: str
@@ -90,7 +90,7 @@ class CallReport(NamedTuple):
 
 
 class RecordingReport(NamedTuple):
-    """What is said about a recording of a call."""
+    """What an event, or an entry in a carrier's list, says about a recording of a call."""
 
     id: str
     call_id: str
@@ -102,7 +102,7 @@ class RecordingReport(NamedTuple):
 
 
 class CallEvent(NamedTuple):
-    """What one webhook says. One about a leg of a forwarded call says nothing: a call is one entry in the log."""
+    """What a webhook says. Empty for a leg of a forwarded call, because a call is a single entry in the log."""
 
     call: CallReport | None = None
     recording: RecordingReport | None = None
@@ -112,7 +112,7 @@ class CallEvent(NamedTuple):
 
 
 def read_payload(body: str) -> dict[str, Any]:
-    """The fields of a webhook's body: of a JSON object, or of a form, in which the last of a repeated field counts.
+    """Parse a webhook's body: a JSON object, or a form, where the last value of a repeated field counts.
 
     Raises ValueError.
     """
@@ -120,17 +120,17 @@ def read_payload(body: str) -> dict[str, Any]:
         return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     try:
         payload = json.loads(body)
-        json.dumps(payload, ensure_ascii=False).encode()  # a ValueError for half a character, which no database takes
+        json.dumps(payload, ensure_ascii=False).encode()  # ValueError for a lone surrogate, which no database accepts
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return payload
 
 
 class Traced(dict[str, Any]):
-    """The fields of a webhook, which note those that are looked at."""
+    """The fields of a webhook; records which of them are read."""
 
     def __init__(self, payload: Payload) -> None:
-        super().__init__((name, Traced(one) if isinstance(one, dict) else one) for name, one in payload.items())
+        super().__init__((name, Traced(value) if isinstance(value, dict) else value) for name, value in payload.items())
         self.looked_at: set[object] = set()
 
     def __contains__(self, name: object) -> bool:
@@ -146,12 +146,12 @@ class Traced(dict[str, Any]):
         return super().get(name, default)
 
     def what_was_read(self) -> dict[str, Any]:
-        """The fields that were looked at, each cut to a bounded length."""
-        return {name: cut(one) for name, one in self.items() if name in self.looked_at}
+        """The fields that were read, each cut to a bounded length."""
+        return {name: cut(value) for name, value in self.items() if name in self.looked_at}
 
 
 def cut(value: Any) -> Any:
-    """As much of a value as is kept; of a list, or an object of which nothing is read, only that it is not empty."""
+    """The part of a value that is stored; of a list, or an object with no field read, only whether it is non-empty."""
     if isinstance(value, str):
         return value[:KEPT_VALUE]
     if isinstance(value, Traced):
@@ -160,26 +160,26 @@ def cut(value: Any) -> Any:
 
 
 def read_event(body: str, parse: Callable[[Payload], CallEvent]) -> tuple[CallEvent, str]:
-    """What a webhook's body says, and what is kept of it: of one that is longer than usual only what is read.
+    """Parse a webhook's body. Returns the event and the body to store: of a long body, only the fields that were read.
 
-    `parse` reads the same from that as from the body, if no value is absurdly long. Raises ValueError for a body that
-    cannot be read.
+    `parse` reads the same event from the stored body as from the original, unless a value is absurdly long. Raises
+    ValueError for a body that cannot be parsed.
     """
     payload = read_payload(body)
     if len(body) <= KEPT_LENGTH:
         return parse(payload), body
     traced = Traced(payload)
-    said, read = parse(traced), traced.what_was_read()
-    return said, json.dumps(read, ensure_ascii=False) if body.startswith("{") else urlencode(read)
+    event, read = parse(traced), traced.what_was_read()
+    return event, json.dumps(read, ensure_ascii=False) if body.startswith("{") else urlencode(read)
 
 
 def translate(table: Mapping[str, Status], theirs: object, unknown: Status) -> Status:
-    """Our word for a carrier's. A word that the table lacks is logged, and is not an error: carriers add some."""
+    """Our status for a carrier's. A status missing from the table is logged, not an error: carriers add new ones."""
     if theirs in (None, ""):
         return unknown
     ours = table.get(str(theirs).lower())
     if ours is None:
-        log.warning("A carrier reports the status %.40r, which no table knows", theirs)
+        log.warning("Unknown status from a carrier: %.40r", theirs)
     return ours or unknown
 
 
@@ -188,13 +188,13 @@ def text(value: object) -> str:
 
 
 def party(value: object) -> str:
-    """Who calls or is called: E.164 digits, or what the carrier writes for something that is no number."""
+    """The caller or callee: E.164 digits, or the carrier's own text if it is not a number."""
     number = E164.fullmatch(text(value).strip())
     return number[1] if number else text(value)
 
 
 def whole(value: object) -> int | None:
-    """A count or a number of seconds, which carriers also write as text or with decimals."""
+    """A count or a number of seconds; carriers also send these as text or with decimals."""
     try:
         number = round(float(str(value)))
     except (ValueError, OverflowError):
@@ -203,7 +203,7 @@ def whole(value: object) -> int | None:
 
 
 def amount(value: object) -> Decimal | None:
-    """A sum of money: Twilio writes what it charges with a minus."""
+    """An amount of money, always positive: Twilio sends charges as negative amounts."""
     try:
         sum_of_money = abs(Decimal(str(value))).quantize(Decimal("0.000001"))
     except InvalidOperation:
@@ -212,7 +212,7 @@ def amount(value: object) -> Decimal | None:
 
 
 def moment(value: object) -> datetime | None:
-    """A time in UTC, from ISO 8601 (with or without a zone) or RFC 2822; None for one that no call can have."""
+    """Parse ISO 8601 (with or without a zone) or RFC 2822 to UTC; None if invalid or outside 2000-2099."""
     written = str(value or "").strip()
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:

@@ -1,4 +1,4 @@
-"""Who may send a request to a carrier now. Set around a piece of work; without it everybody may."""
+"""Controls when requests to a carrier may be sent. Set for a block of work; by default nothing waits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,27 +8,27 @@ from integrations.transport import Deadline
 
 
 class Gate:
-    """An open gate. A caller that sends many requests has its own, which makes them wait for each other."""
+    """An open gate. A caller that sends many requests installs its own, which makes them wait for each other."""
 
     @contextmanager
     def admitted(self, deadline: Deadline) -> Iterator[float]:
-        """Around one request. Yields when it began, on the monotonic clock. Raises Unanswered when out of time."""
+        """Wraps one request. Yields its start time on the monotonic clock. Raises Unanswered when out of time."""
         yield 0.0
 
     def slow_down(self, began: float, retry_after_s: float | None, deadline: Deadline) -> bool:
-        """The carrier says that a request which began then was one too many. Says whether it may be sent once more."""
+        """Report a 429 for a request that began then. Returns whether the request may be retried."""
         return False
 
 
 OPEN = Gate()
-# Threads that read for others inherit it (transport.in_parallel).
+# Threads started by transport.in_parallel() inherit it.
 gate: ContextVar[Gate] = ContextVar("gate", default=OPEN)
 
 
 @contextmanager
-def through(one: Gate) -> Iterator[None]:
-    """Every request to a carrier in this block goes through this gate."""
-    token = gate.set(one)
+def through(new_gate: Gate) -> Iterator[None]:
+    """Send every carrier request in this block through this gate."""
+    token = gate.set(new_gate)
     try:
         yield
     finally:

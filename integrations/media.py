@@ -1,4 +1,4 @@
-"""Streaming a recording from its carrier."""
+"""Streams a recording's audio from its carrier."""
 
 import re
 import time
@@ -24,24 +24,24 @@ from integrations.errors import (
 from integrations.transport import CHUNK_BYTES, POOL_SIZE, Deadline, no_cookies, read_environment
 
 MAX_REDIRECTS = 3
-# A file is not there at once when its callback comes.
+# The file may not exist yet when the recording's callback arrives.
 NOT_READY_PAUSES_S = (0.5, 1.0, 2.0)
-# A client that has not read all of it by then is cut off at the next chunk.
+# A client that is still reading after this time is cut off at the next chunk.
 MAX_STREAM_S = 900.0
 PASSED_ON = ("Content-Length", "Content-Range", "Accept-Ranges", "Last-Modified", "ETag")
 PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.:-]+(/[!-\[\]-~]*)?")
 AUDIO = re.compile(r"audio/[a-z0-9.+-]{1,40}")
-# What a store calls a file of which it knows nothing; then its name tells.
+# Content types for files of unknown type; then the file extension decides.
 BYTES = ("", "application/octet-stream", "binary/octet-stream")
 AUDIO_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg"}
-# An id is from a webhook, too, and becomes a part of an address.
+# Recording ids come from webhooks too, and become part of a URL.
 RECORDING_ID = re.compile(r"[A-Za-z0-9_:-]+")
 
 
 @dataclass
 class Media:
-    """Audio on its way: `status` is 200, or 206 for a part; `headers` are to be passed on; what else has to end with it
-    is in `closed_with`."""
+    """Audio being streamed. `status` is 200, or 206 for a range; `headers` are to be passed on to the client;
+    `closed_with` holds whatever must be closed together with it."""
 
     status: int
     content_type: str
@@ -53,7 +53,7 @@ class Media:
         deadline = Deadline(MAX_STREAM_S)
         for chunk in self.response.raw.stream(CHUNK_BYTES, decode_content=False):
             if not deadline.remaining_s():
-                raise TimeoutError("the audio took too long")
+                raise TimeoutError("streaming the audio took too long")
             yield chunk
 
     def close(self) -> None:
@@ -62,16 +62,16 @@ class Media:
 
 
 def open_media(provider: Provider, recording_id: str, known_url: str, byte_range: str, *, may_be_new: bool) -> Media:
-    """Ask the carrier for a recording's audio; nothing of it is read yet.
+    """Request a recording's audio from the carrier, without reading the body yet.
 
     Args:
-        known_url: what the carrier once said where it is; may be empty.
-        byte_range: a Range header, or empty.
-        may_be_new: wait a little for a file that is not there yet.
+        known_url: the URL that the carrier reported earlier; may be empty.
+        byte_range: the value of the Range header, or empty.
+        may_be_new: whether the file may not exist yet, so that it is worth waiting a few seconds for it.
 
     Raises:
-        MediaMissing, also for an address that is not the carrier's; MediaRangeRefused, InvalidCredentials;
-        CarrierUnavailable, also when what is there is no audio.
+        MediaMissing, also for a URL that is not the carrier's; MediaRangeRefused; InvalidCredentials;
+        RecordingNotReady; CarrierUnavailable, also when the content is not audio.
     """
     if not RECORDING_ID.fullmatch(recording_id):
         raise MediaMissing(provider.carrier)
@@ -82,16 +82,16 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
             return Media(response.status_code, audio_type, passed_on(response), response)
         response.close()
         if response.status_code in (200, 206):
-            raise CarrierUnavailable(provider.carrier, "what is at the address of a recording is no audio")
+            raise CarrierUnavailable(provider.carrier, "the content at the recording's URL is not audio")
         if response.status_code == 416:
             raise MediaRangeRefused(provider.carrier)
         if known_url:
-            known_url = ""  # it may have moved: the next time the carrier's API is asked where it is
+            known_url = ""  # the file may have moved: next, ask the carrier's API for its URL
             continue
         if response.status_code in (401, 403) and takes_credentials(provider, response.url):
-            raise InvalidCredentials(provider.carrier, f"media answered with {response.status_code}")
+            raise InvalidCredentials(provider.carrier, f"media request failed with status {response.status_code}")
         if response.status_code not in (404, 410):
-            raise CarrierUnavailable(provider.carrier, f"media answered with {response.status_code}")
+            raise CarrierUnavailable(provider.carrier, f"media request failed with status {response.status_code}")
         pause_s = next(pauses, None)
         if pause_s is None:
             raise RecordingNotReady(provider.carrier) if may_be_new else MediaMissing(provider.carrier)
@@ -99,7 +99,7 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
 
 
 def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
-    """One GET, with redirects followed from one admitted address to another."""
+    """Send a GET; follow redirects only to allowed URLs."""
     for _ in range(MAX_REDIRECTS + 1):
         if not is_admitted(provider, url):
             raise MediaElsewhere(provider.carrier)
@@ -124,8 +124,8 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
 
 
 def is_admitted(provider: Provider, url: str) -> bool:
-    """Whether this is the carrier's: the address is from a webhook, and must not lead us into our own network."""
-    # What two readers of an address could take for different hosts is none.
+    """Whether this URL is the carrier's. It comes from a webhook, so it must not lead into our own network (SSRF)."""
+    # Reject URLs in which two parsers could see different hosts.
     if not PLAIN_URL.fullmatch(url):
         return False
     try:
@@ -139,7 +139,7 @@ def is_admitted(provider: Provider, url: str) -> bool:
 
 
 def is_recording(provider: Provider, path: str) -> bool:
-    """Whether a path at the carrier's API is that of a recording of this account, and of nothing else."""
+    """Whether a path in the carrier's API is that of a recording of this account."""
     if not provider.recording_path:
         return True
     api = urlsplit(provider.site.api_url).path.rstrip("/")
@@ -148,7 +148,7 @@ def is_recording(provider: Provider, path: str) -> bool:
 
 
 def takes_credentials(provider: Provider, url: str) -> bool:
-    """Whether the account's credentials may go there: to the carrier itself, not to where it stores files."""
+    """Whether the account's credentials may be sent there: to the carrier itself, not to its file storage."""
     stored_elsewhere = (urlsplit(url).hostname or "").endswith(".amazonaws.com")
     return provider.media_auth() is not None and (is_api(provider, url) or not stored_elsewhere)
 
@@ -163,7 +163,7 @@ def origin(url: str) -> tuple[str, str]:
 
 
 def type_of_audio(response: requests.Response) -> str:
-    """The type of the audio, empty if it is none: nobody shall get pages or what else a carrier has."""
+    """The media type; empty if it is not audio, so that clients never receive web pages or other content."""
     given = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if AUDIO.fullmatch(given):
         return given
@@ -178,7 +178,7 @@ def passed_on(response: requests.Response) -> dict[str, str]:
 def media_session() -> requests.Session:
     session = requests.Session()
     session.cookies = no_cookies()  # type: ignore[assignment]
-    session.trust_env = False  # no .netrc; proxies and certificates are given with each request
+    session.trust_env = False  # no .netrc; proxies and certificates are passed with each request
     session.mount("http://", HTTPAdapter(pool_maxsize=POOL_SIZE))
     session.mount("https://", HTTPAdapter(pool_maxsize=POOL_SIZE))
     return session

@@ -1,6 +1,6 @@
-"""Connections to the carriers: one keep-alive pool for each SDK, shared by all tenants; deadlines; bounded answers.
+"""Connections to the carriers: a keep-alive pool per SDK, shared by all tenants; deadlines; bounded replies.
 
-Made when first used, so that a server which forks after loading shares no socket between processes.
+Pools are created on first use, so that a server that forks after loading shares no sockets between processes.
 """
 
 import re
@@ -21,21 +21,21 @@ from integrations.errors import Refused, RequestFailed, Unanswered
 
 POOL_SIZE = 128
 CHUNK_BYTES = 64 * 1024
-# The longest honest answer is a page of a thousand numbers, about 2 MB.
+# The longest legitimate reply is a page of a thousand numbers, about 2 MB.
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 PARALLEL_READS = 128
 SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 class Timeouts(NamedTuple):
-    """Seconds: to connect, and to wait for an answer with all of its body."""
+    """Seconds to connect, and to wait for a reply with its complete body."""
 
     connect_s: float
     read_s: float
 
 
 class Deadline:
-    """The moment by which a whole piece of work must be done."""
+    """The time by which a whole operation must be done."""
 
     def __init__(self, seconds: float) -> None:
         self.ends_at = time.monotonic() + seconds
@@ -44,7 +44,7 @@ class Deadline:
         return max(0.0, self.ends_at - time.monotonic())
 
     def limit(self, timeouts: Timeouts) -> Timeouts:
-        """The timeouts for one more request. Raises Unanswered when there is no time for it."""
+        """The timeouts for another request. Raises Unanswered when no time is left for it."""
         remaining_s = self.remaining_s()
         if remaining_s <= 0:
             raise Unanswered("out of time")
@@ -52,29 +52,29 @@ class Deadline:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long a carrier asks to wait, if it does: Retry-After, or when its window begins anew (Telnyx)."""
-    told = headers.get("retry-after") or headers.get("x-ratelimit-reset") or ""
-    if SECONDS.fullmatch(told):
-        return float(told)
+    """The delay that a carrier asks for, if any: Retry-After, or the reset of its rate-limit window (Telnyx)."""
+    delay = headers.get("retry-after") or headers.get("x-ratelimit-reset") or ""
+    if SECONDS.fullmatch(delay):
+        return float(delay)
     try:
-        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # neither seconds nor a date with its zone
+        return max(0.0, (parsedate_to_datetime(delay) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # neither seconds nor a date with a time zone
         return None
 
 
 def no_cookies() -> CookieJar:
-    """Tenants share the connections; nothing that one tenant's answer sets may ride on another's request."""
+    """A jar that accepts no cookies: tenants share connections, so no cookie may reach another tenant's request."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
 
 
 def read_environment(base_url: str) -> Any:
-    """What HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE say of an address. They hold for every carrier; of the SDKs
-    only Twilio's heeds them all."""
+    """What HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE mean for a URL. They apply to every carrier; of the SDKs, only
+    Twilio's honours them all."""
     return requests.Session().merge_environment_settings(base_url, {}, True, None, None)
 
 
 class CarrierAdapter(HTTPAdapter):
-    """Sends what is meant for `official` to `base_url`, reads a bounded body in bounded time, follows no redirect."""
+    """Sends requests for `official` to `base_url`; limits the size and time of each reply; follows no redirects."""
 
     def __init__(self, official: str, base_url: str) -> None:
         self.official, self.base_url = official, base_url
@@ -92,12 +92,12 @@ class CarrierAdapter(HTTPAdapter):
             raise
         response.raw.release_conn()
         if response.is_redirect:
-            raise requests.exceptions.TooManyRedirects("a carrier's API does not redirect")
+            raise requests.exceptions.TooManyRedirects("unexpected redirect from a carrier's API")
         return response
 
 
 def read_bounded(read_chunk: Callable[[], bytes], deadline: Deadline) -> bytes:
-    """All chunks until an empty one. Raises a requests exception when they are too many or too slow."""
+    """Read chunks until an empty one. Raises a requests exception when the reply is too large or too slow."""
     body = bytearray()
     while chunk := read_chunk():
         body += chunk
@@ -115,10 +115,10 @@ def shared_adapter(official: str, base_url: str) -> CarrierAdapter:
 
 @cache
 def shared_session(official: str, base_url: str) -> requests.Session:
-    """The session through which Twilio is spoken to, for every tenant."""
+    """The session for all requests to Twilio, shared by all tenants."""
     session = requests.Session()
     session.cookies = no_cookies()  # type: ignore[assignment]
-    session.trust_env = False  # the adapter has read it, once
+    session.trust_env = False  # the adapter has read it already
     session.mount(official, shared_adapter(official, base_url))
     return session
 
@@ -129,9 +129,9 @@ def _readers() -> ThreadPoolExecutor:
 
 
 def in_parallel(*reads: Callable[[], Any]) -> list[Any]:
-    """The results of independent reads, made at the same time.
+    """Run independent reads in parallel and return their results.
 
-    Raises the failure that tells most: a no before silence.
+    If any fail, raises the most informative failure: Refused before Unanswered.
     """
     others = [_readers().submit(copy_context().run, read) for read in reads[1:]]
     results: list[Any] = []

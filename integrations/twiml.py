@@ -1,4 +1,4 @@
-"""What Telnyx' TeXML has in common with Twilio: the verbs of an answer and the fields of a webhook.
+"""What Telnyx's TeXML and Twilio share: the verbs of an answer and the fields of a webhook.
 
 https://www.twilio.com/docs/voice/twiml and https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs
 (read 2026-11-23)
@@ -40,13 +40,14 @@ CHANNELS = {"1": 1, "2": 2, "single": 1, "mono": 1, "dual": 2, "stereo": 2}
 
 
 def render(answer: Answer, urls: Urls) -> str:
-    """The document for an answer. Every recording is reported to `urls.recording`."""
+    """The XML document for an answer. Every recording is reported to `urls.recording`."""
     response = VoiceResponse()
     reported = {"recording_status_callback": urls.recording, "recording_status_callback_event": "completed absent"}
     match answer.action:
         case Action.VOICEMAIL:
             response.say(answer.spoken)
-            # Without `action` the carrier asks for this document again after the message, and greets without end.
+            # Without `action` the carrier requests this document again after the message and repeats the greeting
+            # endlessly.
             response.record(
                 action=urls.done,
                 max_length=VOICEMAIL_S,
@@ -75,7 +76,7 @@ def render(answer: Answer, urls: Urls) -> str:
 
 
 def parse_event(payload: Payload, call_status: Mapping[str, CallStatus]) -> CallEvent:
-    """What a webhook's fields say of the call and, where one is named, of its recording."""
+    """Normalise a webhook's fields: the call and, if present, its recording."""
     call_id = text(payload.get("CallSid"))
     if not call_id or payload.get("ParentCallSid"):
         return CallEvent()
@@ -85,10 +86,10 @@ def parse_event(payload: Payload, call_status: Mapping[str, CallStatus]) -> Call
 def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus]) -> CallReport:
     status = translate(call_status, payload.get("CallStatus"), CallStatus.UNKNOWN)
     at, duration_s = moment(payload.get("Timestamp")), whole(payload.get("CallDuration"))
-    # Telnyx' `Timestamp` is when the webhook was made, which is after the end of the call.
+    # Telnyx's `Timestamp` is when the webhook was created, which is after the call ended.
     # https://developers.telnyx.com/api-reference/callbacks/texml-call-completed (read 2026-11-29)
     ended_at = (moment(payload.get("EndTime")) or at) if status.is_final else None
-    # Twilio tells only when a call ended and how long it lasted.
+    # Twilio reports only when a call ended and how long it lasted.
     talked_since = ended_at - timedelta(seconds=duration_s) if ended_at and duration_s is not None else None
     return CallReport(
         id=call_id,
@@ -121,7 +122,7 @@ def recording_of(call_id: str, payload: Payload) -> RecordingReport | None:
 
 
 def direction_of(theirs: object) -> Direction | None:
-    """`inbound`; `outbound-api`, `outbound-dial`, `outbound`; Telnyx' TeXML may leave it out."""
+    """Values: `inbound`, `outbound-api`, `outbound-dial`, `outbound`; Telnyx's TeXML may omit it."""
     word = text(theirs)
     if word.startswith("out"):
         return Direction.OUTBOUND

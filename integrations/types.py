@@ -1,4 +1,4 @@
-"""What providers take and give."""
+"""The types that providers accept and return."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from integrations.transport import Timeouts
 
 Settings = dict[str, str]
 
-# Of what we make at a carrier.
+# The names of what we create at a carrier start with this.
 NAME_PREFIX = "workspace-phones-"
 
 
 class Route(Enum):
-    """Where a number's calls go now."""
+    """Where calls to a number currently go."""
 
     NONE = "none"
     OURS = "ours"
@@ -23,7 +23,7 @@ class Route(Enum):
 
 @dataclass(frozen=True)
 class Site:
-    """This installation as a provider needs to know it."""
+    """What a provider needs to know about this installation."""
 
     public_url: str
     api_url: str
@@ -35,15 +35,15 @@ class Site:
 
     @property
     def application_name(self) -> str:
-        """The same for all that share a PUBLIC_URL, different between installations on one carrier account."""
+        """Derived from PUBLIC_URL, so that installations which share a carrier account have different names."""
         return f"{NAME_PREFIX}{hashlib.sha256(self.public_url.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
 class Application:
-    """A carrier's application: where webhooks live at Plivo and Telnyx.
+    """A carrier's application, which holds the webhooks at Plivo and Telnyx.
 
-    `settings` are the fields that we set, as they are there. `profile_id` is Telnyx's outbound voice profile.
+    `settings` are the current values of the fields that we set. `profile_id` is Telnyx's outbound voice profile.
     """
 
     id: str
@@ -54,11 +54,11 @@ class Application:
 
 @dataclass(frozen=True)
 class CarrierNumber:
-    """A number that the account owns and that can take calls.
+    """A number that the account owns and that can receive calls.
 
-    `id` is the carrier's id of it; `settings` what restore() needs to know; `application` the one that was asked for,
-    if there is one; `profile_id` an outbound voice profile for an application yet to be made: empty if there is none,
-    None if it was not asked for; `public_key` the account's webhook key, if the carrier has one and tells it.
+    `id` is the carrier's id for it, `settings` what restore() needs, and `application` the requested application if it
+    exists. `profile_id` is an outbound voice profile for an application yet to be created: empty if there is none, None
+    if it was not looked up. `public_key` is the account's webhook key, if the carrier uses one and returns it.
     """
 
     id: str
@@ -71,7 +71,7 @@ class CarrierNumber:
 
 @dataclass(frozen=True)
 class Difference:
-    """Something at the carrier that is not as it should be; `reason` is for machines."""
+    """A setting at the carrier that is not as expected; `reason` is a machine code."""
 
     reason: str
     expected: str
@@ -91,7 +91,7 @@ class NumberRecord:
 
 @dataclass(frozen=True)
 class ListedNumber(NumberRecord):
-    """One number of an account, to pick from."""
+    """A number in an account's list, for the user to choose from."""
 
     route: Route
 
@@ -101,7 +101,7 @@ class ListedNumber(NumberRecord):
 
 
 def compare_settings(wanted: Settings, actual: Settings) -> list[Difference]:
-    """What differs between the addresses and methods that we want and those that are there."""
+    """List the URLs and HTTP methods that differ from what we want."""
     return [
         Difference(reason_of(name, actual[name]), value, actual[name])
         for name, value in wanted.items()
@@ -116,7 +116,7 @@ def reason_of(name: str, actual: str) -> str:
 
 
 def identifier(value: Any) -> str:
-    """A carrier's id as text. Raises TypeError for what is none, so that an answer without it counts as nonsense."""
+    """A carrier's id as a string. Raises TypeError if it is not one, so that a reply without it counts as malformed."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise TypeError("not an id")
     return str(value)

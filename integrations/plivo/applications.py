@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from integrations.plivo.provider import Plivo
 
 
-# The most that `limit` may be, and not for applications only.
+# The maximum of `limit` in every list, not only that of applications.
 PAGE_SIZE = 20
 
 

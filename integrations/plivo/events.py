@@ -1,4 +1,4 @@
-"""What Plivo says of calls and recordings, in our words."""
+"""Plivo's reports about calls and recordings, normalised."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from integrations.types import identifier
 
 # Costs come without a currency; Plivo bills in US dollars.
 CURRENCY = "USD"
-# https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); `cancel` is seen in practice.
+# https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); `cancel` occurs in practice.
 CALL_STATUS = {
     "queued": CallStatus.QUEUED,
     "ringing": CallStatus.RINGING,
@@ -36,8 +36,8 @@ CALL_STATUS = {
     "cancel": CallStatus.CANCELED,
     "canceled": CallStatus.CANCELED,
 }
-# The list of past calls tells only why one that was not answered ended. No page of the vendor's that we could read has
-# all causes: any other counts as a failure. The list has changed its spelling of `canceled`.
+# For an unanswered call, the list of past calls gives only the hangup cause. We found no vendor page that lists all
+# causes, so any other cause counts as a failure. The vendor has changed the spelling of `canceled`.
 # https://docs.plivo.com/docs/voice/troubleshooting/hangup-causes (read 2026-11-29)
 UNANSWERED_STATUS = {
     "busy line": CallStatus.BUSY,
@@ -50,9 +50,9 @@ UNANSWERED_STATUS = {
 
 
 def parse_event(payload: Payload) -> CallEvent:
-    """https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23), and for a recording's fields the section
-    "Record" of voice-xml-skill/SKILL.md in github.com/plivo/plivo-cli at 1f8839c (read 2026-11-29). Older spellings are
-    read too."""
+    """Fields: https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); for recordings, the section
+    "Record" of voice-xml-skill/SKILL.md in github.com/plivo/plivo-cli at 1f8839c (read 2026-11-29). Older field names
+    are accepted too."""
     call_id = text(payload.get("CallUUID"))
     if not call_id:
         return CallEvent()
@@ -75,7 +75,7 @@ def parse_event(payload: Payload) -> CallEvent:
     if not recording_id:
         return CallEvent(call)
     urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
-    # The action of a recording in the background comes when it begins.
+    # The `action` callback of a background recording comes when the recording starts.
     has_begun_only = payload.get("RecordingDuration") == "-1"
     return CallEvent(
         call,
@@ -90,40 +90,40 @@ def parse_event(payload: Payload) -> CallEvent:
     )
 
 
-def call_of(one: Any) -> CallReport | None:
-    """An entry of the list of past calls; None for a leg of a forwarded one."""
-    if getattr(one, "parent_call_uuid", None):
+def call_of(call: Any) -> CallReport | None:
+    """Convert an entry in the list of past calls; None for a leg of a forwarded call."""
+    if getattr(call, "parent_call_uuid", None):
         return None
-    cause = text(getattr(one, "hangup_cause_name", None))
-    answered_at = moment(getattr(one, "answer_time", None))
+    cause = text(getattr(call, "hangup_cause_name", None))
+    answered_at = moment(getattr(call, "answer_time", None))
     return CallReport(
-        id=identifier(one.call_uuid),
-        direction=direction_of(one.call_direction),
-        caller=party(one.from_number),
-        callee=party(one.to_number),
+        id=identifier(call.call_uuid),
+        direction=direction_of(call.call_direction),
+        caller=party(call.from_number),
+        callee=party(call.to_number),
         status=CallStatus.COMPLETED if answered_at else UNANSWERED_STATUS.get(cause.lower(), CallStatus.FAILED),
-        started_at=moment(getattr(one, "initiation_time", None)),
+        started_at=moment(getattr(call, "initiation_time", None)),
         answered_at=answered_at,
-        ended_at=moment(one.end_time),
-        duration_s=whole(one.call_duration),
+        ended_at=moment(call.end_time),
+        duration_s=whole(call.call_duration),
         hangup_cause=cause,
-        cost=amount(one.total_amount),
+        cost=amount(call.total_amount),
         currency=CURRENCY,
     )
 
 
-def recording_of(one: Any) -> RecordingReport | None:
-    """An entry of the list of recordings; None for one of a conference."""
-    if not one.call_uuid or getattr(one, "recording_type", None) == "conference":
+def recording_of(recording: Any) -> RecordingReport | None:
+    """Convert an entry in the list of recordings; None for a conference recording."""
+    if not recording.call_uuid or getattr(recording, "recording_type", None) == "conference":
         return None
-    milliseconds = whole(one.recording_duration_ms)
+    milliseconds = whole(recording.recording_duration_ms)
     return RecordingReport(
-        id=identifier(one.recording_id),
-        call_id=identifier(one.call_uuid),
+        id=identifier(recording.recording_id),
+        call_id=identifier(recording.call_uuid),
         status=RecordingStatus.COMPLETED,
-        started_at=from_milliseconds(getattr(one, "recording_start_ms", None)),
+        started_at=from_milliseconds(getattr(recording, "recording_start_ms", None)),
         duration_s=None if milliseconds is None else round(milliseconds / 1000),
-        url=one.recording_url or "",
+        url=recording.recording_url or "",
     )
 
 
@@ -133,7 +133,7 @@ def direction_of(theirs: object) -> Direction | None:
 
 
 def from_milliseconds(value: object) -> datetime | None:
-    """A time that is written as milliseconds since 1970."""
+    """Parse a time in milliseconds since 1970."""
     try:
         return datetime.fromtimestamp(float(str(value)) / 1000, UTC)
     except (ValueError, OverflowError, OSError):

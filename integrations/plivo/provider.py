@@ -1,4 +1,4 @@
-"""Plivo: webhooks live on an application, to which numbers are linked."""
+"""Plivo: webhooks are set on an application, to which numbers are linked."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
 
 
 class SdkError(Exception):
-    """What the SDK raised, with the status and headers that it does not tell: the session saw the reply."""
+    """An error from the SDK, with the status and headers that the SDK drops: the session still saw the reply."""
 
     def __init__(self, kind: str, reply: Response | None) -> None:
         super().__init__(kind)
@@ -58,12 +58,12 @@ class SdkError(Exception):
 class Plivo(ApplicationProvider):
     """Plivo REST API, version 1. https://www.plivo.com/docs/numbers/api/account-phone-number (read 2026-11-23)
 
-    Everything goes through `client.request()` without `is_voice_request`: the SDK's own methods for applications send a
-    POST up to three times on a 5xx, reset settings that were not given, and cannot unlink a number.
+    All requests go through `client.request()` without `is_voice_request`: the SDK's own methods for applications repeat
+    a POST up to three times after a 5xx, reset settings that are not passed, and cannot unlink a number.
     """
 
     carrier = CARRIERS["plivo"]
-    # Older recordings are in Amazon's S3. https://www.plivo.com/docs/voice/api/recording/the-recording-object
+    # Older recordings are stored in Amazon S3. https://www.plivo.com/docs/voice/api/recording/the-recording-object
     media_places = re.compile(r"media\.plivo\.com/v1/Account/\w+/Recording/[\w.-]+|" + S3_PLACES)
     recording_path = r"/v1/Account/%s/Recording/[\w-]+(\.wav|\.mp3)?/?"
 
@@ -94,20 +94,21 @@ class Plivo(ApplicationProvider):
                 lambda: self.ask(lambda: self.page("Number", number_of, offset)),
                 lambda: self.applications.look_up(""),
             )
-        numbers = [ListedNumber.of(one, self.route_of(one.settings, ours)) for one in found]
+        numbers = [ListedNumber.of(number, self.route_of(number.settings, ours)) for number in found]
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     @classmethod
     def check_signature(cls, webhook: Webhook, *, auth_tokens: Iterable[str], public_key: str) -> str:
-        """V3: HMAC-SHA256 over the URL, the sorted fields and a nonce. V2 covers no fields and is not accepted.
+        """V3: HMAC-SHA256 over the URL, the sorted fields and a nonce. V2 does not cover the fields, so it is rejected.
         https://docs.plivo.com/docs/voice/concepts/signature-validation (read 2026-11-23)"""
         nonce = webhook.headers.get("X-Plivo-Signature-V3-Nonce", "")
-        # The second is signed with the main account's token also when the call is a subaccount's.
+        # The second is signed with the main account's token even for a call of a subaccount.
         headers = ("X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3")
-        given = [one.strip() for name in headers for one in webhook.headers.get(name, "").split(",")]
-        # They are signed with a dot between them: with a dot in the nonce the end of the body could pass for its start.
+        given = [signature.strip() for name in headers for signature in webhook.headers.get(name, "").split(",")]
+        # The fields and the nonce are signed with a dot between them; with a dot in the nonce, the end of the body
+        # could pass as the start of the nonce.
         if not NONCE.fullmatch(nonce) or not any(given):
             raise BadSignature("X-Plivo-Signature-V3 or its nonce is missing")
         try:
@@ -138,7 +139,7 @@ class Plivo(ApplicationProvider):
                 response.add(HangupElement())
             case Action.FORWARD:
                 if answer.record:
-                    # Before Dial, or nothing is recorded; without a length it ends after a minute.
+                    # Must precede Dial, or nothing is recorded; without max_length it stops after a minute.
                     response.add(
                         RecordElement(
                             start_on_dial_answer=True, redirect=False, max_length=FORWARDED_S, file_format="wav",
@@ -171,7 +172,7 @@ class Plivo(ApplicationProvider):
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def client(self, replies: list[Response]) -> RestClient:
-        """A client for one request: it is not safe to share between threads. The connections are shared."""
+        """A client for one request: clients must not be shared between threads. Their connections are shared."""
         client = RestClient(self.account_id, self.auth_token, timeout=self.timeouts())
         client.session.cookies = no_cookies()
         client.session.mount(OFFICIAL_URL, shared_adapter(OFFICIAL_URL, self.site.api_url))
@@ -179,7 +180,7 @@ class Plivo(ApplicationProvider):
         return client
 
     def request(self, method: str, *path: str, **data: Any) -> Any:
-        """One request through the SDK, and its reply."""
+        """Send one request through the SDK and return its reply."""
         replies: list[Response] = []
         try:
             reply = self.client(replies).request(method, path, data)
@@ -188,26 +189,26 @@ class Plivo(ApplicationProvider):
         except Exception as error:
             raise SdkError(type(error).__name__, replies[-1] if replies else None) from None
         if method == "DELETE" and replies[-1].status_code != DELETED:
-            raise ValueError("a deletion is answered with 204 and nothing else")
+            raise ValueError("the reply to DELETE is not a 204")
         return reply
 
     def change(self, *path: str, **data: Any) -> None:
-        """Change something. Its reply must be a confirmation, without which it may not have happened; it tells nothing
-        of what is there now."""
+        """Send a change. The reply must be a confirmation, or the change may not have happened; it does not include
+        the new state."""
         if not isinstance(self.request("POST", *path, **data).message, str):
             raise TypeError("not a confirmation")
 
     def page(self, resource: str, parse: Any, offset: int, **query: Any) -> tuple[list[Any], bool]:
         """A page of a list, and whether it is the last."""
         reply = self.request("GET", resource, limit=PAGE_SIZE, offset=offset, **query)
-        return [parse(one) for one in reply.objects], not getattr(reply.meta, "next", None)
+        return [parse(entry) for entry in reply.objects], not getattr(reply.meta, "next", None)
 
     def _history(self, resource: str, parse: Any, cursor: str, **since: datetime) -> tuple[list[Any], str]:
-        """A page of entries since then; `parse` makes nothing of those that are of no interest."""
+        """A page of entries since then, without those for which `parse` returns None."""
         offset = int(cursor or "0")
         times = {name: time.strftime("%Y-%m-%d %H:%M:%S") for name, time in since.items()}
         entries, is_last = self.page(resource, parse, offset, **times)
-        return [one for one in entries if one], "" if is_last else str(offset + PAGE_SIZE)
+        return [entry for entry in entries if entry], "" if is_last else str(offset + PAGE_SIZE)
 
     def _number(self, number_id: str) -> NumberRecord | None:
         return self.find(lambda: number_of(self.request("GET", "Number", number_id)))
@@ -216,7 +217,7 @@ class Plivo(ApplicationProvider):
         self.change("Number", number_id, app_id=settings["application_id"] or None)
 
     def kind_of(self, linked_id: str) -> str:
-        """A Zentrunk trunk stands in the same field of a number; of one it cannot be told whether it is there."""
+        """The same field of a number can name a Zentrunk trunk, but there is no way to tell whether a trunk exists."""
         return "application" if self.applications.read(linked_id) else ""
 
     # -- facts --------------------------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ class Plivo(ApplicationProvider):
     def status_of(self, error: Exception) -> int | None:
         if not isinstance(error, SdkError):
             return None
-        # The SDK refuses an Auth ID of the wrong shape before it asks.
+        # The SDK rejects a malformed Auth ID without sending a request.
         return 401 if error.status is None and error.kind == AuthenticationError.__name__ else error.status
 
     def headers_of(self, error: Exception) -> Mapping[str, str]:

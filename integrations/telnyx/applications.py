@@ -1,4 +1,4 @@
-"""Telnyx' TeXML applications, and the outbound voice profiles without which they cannot call out."""
+"""Telnyx's TeXML applications, and the outbound voice profiles that they need for outbound calls."""
 
 import re
 from functools import partial
@@ -12,7 +12,7 @@ from integrations.webhooks import Urls
 if TYPE_CHECKING:
     from integrations.telnyx.provider import Telnyx
 
-# The most that a page of a list has. https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications
+# The maximum page size of a list. https://developers.telnyx.com/api-reference/texml-applications/list-all-texml-applications
 # (read 2026-11-23)
 PAGE_SIZE = 250
 APPLICATION_ID = re.compile(r"[0-9]{1,20}")
@@ -33,7 +33,7 @@ class TelnyxApplications(Applications):
         self.write(application, self.wanted(urls), profile_id)
 
     def other_faults(self, application: Application) -> list[Difference]:
-        """Without a profile calls go out no more; that of a customer's own application is the customer's matter."""
+        """Outbound calls fail without a profile. A customer's own application is left to the customer."""
         if application.name != self.provider.site.application_name or application.profile_id:
             return []
         return [Difference("no_outbound_profile", "an outbound voice profile", "")]
@@ -43,9 +43,9 @@ class TelnyxApplications(Applications):
         with self.provider.writing():
             if application_id:
                 deleted = self.provider.find(lambda: client().texml_applications.delete(application_id))
-                # One made under an earlier PUBLIC_URL has another name, and so has the profile that was made with it.
-                before = str(getattr(getattr(deleted, "data", None), "friendly_name", None) or "")
-                name = before if before.startswith(NAME_PREFIX) else name
+                # An application created under an earlier PUBLIC_URL has a different name, and so has its profile.
+                earlier_name = str(getattr(getattr(deleted, "data", None), "friendly_name", None) or "")
+                name = earlier_name if earlier_name.startswith(NAME_PREFIX) else name
             for profile in self.provider.ask(self._profiles):
                 if profile.name == name:
                     self.provider.find(partial(self._delete_profile, profile.id))
@@ -70,15 +70,15 @@ class TelnyxApplications(Applications):
         )
 
     def ours(self) -> set[str]:
-        """The ids of those with our name, and of the customer's that call us. Raises RequestFailed."""
+        """The ids of applications with our name and of customers' that use our webhooks. Raises RequestFailed."""
         name, url = self.provider.site.application_name, self.provider.site.webhooks_url
-        return {one.id for one in self.scan() if one.name == name or one.settings["voice_url"].startswith(url)}
+        return {app.id for app in self.scan() if app.name == name or app.settings["voice_url"].startswith(url)}
 
     def _page(self, number: int, name: str) -> tuple[list[Application], bool]:
         page = self.provider.client().texml_applications.list(
             filter={"friendly_name": name} if name else {}, page_number=number + 1, page_size=PAGE_SIZE
         )
-        found = [application_of(one) for one in listed(page)]
+        found = [application_of(entry) for entry in listed(page)]
         return found, len(found) < PAGE_SIZE
 
     def _create(self, urls: Urls, profile_id: str | None) -> Application:
@@ -91,7 +91,7 @@ class TelnyxApplications(Applications):
         )
 
     def _update(self, application: Application, changes: Settings, profile_id: str) -> Application:
-        """The outbound settings are one field: without a new profile they stay as they are."""
+        """The outbound settings are a single field; without a new profile they stay unchanged."""
         settings = {"voice_url": application.settings["voice_url"]} | changes
         fields = write_fields(settings, application.name, profile_id)
         return application_of(self.provider.client().texml_applications.update(application.id, **fields).data)
@@ -99,9 +99,9 @@ class TelnyxApplications(Applications):
     # -- outbound voice profiles --------------------------------------------------------------------------------------
 
     def profile_id(self) -> str:
-        """Within ask(): an enabled outbound voice profile, without which an application cannot call out; empty if there
-        is none."""
-        return next((identifier(one.id) for one in self._profiles() if one.enabled is not False), "")
+        """Called within ask(): the id of an enabled outbound voice profile, which an application needs for outbound
+        calls; empty if there is none."""
+        return next((identifier(profile.id) for profile in self._profiles() if profile.enabled is not False), "")
 
     def _profiles(self) -> list[Any]:
         return listed(self.provider.client().outbound_voice_profiles.list(page_size=PAGE_SIZE))
@@ -122,28 +122,28 @@ class TelnyxApplications(Applications):
 
     def _create_profile(self) -> str:
         name = self.provider.site.application_name
-        made: Any = self.provider.client().outbound_voice_profiles.create(name=name).data
-        return identifier(made.id)
+        created: Any = self.provider.client().outbound_voice_profiles.create(name=name).data
+        return identifier(created.id)
 
     def _delete_profile(self, id: str) -> None:
         self.provider.client().outbound_voice_profiles.delete(id)
 
 
 def listed(page: Any) -> list[Any]:
-    """The entries of a page. An answer without them is nonsense, not an empty list."""
+    """The entries of a page. A reply without a list is malformed, not an empty page."""
     if not isinstance(page.data, list):
         raise TypeError("not a list")
     return page.data
 
 
 def write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, Any]:
-    """The body of a request that makes or changes an application: the name and `voice_url` must be in both."""
+    """The body of a request that creates or changes an application; both require the name and `voice_url`."""
     outbound = {"outbound": {"outbound_voice_profile_id": profile_id}} if profile_id else {}
     return {"friendly_name": name, **settings, **outbound}
 
 
-def application_of(one: Any) -> Application:
+def application_of(entry: Any) -> Application:
     names = ("voice_url", "voice_method", "voice_fallback_url", "status_callback", "status_callback_method")
-    profile_id = getattr(one.outbound, "outbound_voice_profile_id", None) or ""
-    settings = {name: getattr(one, name) or "" for name in names}
-    return Application(identifier(one.id), identifier(one.friendly_name), settings, profile_id)
+    profile_id = getattr(entry.outbound, "outbound_voice_profile_id", None) or ""
+    settings = {name: getattr(entry, name) or "" for name in names}
+    return Application(identifier(entry.id), identifier(entry.friendly_name), settings, profile_id)

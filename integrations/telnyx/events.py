@@ -1,4 +1,4 @@
-"""What Telnyx says of calls and recordings, in our words: in TeXML, and in Call Control, should a number be on it."""
+"""Telnyx's reports about calls and recordings, normalised: from TeXML, and from Call Control if a number uses it."""
 
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,7 @@ CALL_STATUS = {
     "no-answer": CallStatus.NO_ANSWER,
     "canceled": CallStatus.CANCELED,
 }
-# Call Control, should a number be on such an application. OpenAPI document: CallInitiated, CallHangup, ...
+# Call Control, if a number is on such an application. OpenAPI document: CallInitiated, CallHangup, ...
 EVENT_STATUS = {
     "call.initiated": CallStatus.RINGING,
     "call.answered": CallStatus.IN_PROGRESS,
@@ -66,7 +66,7 @@ def parse_event(payload: Payload) -> CallEvent:
 
 
 def event_id(body: bytes) -> bytes:
-    """The id of a Call Control event; a repeat of it has another count of attempts in its body."""
+    """The id of a Call Control event, because a repeated event has a different attempt count in its body."""
     try:
         data = read_payload(body.decode()).get("data") if body.startswith(b"{") else None
     except ValueError:
@@ -107,28 +107,28 @@ def parse_call_control(event_type: str, at: datetime | None, details: Payload) -
     )
 
 
-def call_of(one: Any) -> CallReport:
-    """An entry of TeXML's list of calls."""
+def call_of(call: Any) -> CallReport:
+    """Convert an entry in TeXML's list of calls."""
     return CallReport(
-        id=identifier(one.sid),
-        direction=twiml.direction_of(one.direction),
-        caller=party(one.from_),
-        callee=party(one.to),
-        status=translate(CALL_STATUS, one.status, CallStatus.UNKNOWN),
-        started_at=moment(one.start_time),
-        ended_at=moment(one.end_time),
-        duration_s=whole(one.duration),
-        cost=amount(one.price),
-        currency=one.price_unit or "" if one.price else "",
+        id=identifier(call.sid),
+        direction=twiml.direction_of(call.direction),
+        caller=party(call.from_),
+        callee=party(call.to),
+        status=translate(CALL_STATUS, call.status, CallStatus.UNKNOWN),
+        started_at=moment(call.start_time),
+        ended_at=moment(call.end_time),
+        duration_s=whole(call.duration),
+        cost=amount(call.price),
+        currency=call.price_unit or "" if call.price else "",
     )
 
 
-def recording_of(one: Any) -> RecordingReport:
+def recording_of(recording: Any) -> RecordingReport:
     return RecordingReport(
-        id=identifier(one.id),
-        call_id=one.call_control_id,
-        status=translate(twiml.RECORDING_STATUS, one.status, RecordingStatus.UNKNOWN),
-        started_at=moment(one.recording_started_at),
-        duration_s=None if one.duration_millis is None else whole(one.duration_millis / 1000),
-        channels=twiml.CHANNELS.get(text(one.channels)),
+        id=identifier(recording.id),
+        call_id=recording.call_control_id,
+        status=translate(twiml.RECORDING_STATUS, recording.status, RecordingStatus.UNKNOWN),
+        started_at=moment(recording.recording_started_at),
+        duration_s=None if recording.duration_millis is None else whole(recording.duration_millis / 1000),
+        channels=twiml.CHANNELS.get(text(recording.channels)),
     )

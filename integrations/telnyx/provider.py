@@ -1,4 +1,4 @@
-"""Telnyx: webhooks live on a TeXML application, to which numbers are assigned."""
+"""Telnyx: webhooks are set on a TeXML application, to which numbers are assigned."""
 
 import base64
 import binascii
@@ -37,7 +37,7 @@ class Telnyx(ApplicationProvider):
 
     carrier = CARRIERS["telnyx"]
     signs_with_public_key = True
-    # Presigned links into Amazon's S3. https://developers.telnyx.com/docs/voice/programmable-voice/recording (read
+    # Presigned links into Amazon S3. https://developers.telnyx.com/docs/voice/programmable-voice/recording (read
     # 2026-11-23)
     media_places = re.compile(r"([a-z0-9-]+\.)*telnyx\.com/.+|" + S3_PLACES)
 
@@ -46,7 +46,7 @@ class Telnyx(ApplicationProvider):
         from telnyx import Telnyx as Client
 
         with Client(api_key="none", public_key="") as client:
-            # Each resource is imported when it is touched.
+            # The SDK imports each resource when the attribute is first accessed.
             _ = client.phone_numbers, client.texml_applications, client.outbound_voice_profiles
             _ = client.connections, client.recordings, client.texml, client.webhook_deliveries
 
@@ -68,7 +68,7 @@ class Telnyx(ApplicationProvider):
             read = dict(zip(reads, in_parallel(*reads.values()), strict=True))
         application = read["application"]
         # The filter also finds longer numbers that contain this one.
-        found = next((one for one in read["numbers"] if one.number == number), None)
+        found = next((record for record in read["numbers"] if record.number == number), None)
         if found is None:
             raise NumberNotOwned(self.carrier)
         if not found.active:
@@ -88,11 +88,11 @@ class Telnyx(ApplicationProvider):
             found, ours = in_parallel(
                 lambda: self.ask(lambda: self._page_of_numbers(page_number)), self.applications.ours
             )
-        numbers = [ListedNumber.of(one, route_to(one.settings["application_id"], ours)) for one in found]
+        numbers = [ListedNumber.of(record, route_to(record.settings["application_id"], ours)) for record in found]
         return numbers, str(page_number + 1) if len(found) == PAGE_SIZE else ""
 
     def read_public_key(self) -> str:
-        """The account's webhook key, or empty: the address is in no current document, so a no is not an error."""
+        """The account's webhook key, or empty. No current document has this endpoint, so a failure is not an error."""
         try:
             return self.ask(self._fetch_public_key, attempts=1)
         except RequestFailed:
@@ -125,7 +125,7 @@ class Telnyx(ApplicationProvider):
         return twiml.render(answer, urls)
 
     def media_url(self, recording_id: str, known_url: str) -> str:
-        """A new link: those in webhooks are good for ten minutes."""
+        """Get a new link: links in webhooks expire after ten minutes."""
         with self.reading():
             url = self.find(lambda: self._media_url(recording_id))
         if url is None:
@@ -133,19 +133,19 @@ class Telnyx(ApplicationProvider):
         return url
 
     def media_auth(self) -> None:
-        """The links carry their own signature, and S3 refuses a request with a second one."""
+        """None: the links carry their own signature, and S3 rejects requests with additional credentials."""
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         user_id, _, page = cursor.partition(" ")
         user_id = user_id or self._user_id()
         if not user_id:
-            return [], ""  # no webhook was ever sent, so there was no call
-        # The filter takes whole days and may leave out the one it names.
+            return [], ""  # no webhook was ever sent, so there were no calls
+        # The filter works in whole days and may exclude the day it names.
         day_before = (since - timedelta(days=1)).strftime("%Y-%m-%d")
         reply = self.client().texml.accounts.calls.retrieve_calls(
             user_id, start_time_gt=day_before, page_size=PAGE_SIZE, **texml_page(page)
         )
-        # The list does not tell a leg of a forwarded call from a call of its own, and both are outbound.
+        # The list does not distinguish a leg of a forwarded call from other outbound calls.
         inbound = [call for call in map(call_of, reply.calls or []) if call.direction is Direction.INBOUND]
         query = parse_qs(urlsplit(reply.next_page_uri or "").query)
         following = f"{user_id} {query['Page'][0]} {query.get('PageToken', [''])[0]}" if "Page" in query else ""
@@ -158,14 +158,14 @@ class Telnyx(ApplicationProvider):
                 filter={"created_at": {"gte": since.isoformat()}}, page_number=number, page_size=PAGE_SIZE
             )
         )
-        # Those of conferences have no call.
-        found = [recording_of(one) for one in entries if one.call_control_id]
+        # Recordings of conferences have no call.
+        found = [recording_of(entry) for entry in entries if entry.call_control_id]
         return found, str(number + 1) if len(entries) == PAGE_SIZE else ""
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def client(self) -> "Client":
-        # The SDK takes a second to load: only who speaks to Telnyx waits for it, and the server loads it at its start.
+        # The SDK takes a second to import: only processes that use Telnyx pay for it; the server loads it at startup.
         import httpx
         from telnyx import Telnyx as Client
 
@@ -178,18 +178,18 @@ class Telnyx(ApplicationProvider):
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             max_retries=0,
             http_client=shared_httpx_client(self.site.api_url),
-            # Given, so that the SDK does not take it from the environment for every tenant.
+            # Set explicitly, or the SDK would take it from the environment for every tenant.
             public_key="",
         )
 
     def _numbers_like(self, number: str) -> list[NumberRecord]:
-        # Digits only: with a plus the filter finds nothing (OpenAPI, filter[phone_number]).
+        # Digits only: with a plus sign the filter finds nothing (OpenAPI, filter[phone_number]).
         page = self.client().phone_numbers.list(filter={"phone_number": number}, page_size=20)
-        return [number_of(one) for one in listed(page)]
+        return [number_of(entry) for entry in listed(page)]
 
     def _page_of_numbers(self, page_number: int) -> list[NumberRecord]:
         page = self.client().phone_numbers.list(page_number=page_number, page_size=PAGE_SIZE)
-        return [number_of(one) for one in listed(page)]
+        return [number_of(entry) for entry in listed(page)]
 
     def _number(self, number_id: str) -> NumberRecord | None:
         return self.find(lambda: number_of(self.client().phone_numbers.retrieve(number_id).data))
@@ -199,14 +199,14 @@ class Telnyx(ApplicationProvider):
         return settings_of(self.client().phone_numbers.update(number_id, connection_id=linked_id).data)
 
     def kind_of(self, linked_id: str) -> str:
-        """OpenAPI document: Connection, record_type. Empty if there is none."""
+        """`record_type` of Connection (OpenAPI document); empty if the connection does not exist."""
         return self.find(lambda: identifier(self._connection(linked_id).record_type)) or ""
 
     def _connection(self, id: str) -> Any:
         return self.client().connections.retrieve(id).data
 
     def _user_id(self) -> str:
-        """The account's id in TeXML, which only the record of a webhook tells; empty if there is none."""
+        """The account's id in TeXML, which only webhook delivery records contain; empty if there are none."""
         deliveries = listed(self.client().webhook_deliveries.list(page_size=1))
         return identifier(deliveries[0].user_id) if deliveries else ""
 
@@ -242,7 +242,7 @@ def number_of(number: Any) -> NumberRecord:
     return NumberRecord(
         identifier(number.id),
         party(number.phone_number),
-        voice=True,  # Telnyx' numbers take calls; it has no field that says so
+        voice=True,  # all Telnyx numbers can receive calls; no field says so
         active=number.status == "active",
         settings=settings_of(number),
     )
@@ -253,6 +253,6 @@ def settings_of(number: Any) -> Settings:
 
 
 def texml_page(page: str) -> dict[str, Any]:
-    """The SDK's arguments for a page of TeXML's lists, which count from zero."""
+    """The SDK's arguments for a page of a TeXML list; pages count from zero."""
     number, _, token = page.partition(" ")
     return {"page": int(number or "0"), **({"page_token": token} if token else {})}

@@ -1,4 +1,4 @@
-"""What Twilio says of calls and recordings, in our words. What its webhooks share with Telnyx' is in twiml.py."""
+"""Twilio's reports about calls and recordings, normalised. What its webhooks share with Telnyx's is in twiml.py."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ CALL_STATUS = {
 
 
 def call_of(call: Any) -> CallReport:
-    """An entry of the list of calls. Twilio has no time of the answer."""
+    """Convert an entry in the list of calls. Twilio does not report when a call was answered."""
     return CallReport(
         id=identifier(call.sid),
         direction=twiml.direction_of(call.direction),

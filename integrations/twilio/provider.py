@@ -1,4 +1,4 @@
-"""Twilio: webhooks live on the number itself."""
+"""Twilio: webhooks are set on the number itself."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -34,12 +34,12 @@ from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fi
 
 OFFICIAL_URL = "https://api.twilio.com"
 RECORDING_PATH = r"/2010-04-01/Accounts/%s/Recordings/\w+(\.wav|\.mp3)?"
-# What a number bought in the console is set to. https://www.twilio.com/docs/voice/quickstart (read 2026-11-23)
+# The default of a number bought in the console. https://www.twilio.com/docs/voice/quickstart (read 2026-11-23)
 DEMO_URL = "https://demo.twilio.com/"
 PAGE_SIZE = 20
 
-# What we set and put back. Fields in one tuple belong together: they are put back only while all are as we set them.
-# A trunk or a TwiML application makes the voice URL void (OpenAPI: IncomingPhoneNumber, trunk_sid).
+# The fields that we set and restore. Fields in a tuple belong together: they are restored only if all of them still
+# have our values. A trunk or a TwiML application overrides the voice URL (OpenAPI: IncomingPhoneNumber, trunk_sid).
 FIELD_GROUPS = [
     ("voice_url", "voice_method"),
     ("voice_fallback_url", "voice_fallback_method"),
@@ -47,7 +47,7 @@ FIELD_GROUPS = [
     ("voice_application_sid", "trunk_sid"),
     ("voice_receive_mode",),
 ]
-# The same fields of a number that is routed nowhere.
+# The same fields of an unrouted number.
 EMPTY = {
     "voice_url": "", "voice_method": "POST",
     "voice_fallback_url": "", "voice_fallback_method": "POST",
@@ -55,7 +55,7 @@ EMPTY = {
     "voice_application_sid": "", "trunk_sid": "",
     "voice_receive_mode": "voice",
 }  # fmt: skip
-# Each of these makes the voice URL void.
+# Each of these overrides the voice URL.
 OVERRIDES = {
     "trunk_sid": "overridden_by_trunk",
     "voice_application_sid": "overridden_by_application",
@@ -65,13 +65,13 @@ OVERRIDES = {
 INACTIVE = ("suspended", "closed")
 # 404: there is no account with this SID.
 REFUSALS = (401, 403, 404)
-# At most 1000, which are 2 MB.
+# The maximum is 1000, which is 2 MB.
 LISTED_PAGE_SIZE = 250
 HISTORY_PAGE_SIZE = 1000
 
 
 class TooManyRequests(TwilioException):
-    """The SDK's own exception does not have the headers."""
+    """A 429. The SDK's own exception lacks the headers."""
 
     status = 429
 
@@ -80,7 +80,7 @@ class TooManyRequests(TwilioException):
 
 
 class SharedHttpClient(HttpClient):
-    """Sends the SDK's requests through the pool that all tenants share. The SDK's own client makes a pool each time."""
+    """Sends the SDK's requests through the shared pool. The SDK's own client creates a new pool every time."""
 
     def __init__(self, api_url: str, timeouts: Timeouts) -> None:
         self.session = shared_session(OFFICIAL_URL, api_url)
@@ -99,7 +99,7 @@ class Twilio(Provider):
 
     carrier = CARRIERS["twilio"]
     blank = EMPTY
-    # Those of Twilio's other regions, api.EDGE.REGION.twilio.com.
+    # Recordings in Twilio's other regions: api.EDGE.REGION.twilio.com.
     media_places = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com" + RECORDING_PATH % r"\w+")
     recording_path = RECORDING_PATH
 
@@ -114,7 +114,7 @@ class Twilio(Provider):
         if account_status in INACTIVE:
             raise AccountNotActive(self.carrier, f"account status {account_status}")
         # The filter also finds longer numbers that contain this one.
-        found = next((one for one in numbers if one.number == number), None)
+        found = next((record for record in numbers if record.number == number), None)
         if found is None:
             raise NumberNotOwned(self.carrier)
         if not found.voice:
@@ -143,7 +143,7 @@ class Twilio(Provider):
         with self.reading(refusals=REFUSALS):
             page, account_status = in_parallel(
                 lambda: self.ask(lambda: self._listed(cursor)),
-                lambda: "" if cursor else self.ask(self._account_status),  # the first page has told
+                lambda: "" if cursor else self.ask(self._account_status),  # checked with the first page
             )
         if account_status in INACTIVE:
             raise AccountNotActive(self.carrier, f"account status {account_status}")
@@ -151,18 +151,18 @@ class Twilio(Provider):
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         now, ours = self.read(number_id), self.wanted(urls)
-        back = {
+        restored = {
             name: snapshot[name]
             for group in FIELD_GROUPS
             if all(is_ours(now[name], ours[name]) for name in group)
             for name in group
             if snapshot[name] != now[name]
         }
-        if not back:
+        if not restored:
             return
-        after = self.write(lambda: self._update(number_id, back)) or self.read(number_id)
-        if any(after[name] != value for name, value in back.items()):
-            raise WebhookSetupFailed(self.carrier, "the earlier settings did not come back")
+        after = self.write(lambda: self._update(number_id, restored)) or self.read(number_id)
+        if any(after[name] != value for name, value in restored.items()):
+            raise WebhookSetupFailed(self.carrier, "the original settings were not restored")
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -179,8 +179,8 @@ class Twilio(Provider):
         given = [webhook.headers.get("X-Twilio-Signature", "")]
         for auth_token in auth_tokens:
             validator = RequestValidator(auth_token)
-            if one_fits(given, (validator.compute_signature(one, fields) for one in spellings)):
-                # The SDK's signature with an empty key stands for what is signed.
+            if one_fits(given, (validator.compute_signature(spelling, fields) for spelling in spellings)):
+                # The SDK's signature with an empty key identifies the signed content.
                 return digest(RequestValidator("").compute_signature(webhook.url, fields, HMAC_SHA256).encode())
         raise BadSignature("X-Twilio-Signature does not fit")
 
@@ -199,18 +199,18 @@ class Twilio(Provider):
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
         reply = self.client().calls.page(start_time_after=since, **where)
-        return [call_of(one) for one in reply if not one.parent_call_sid], cursor_after(reply)
+        return [call_of(call) for call in reply if not call.parent_call_sid], cursor_after(reply)
 
     def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
         reply = self.client().recordings.page(date_created_after=since, **where)
-        # Those of conferences have no call.
-        return [recording_of(one) for one in reply if one.call_sid], cursor_after(reply)
+        # Recordings of conferences have no call.
+        return [recording_of(recording) for recording in reply if recording.call_sid], cursor_after(reply)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def client(self) -> Client:
-        # The environment is a dict with something in it, or the SDK would fill gaps from os.environ.
+        # A non-empty environment stops the SDK from reading os.environ.
         return Client(
             self.account_id,
             self.auth_token,
@@ -220,15 +220,15 @@ class Twilio(Provider):
 
     def _numbers_like(self, number: str) -> list[NumberRecord]:
         found = self.client().incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
-        return [number_of(one) for one in found]
+        return [number_of(entry) for entry in found]
 
     def _number(self, number_id: str) -> NumberRecord | None:
         return self.find(lambda: number_of(self.client().incoming_phone_numbers(number_id).fetch()))
 
     def _listed(self, cursor: str) -> tuple[list[ListedNumber], str]:
         reply = self.client().incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
-        numbers = [number_of(one) for one in reply]
-        return [ListedNumber.of(one, self.route_of(one.settings)) for one in numbers], cursor_after(reply)
+        numbers = [number_of(entry) for entry in reply]
+        return [ListedNumber.of(number, self.route_of(number.settings)) for number in numbers], cursor_after(reply)
 
     def _account_status(self) -> str:
         return identifier(self.client().api.v2010.accounts(self.account_id).fetch().status)
@@ -256,7 +256,7 @@ class Twilio(Provider):
     def status_of(self, error: Exception) -> int | None:
         if not isinstance(error, TwilioException):
             return None
-        # A failed list is a bare TwilioException with the reply as its second argument (SDK 9.13.0, base/page.py).
+        # A failed list raises a bare TwilioException with the reply as its second argument (SDK 9.13.0, base/page.py).
         reply = error.args[1] if len(error.args) > 1 else None
         return getattr(error, "status", None) or getattr(reply, "status_code", None)
 
@@ -275,30 +275,30 @@ def number_of(number: Any) -> NumberRecord:
 
 
 def settings_of(number: Any) -> Settings:
-    """The fields that we set and put back. Twilio writes an empty one as null or as an empty text, or leaves it out."""
+    """The fields that we set and restore. Twilio sends an empty field as null or an empty string, or omits it."""
     return {name: getattr(number, name) or empty for name, empty in EMPTY.items()}
 
 
 def page_after(cursor: str, size: int) -> dict[str, Any]:
-    """The SDK's arguments for the page that a cursor names; without one the first."""
+    """The SDK's arguments for the page at a cursor; the first page if it is empty."""
     page, _, token = cursor.partition(" ")
     return {"page_number": page or values.unset, "page_token": token or values.unset, "page_size": size}
 
 
 def cursor_after(page: Any) -> str:
-    """What page_after() wants for the next page; empty if there is none."""
+    """The cursor of the next page, for page_after(); empty after the last."""
     query = parse_qs(urlsplit(page.next_page_url or "").query)
     return f"{query['Page'][0]} {query.get('PageToken', [''])[0]}" if "Page" in query else ""
 
 
 class Fields(dict[str, list[str]]):
-    """A form as the SDK wants it."""
+    """A form as the SDK expects it."""
 
     def getlist(self, name: str) -> list[str]:
         return self[name]
 
 
 def covers_body(webhook: Webhook) -> bool:
-    """Whether the signed URL has the hash of a body that is no form."""
+    """Whether the signed URL contains the hash of the body, as it does when the body is not a form."""
     claimed = parse_qs(urlsplit(webhook.url).query).get("bodySHA256", [])
     return one_fits(claimed[:1], [digest(webhook.body)])
