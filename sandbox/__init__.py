@@ -1,6 +1,6 @@
-"""The simulated carriers: the REST APIs of Twilio, Plivo and Telnyx on a loopback port, and the calls they bring.
+"""The simulated carriers: the REST APIs of Twilio, Plivo and Telnyx on a loopback port, and inbound calls from them.
 
-For the demo, the tests and the benchmarks; never a part of the serving process.
+For the demo, the tests and the benchmarks; never part of the server process.
 
     from sandbox.ledger import rounds
     from sandbox.sandbox import Sandbox
@@ -9,6 +9,6 @@ For the demo, the tests and the benchmarks; never a part of the serving process.
         sandbox.fault("status", carrier="twilio", method="POST", status=503)
         ...  # point an SDK at sandbox.twilio_url
         assert rounds(sandbox.ledger) <= 2
-        call = sandbox.place_call("twilio", "12125551234")  # asks the number's webhooks
+        call = sandbox.place_call("twilio", "12125551234")  # requests the number's webhooks
         assert call.status == "completed"
 """

@@ -1,4 +1,4 @@
-"""The script of a call, as far as it is the same at all carriers: ask for a document, obey it, tell what happened."""
+"""The parts of a call that all carriers share: request a document, execute it, report what happened."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 GREETING_S = 2
-"""What a call lasts before anybody talks. The carrier answers at once: a call's start is its answer."""
+"""How long a call lasts before anyone talks. The carrier answers immediately: a call's start is its answer."""
 ASK_LIMIT = 10
-"""Documents that a call may ask for before it counts as a loop."""
+"""The number of documents that a call may request before it counts as a loop."""
 DOCUMENT_TYPES = ("text/xml", "application/xml")
 
 
 @dataclass
 class PlacedCall:
-    """A call that is over. `status` is in the carrier's own words."""
+    """A call that has ended. `status` is the carrier's own term."""
 
     id: str
     carrier: str
@@ -40,7 +40,7 @@ class PlacedCall:
 
 
 class Route(NamedTuple):
-    """Where the carrier sends a call's requests: addresses and methods; an empty address is none."""
+    """Where the carrier sends a call's requests: URLs and methods; an empty URL means none."""
 
     answer: str
     answer_method: str
@@ -51,13 +51,13 @@ class Route(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A document to obey and the address that it came from, to which its own addresses may be relative."""
+    """A document to execute and the URL it came from, which resolves its relative URLs."""
 
     url: str
     verbs: list[Element]
 
     def url_of(self, verb: Element, name: str) -> str:
-        """An address in an attribute of a verb, or an empty text."""
+        """The absolute URL in an attribute of a verb; empty if the attribute is missing."""
         return urljoin(self.url, verb.get(name, "")) if verb.get(name) else ""
 
 
@@ -75,7 +75,7 @@ class Recording(NamedTuple):
 
 
 class Ended(Exception):
-    """The call is over; `status` in the carrier's words, if it is not the usual one."""
+    """The call has ended; `status` is the carrier's term for it, empty for the usual status."""
 
     def __init__(self, status: str = "") -> None:
         super().__init__(status)
@@ -83,17 +83,17 @@ class Ended(Exception):
 
 
 class PhoneCall:
-    """A call in progress. A subclass knows its carrier's documents, fields and resources.
+    """A call in progress. A subclass implements its carrier's documents, fields and resources.
 
-    `verbs` are the elements that it knows, each with the name of the method that obeys it; such a method gets the
-    document and the element and returns the document to go on with, or None to go on with the next element.
+    `verbs` maps each supported element to the name of the method that executes it. That method receives the document
+    and the element, and returns the next document, or None to continue with the next element.
     Time is simulated: nothing sleeps.
     """
 
     route: Route
     verbs: ClassVar[dict[str, str]]
     refusals: ClassVar[tuple[str, ...]] = ()
-    """Elements that, as the first of the first document, end a call that was never answered."""
+    """Elements that end the call unanswered if they come first in the first document."""
 
     def __init__(self, sandbox: "Sandbox", account: Account, number: str, caller: str, options: Options) -> None:
         self.sandbox = sandbox
@@ -109,35 +109,35 @@ class PhoneCall:
         self._courier = Courier(sandbox, account, options, self.on_delivery)
         self.placed.requests = self._courier.sent
 
-    # What a subclass knows
+    # Implemented by subclasses
 
     def new_call_id(self) -> str:
         raise NotImplementedError
 
     def find_route(self) -> Route | None:
-        """Where the number sends its calls now, or None if nowhere."""
+        """The number's current route; None if it has none."""
         raise NotImplementedError
 
     def fields(self, status: str) -> Form:
-        """The fields that every request of the call has."""
+        """The fields of every request of the call."""
         raise NotImplementedError
 
     def failure_fields(self, failed: Delivery) -> Form:
-        """What the fallback URL is told about the request that failed."""
+        """Additional fields for the fallback URL, about the failed request."""
         return []
 
     def on_ringing(self) -> None:
-        """The call has come in."""
+        """Called when the call comes in."""
 
     def on_answer(self) -> None:
-        """The carrier has picked up."""
+        """Called when the carrier has answered."""
 
     def on_end(self) -> None:
-        """Tell the status callback."""
+        """Send the status callback."""
         raise NotImplementedError
 
     def keep_call(self) -> None:
-        """Put the call into the account's list."""
+        """Add the call to the account's list."""
         raise NotImplementedError
 
     def new_recording(self, source: str, channels: int, duration_s: int) -> Recording:
@@ -147,7 +147,7 @@ class PhoneCall:
         raise NotImplementedError
 
     def on_delivery(self, form: Form, attempts: list[Delivery], began: float) -> None:
-        """A request was made, once or several times; `form` has its fields."""
+        """Called after a request was sent, once or several times; `form` holds its fields."""
 
     # The script
 
@@ -171,7 +171,7 @@ class PhoneCall:
         return self.started + timedelta(seconds=self.placed.duration_s)
 
     def _talk_through(self) -> str:
-        """Obey one document after the other; returns the status with which the call ends."""
+        """Execute documents until the call ends; returns its final status."""
         try:
             document: Document | None = self.ask("answer", self.route.answer, self.route.answer_method)
             while document is not None:
@@ -203,7 +203,7 @@ class PhoneCall:
             self.keep_call()
 
     def ask(self, kind: Kind, url: str, method: str = "POST", more: Form | None = None) -> Document:
-        """Ask for a document; the fallback URL if that fails. Ends the call if there is none."""
+        """Request a document, from the fallback URL if the first request fails. Raises Ended if neither returns one."""
         if self.options.drops(kind):
             raise Ended
         if self._asked == ASK_LIMIT:
@@ -221,7 +221,7 @@ class PhoneCall:
         raise Ended("" if self.answered else "failed")
 
     def _read(self, delivery: Delivery) -> list[Element] | None:
-        """The verbs of the document in a reply, or None if it is no document that the carrier understands."""
+        """The verbs of the document in a reply; None if the carrier would not accept it."""
         if not delivery.accepted or not delivery.reply_type.startswith(DOCUMENT_TYPES):
             return None
         try:
@@ -234,17 +234,17 @@ class PhoneCall:
         return list(root)
 
     def tell(self, kind: Kind, url: str, method: str, form: Form) -> None:
-        """Make a callback that is asked for nothing."""
+        """Send a callback whose reply is ignored."""
         self._courier.tell(kind, url, method, form)
 
     def tell_after_the_end(self, kind: Kind, url: str, method: str, form: Form) -> None:
-        """Make a callback after the last status callback, as recordings are ready only then."""
+        """Send a callback after the last status callback, because recordings are ready only then."""
         self._after_the_end.append((kind, url, method, form))
 
     # What the caller does
 
     def talk(self, limit_s: int) -> int:
-        """Talk, at most so long; returns for how long, in seconds. A loop makes a call no longer than it is."""
+        """Talk for at most `limit_s`; returns the seconds talked. A loop does not extend the call beyond `talk_s`."""
         spoken_s = min(self.options.talk_s, limit_s)
         self.talked_s = min(self.talked_s + spoken_s, self.options.talk_s)
         return spoken_s
@@ -264,6 +264,6 @@ def element_text(element: Element) -> str:
 
 
 def seconds(verb: Element, name: str, default: int) -> int:
-    """A whole number in an attribute; 0 is no limit, in effect."""
+    """A whole number in an attribute; `default` if it is missing, invalid or 0."""
     text = verb.get(name, "")
     return int(text) if text.isdigit() and int(text) else default

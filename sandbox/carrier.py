@@ -1,4 +1,4 @@
-"""What the three simulated carriers share: a request, a reply, a table of routes."""
+"""What the three simulated carriers share: requests, replies and routing."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ from .state import Account, State
 
 
 class Request(NamedTuple):
-    """One request to a carrier; `path` is the carrier's own, without the sandbox's prefix."""
+    """A request to a carrier; `path` is the carrier's own, without the sandbox's prefix."""
 
     method: str
     path: str
@@ -29,13 +29,13 @@ class Request(NamedTuple):
         return self.query.get(name, [default])[0]
 
     def number(self, name: str, default: int, low: int, high: int) -> int | None:
-        """A whole number in the query, or None if it is none or out of bounds."""
+        """A whole number in the query; None if it is invalid or out of bounds."""
         text = self.param(name, str(default))
         return int(text) if text.isascii() and text.isdigit() and low <= int(text) <= high else None
 
 
 class Reply(NamedTuple):
-    """A dict is sent as JSON, a text or bytes as they are, None as no body at all."""
+    """A dict is sent as JSON, a string or bytes as they are, None without a body."""
 
     status: int
     body: dict[str, Any] | str | bytes | None = None
@@ -43,7 +43,7 @@ class Reply(NamedTuple):
 
 
 class CarrierError(Exception):
-    """Ends a handler with the carrier's error reply."""
+    """Raised by a handler to send the carrier's error reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
@@ -51,18 +51,18 @@ class CarrierError(Exception):
 
 
 class Carrier:
-    """One carrier's API over the accounts in `state`.
+    """A carrier's API over the accounts in `state`.
 
-    A subclass has `routes`, lines of (method, path pattern, name of the handler); a handler gets the account, the
-    request and the groups of the pattern. It changes the state only when nothing can be refused any more.
+    A subclass defines `routes`, tuples of (method, path pattern, handler name). A handler receives the account, the
+    request and the groups of the pattern. It changes the state only after all checks have passed.
     """
 
     name: ClassVar[str]
     prefix: ClassVar[str]
     media_prefix: ClassVar[str]
     media_path: ClassVar[str]
-    """The path of a recording's file, with groups for the account and the recording. Not below `prefix`, it is the
-    whole path."""
+    """The path of a recording's file, with groups for the account and the recording. If it is not below `prefix`, this
+    is the full path."""
     media_type: ClassVar[str] = "audio/wav"
     routes: ClassVar[list[tuple[str, str, str]]]
 
@@ -71,7 +71,7 @@ class Carrier:
         self.accounts = state.accounts[self.name]
 
     def authenticate(self, headers: Message) -> Account | None:
-        """The account that the credentials open, or None. HTTP Basic with id and secret, if not overridden."""
+        """The account for the credentials, or None. HTTP Basic with id and secret, unless overridden."""
         scheme, _, value = headers.get("Authorization", "").partition(" ")
         try:
             user, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
@@ -86,7 +86,7 @@ class Carrier:
         raise NotImplementedError
 
     def handle(self, account: Account | None, request: Request) -> Reply:
-        """Carry the request out."""
+        """Carry out the request."""
         try:
             if file := re.fullmatch(self.media_path, request.path):
                 return self._serve_file(account, request, *file.groups())
@@ -98,10 +98,10 @@ class Carrier:
             return error.reply
 
     def admit(self, account: Account, request: Request) -> None:
-        """Refuse what this account may not do at all."""
+        """Reject requests that this account is not allowed to make."""
 
     def admit_to_file(self, caller: Account | None, owner: Account, request: Request) -> None:
-        """Refuse a request for a file; `caller` is who the credentials are of, if they are of anybody."""
+        """Reject a request for a file that is not allowed; `caller` is the authenticated account, if any."""
         if owner.media_auth and (caller is None or caller.id not in (owner.id, owner.owner)):
             raise self.refuse(401)
 
@@ -134,8 +134,11 @@ class Carrier:
         return CarrierError(self.error(status, detail, code))
 
     def within(self, text: str | None, request: Request, **bounds: str) -> bool:
-        """Whether a moment of a resource is within the bounds that the query gives: the names of its parameters for
-        `after`, `since`, `until` and `before`, the first and the last without the moment itself, and for `day`."""
+        """Whether a time of a resource is within the bounds in the query.
+
+        `bounds` maps `after` and `before` (exclusive), `since` and `until` (inclusive) and `day` to the names of query
+        parameters.
+        """
         compare: dict[str, Callable[[datetime, datetime], bool]] = {
             "after": operator.gt,
             "since": operator.ge,
@@ -149,13 +152,13 @@ class Carrier:
             try:
                 limit = instant(given)
             except ValueError:
-                raise self.refuse(400, f"{name} is no date: {given}") from None
+                raise self.refuse(400, f"{name} is not a date: {given}") from None
             if not (text and compare[bound](instant(text), limit)):
                 return False
         return True
 
     def fields(self, request: Request) -> dict[str, Any]:
-        """The body as a dict, or the carrier's 400."""
+        """The body as a dict. Raises the carrier's 400 if it is not one."""
         if request.body is None:
             return {}
         if not isinstance(request.body, dict):
@@ -164,7 +167,7 @@ class Carrier:
 
 
 def is_web_url(text: Any) -> bool:
-    """Whether a carrier would take this as a webhook: absolute http(s), a host without underscores, no blanks."""
+    """Whether a carrier would accept this webhook URL: absolute http(s), no underscores in the host, no whitespace."""
     try:
         url = urlsplit(text if isinstance(text, str) else "")
         return (

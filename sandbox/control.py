@@ -1,4 +1,4 @@
-"""The control API under /_sandbox/, by which another process scripts the sandbox and looks at it. JSON in and out."""
+"""The control API under /_sandbox/, through which another process scripts and inspects the sandbox. Uses JSON."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ PREFIX = "/_sandbox/"
 
 
 def handle(sandbox: "Sandbox", method: str, path: str, body: Any) -> Reply:
-    """Carry out one control request; 400 says what is wrong with it."""
+    """Carry out a control request. A 400 reply says what is wrong with it."""
     try:
         return _route(sandbox, method, path.removeprefix(PREFIX), body or {})
     except (TypeError, ValueError, AttributeError) as error:
@@ -34,7 +34,7 @@ def _route(sandbox: "Sandbox", method: str, name: str, body: dict[str, Any]) -> 
             sandbox.reset()
         case "POST", "faults":
             if "change" in body:
-                raise ValueError("A rewrite is for Python only.")
+                raise ValueError("A rewrite fault can be set only from Python.")
             sandbox.fault(**body)
         case "DELETE", "faults":
             sandbox.clear_faults()
@@ -49,7 +49,7 @@ def _route(sandbox: "Sandbox", method: str, name: str, body: dict[str, Any]) -> 
             sandbox.media_not_ready = int(body.get("media_not_ready", sandbox.media_not_ready))
             sandbox.concurrency_limit = body.get("concurrency_limit", sandbox.concurrency_limit)
         case _:
-            return Reply(404, {"error": "There is no such control."})
+            return Reply(404, {"error": "Unknown control request."})
     return Reply(200, {"status": "ok"})
 
 

@@ -1,4 +1,4 @@
-"""How the requests of a call get to the webhooks: signed, and repeated, delayed, lost or damaged as the test wants."""
+"""Delivers the requests of a call to the webhooks: signed, and repeated, delayed, lost or damaged as requested."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TIMEOUT_S = 15
 
 @dataclass
 class Delivery:
-    """One request of a call to a webhook. `url` is the address as configured, with the fields of a GET."""
+    """A request of a call to a webhook. `url` is the configured URL, plus the fields if it is a GET."""
 
     kind: Kind
     url: str
@@ -41,7 +41,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Options:
-    """What the caller does, and what happens to the carrier's requests; see Sandbox.place_call()."""
+    """What the caller does and what happens to the carrier's requests; see Sandbox.place_call()."""
 
     caller_name: str = ""
     talk_s: int = 3
@@ -55,9 +55,11 @@ class Options:
     def __post_init__(self) -> None:
         kinds = set() if isinstance(self.drop, bool) else set(self.drop)
         if kinds - {"status", "recording", "leg", "action"}:
-            raise ValueError(f"Of {sorted(kinds)} not all can be dropped: only status, recording, leg and action.")
+            raise ValueError(
+                f"Cannot drop all of {sorted(kinds)}: only status, recording, leg and action can be dropped."
+            )
         if self.talk_s < 0 or self.duplicate < 1:
-            raise ValueError("talk_s must be 0 or more, duplicate 1 or more.")
+            raise ValueError("talk_s must be at least 0 and duplicate at least 1.")
 
     def drops(self, kind: Kind) -> bool:
         if kind in ("answer", "fallback"):
@@ -66,8 +68,8 @@ class Options:
 
 
 class Courier:
-    """Makes the requests of one call. `sent` has all of them, `on_sent` hears of each: its fields, its attempts, and
-    when it began (Unix time). HTTP is never done while the sandbox's lock is held."""
+    """Sends the requests of a call. `sent` lists all of them. `on_sent` is called after each with its fields, its
+    attempts and its start (Unix time). No HTTP request is sent while the sandbox's lock is held."""
 
     def __init__(
         self,
@@ -86,11 +88,11 @@ class Courier:
         self._http.trust_env = False
 
     def ask(self, kind: Kind, url: str, method: str, form: Form) -> Delivery:
-        """Ask for a document. Of an action's duplicates the first reply counts."""
+        """Request a document. If an action is duplicated, the first reply counts."""
         return self._deliver(kind, url, method, form, self._options.duplicate if kind == "action" else 1)
 
     def tell(self, kind: Kind, url: str, method: str, form: Form) -> None:
-        """Make a callback that is asked for nothing; none without an address."""
+        """Send a callback whose reply is ignored; does nothing without a URL."""
         if not url or self._options.drops(kind):
             return
         if self._options.reorder:
@@ -99,7 +101,7 @@ class Courier:
             self._deliver(kind, url, method, form, self._options.duplicate)
 
     def finish(self) -> None:
-        """Deliver what waited for the end of the call, and everything once more if told to."""
+        """Deliver the callbacks held back until the end of the call and, if `replay` is set, repeat every request."""
         for kind, url, method, form in reversed(self._queue):
             self._deliver(kind, url, method, form, self._options.duplicate)
         if self._options.replay:
@@ -108,7 +110,7 @@ class Courier:
         self._http.close()
 
     def _deliver(self, kind: Kind, url: str, method: str, form: Form, times: int) -> Delivery:
-        """Make a request so often, each time signed anew; returns the first."""
+        """Send a request `times` times, signed anew each time; returns the first."""
         url, method = urldefrag(url).url, method.upper()
         if method == "GET":
             url += ("&" if urlsplit(url).query else "?") + urlencode(form)
@@ -127,7 +129,7 @@ class Courier:
         self.sent.append(delivery)
         url = self._address(delivery.url)
         prepared = requests.Request(delivery.method, url, delivery.headers, data=delivery.body or None).prepare()
-        prepared.url = url  # as it was signed, not as the library would write it
+        prepared.url = url  # as it was signed, not as the library would normalise it
         try:
             reply = self._http.send(prepared, timeout=TIMEOUT_S, allow_redirects=False)
         except requests.RequestException:
@@ -144,7 +146,7 @@ class Courier:
 
 
 def _tampered(delivery: Delivery) -> Delivery:
-    """The request with its last byte changed: of the body, or of the address if there is no body."""
+    """The request with the last byte changed: of the body, or of the URL if there is no body."""
     if delivery.body:
         last = b"1" if delivery.body.endswith(b"0") else b"0"
         return replace(delivery, body=delivery.body[:-1] + last)

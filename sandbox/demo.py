@@ -1,4 +1,4 @@
-"""`make demo`: the product on this machine, with simulated carriers, a database and keys of its own in `.demo/`."""
+"""`make demo`: the product on this machine with simulated carriers, and its own database and keys in `.demo/`."""
 
 import argparse
 import base64
@@ -32,13 +32,13 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
 SERVE = [sys.executable, str(BASE_DIR / "manage.py"), "serve"]
 READY_WITHIN_S = 60
-# How add_phones ends when some rows failed, as some of the sample file must.
+# The exit status of add_phones when some rows failed; some rows of the sample file are meant to fail.
 SOME_FAILED = 3
-# The ids and credentials of the public page's example, so that its curl works as it stands there.
+# The ids and credentials in the public page's example, so that its curl command works unchanged.
 PAGE_USER, PAGE_SID, PAGE_TOKEN = "64e5f12345abcdef12345678", "your_account_sid", "your_auth_token"
 PAGE_NUMBER = "12125551234"
 NUMBERS = {"twilio": "12125550001", "plivo": "14155551234", "telnyx": "13125551234"}
-# Long, and good for nobody to read.
+# Shortened in the output, because it is long and hard to read.
 WEBHOOK_URL = re.compile(r'http://[^"]+/(?=[a-z]+")')
 
 console = Console(highlight=False, soft_wrap=True)
@@ -46,16 +46,16 @@ console = Console(highlight=False, soft_wrap=True)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--exit", action="store_true", help="end after the tour instead of serving on")
+    parser.add_argument("--exit", action="store_true", help="exit after the tour instead of continuing to serve")
     stay = not parser.parse_args().exit
 
-    # Ended from outside, it still ends its server.
+    # On SIGTERM, clean up and stop the server as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lock = (BASE_DIR / ".demo.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit("Another demo is running in this directory. End it first.")
+        sys.exit("Another demo is running in this directory. Stop it first.")
     os.umask(0o077)  # as manage.py
     shutil.rmtree(DEMO_DIR, ignore_errors=True)
     DEMO_DIR.mkdir(mode=0o700)
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def configure(sandbox: Sandbox) -> str:
-    """Set the environment of this process and its children. Returns the server's address."""
+    """Set the environment of this process and its children. Returns the server's URL."""
     address = free_address()
     os.environ.update(
         DJANGO_SETTINGS_MODULE="workspace.settings",
@@ -134,7 +134,7 @@ def prepare_database() -> dict[str, str]:
 
 @contextmanager
 def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The real server, from when it is ready until the end of the block."""
+    """Run the real server: ready when the block starts, stopped when it ends."""
     with (DEMO_DIR / "server.log").open("wb") as log:
         server = subprocess.Popen(SERVE, cwd=BASE_DIR, stdout=log, stderr=log)
     try:
@@ -146,21 +146,21 @@ def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], base_url: str, log: Path) -> None:
-    """Return when the server can do its work; exit with the name of its log when it does not come to that."""
+    """Wait until the server is ready; if it does not become ready, exit with the path of its log."""
     give_up_at = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up_at and server.poll() is None:
         with suppress(requests.RequestException):
             if requests.get(f"{base_url}/readyz", timeout=2).ok:
                 return
         time.sleep(0.1)
-    sys.exit(f"The server did not start. Its log: {log}")
+    sys.exit(f"The server did not start. See its log: {log}")
 
 
 # -- showing ----------------------------------------------------------------------------------------------------------
 
 
 def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
-    """Add a number of each carrier, then show one refusal of each kind. Says whether each reply was as expected."""
+    """Add a number for each carrier, then show each kind of error. Returns whether every reply was as expected."""
     twilio = {"integration": "twilio", "accSId": seeds.TWILIO_SID, "authToken": seeds.TWILIO_TOKEN}
     plivo = {"integration": "plivo", "accSId": seeds.PLIVO_ID, "authToken": seeds.PLIVO_TOKEN}
     telnyx = {"integration": "telnyx", "authToken": seeds.TELNYX_KEY}
@@ -179,49 +179,51 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     ask("A Twilio number", "added", {**twilio, "phoneNumber": NUMBERS["twilio"]})
     ask("A Plivo number", "added", {"phoneNumber": NUMBERS["plivo"], **plivo})
     telnyx_number = {"userId": tenant["userId"], "phoneNumber": NUMBERS["telnyx"], **telnyx}
-    ask("A Telnyx number (no accSId: the application is made)", "added", {}, raw=json.dumps(telnyx_number))
+    ask("A Telnyx number (no accSId: the application is created)", "added", {}, raw=json.dumps(telnyx_number))
     results.append(voice_url(sandbox, NUMBERS["twilio"]).startswith(f"{base_url}/api/webhooks/twilio/"))
     console.print(f"\nThe Twilio number's voice URL at the carrier is now {base_url}/api/webhooks/twilio/…/answer\n")
 
-    console.rule("What is refused, and what the client is told")
+    console.rule("Errors, and what the client receives")
     ask("No token", "not_authenticated", {}, token="none")
     ask("Not JSON", "invalid_json", {}, raw="{")
     ask("A field missing", "invalid_field", {"authToken": ""})
     ask("Not an id", "invalid_user_id", {"userId": "me"})
     ask("Not a number", "invalid_phone_number", {"phoneNumber": "911"})
-    ask("Somebody else's user", "user_not_found", {"userId": "f" * 24})
+    ask("An unknown user", "user_not_found", {"userId": "f" * 24})
     ask("The same number again", "phone_exists", {"phoneNumber": NUMBERS["twilio"]})
     ask("A wrong auth token", "invalid_credentials", {"authToken": "wrong"})
-    ask("A number of somebody else", "number_not_owned", {"phoneNumber": "12125559999"})
+    ask("A number of another account", "number_not_owned", {"phoneNumber": "12125559999"})
     ask("A number without voice", "number_not_usable", {"phoneNumber": "12125550004"})
-    ask("In use elsewhere, and asked to refuse", "number_routed_elsewhere",
+    ask("Routed elsewhere, with onConflict: refuse", "number_routed_elsewhere",
         {"phoneNumber": "12125550002", "onConflict": "refuse"})  # fmt: skip
     before = sandbox.snapshot()
     sandbox.fault("status", carrier="twilio", method="POST", status=503, times=None)
-    ask("Twilio fails while the webhooks are set up", "webhook_setup_failed", {})
+    ask("Twilio fails while webhooks are being set up", "webhook_setup_failed", {})
     sandbox.clear_faults()
     sandbox.fault("reset", carrier="twilio", times=None)
     ask("Twilio cannot be reached", "carrier_unavailable", {})
     sandbox.clear_faults()
     results.append(sandbox.snapshot() == before)
-    verdict = "as before" if results[-1] else "NOT as before"
+    verdict = "unchanged" if results[-1] else "CHANGED"
     console.print(f"\nAfter these failures the carrier's settings are {verdict}.")
     return all(results)
 
 
 def calls(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
-    """Have each carrier place a call, then show the log and fetch the recordings. Says whether all went as expected."""
+    """Place a call at each carrier, then show the log and the recordings. Returns whether all went as expected."""
     headers = {"Authorization": f"Bearer {tenant['token']}"}
-    console.rule("A call on each carrier")
+    console.rule("A call at each carrier")
     for carrier, number in NUMBERS.items():
         placed = sandbox.place_call(carrier, number, talk_s=4)
-        console.print(f"\n[bold]A call to {number} at {carrier}[/bold]\n  asks our answer URL, and does what it says:")
+        console.print(
+            f"\n[bold]A call to {number} at {carrier}[/bold]\n  requests our answer URL and executes the document:"
+        )
         document = WEBHOOK_URL.sub("…/", placed.documents[0].removeprefix('<?xml version="1.0" encoding="UTF-8"?>'))
         console.print(f"  {escape(document)}")
-        told = ", ".join(f"{one.kind} {one.reply_status}" for one in placed.requests)
-        console.print(f"  signed requests of the carrier, and our replies: {told}")
+        replies = ", ".join(f"{request.kind} {request.reply_status}" for request in placed.requests)
+        console.print(f"  signed requests from the carrier and our replies: {replies}")
 
-    console.print("\n[bold]The log of calls[/bold]\nGET /api/call/calls")
+    console.print("\n[bold]The call log[/bold]\nGET /api/call/calls")
     reply = requests.get(f"{base_url}/api/call/calls", headers=headers, timeout=60).json()
     console.print(JSON(json.dumps(reply)))
     heard = [hear(base_url, headers, recording) for call in reply["data"]["items"] for recording in call["recordings"]]
@@ -229,7 +231,7 @@ def calls(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
 
 
 def drift(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
-    """Somebody edits a number in the carrier's console: found, put right. Then the number is removed."""
+    """Edit a number in the carrier's console, detect and repair the drift, then remove the number."""
     api, headers = f"{base_url}/api/call", {"Authorization": f"Bearer {tenant['token']}"}
     number = NUMBERS["twilio"]
 
@@ -242,19 +244,19 @@ def drift(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     console.rule("Drift, repair, removal")
     found = requests.get(f"{api}/phones?phoneNumber={number}", headers=headers, timeout=60).json()["data"]["items"]
     path = f"phones/{found[0]['_id']}"
-    console.print("Somebody changes the voice URL in Twilio's console, and attaches a trunk.")
+    console.print("Someone changes the voice URL in Twilio's console and attaches a trunk.")
     sandbox.console("twilio", seeds.TWILIO_SID, number=number, voice_url="https://elsewhere.example.com/",
                     trunk_sid=seeds.TWILIO_TRUNK)  # fmt: skip
     drifted = ask("POST", f"{path}/check")
     repaired = ask("POST", f"{path}/check", {"repair": True})
     removed = ask("DELETE", path)
-    console.print(f"\nThe number's voice URL at the carrier is what it was before: {voice_url(sandbox, number)}")
+    console.print(f"\nThe number's original voice URL is restored at the carrier: {voice_url(sandbox, number)}")
     seen = drifted["health"], repaired["health"], repaired["repaired"], removed["restored"], voice_url(sandbox, number)
     return seen == ("drift", "ok", True, True, f"{seeds.FOREIGN_URL}/twilio/answer")
 
 
 def bulk() -> bool:
-    """The command for many numbers on the sample file, dry and then for real. Says whether both went as expected."""
+    """Run add_phones on the sample file, first with --dry-run. Returns whether both runs ended as expected."""
     console.rule("Many numbers at once")
     ended = []
     for option in (["--dry-run"], []):
@@ -267,7 +269,7 @@ def bulk() -> bool:
 
 
 def hear(base_url: str, headers: dict[str, str], recording: dict[str, Any]) -> bool:
-    """Download a recording into the demo's folder. Says whether it is sound, as long as the log says."""
+    """Download a recording into the demo's folder. Returns whether its length matches the call log."""
     path = f"/api/call/recordings/{recording['_id']}/media"
     audio = requests.get(base_url + path, headers=headers, timeout=60)
     file = DEMO_DIR / f"{recording['_id']}.wav"
@@ -288,15 +290,15 @@ def show(title: str, request: Any, reply: dict[str, Any], *, in_full: bool) -> N
         console.print(JSON(request if isinstance(request, str) else json.dumps(request)))
         console.print(JSON(json.dumps(reply)))
     else:
-        told = f"{reply['code']} {reply['data']['error']}: {reply['errorMessage']}"
-        console.print(f"[bold]{escape(title)}[/bold]\n  {escape(told)}")
+        outcome = f"{reply['code']} {reply['data']['error']}: {reply['errorMessage']}"
+        console.print(f"[bold]{escape(title)}[/bold]\n  {escape(outcome)}")
 
 
 def invite(base_url: str, tenant: dict[str, str]) -> None:
     console.rule("Your turn")
     console.print(
         f"""
-The server runs at {base_url} until you press Ctrl-C. The page's own example works here:
+The server runs at {base_url} until you press Ctrl-C. The example from the public page works here:
 
 curl --location '{base_url}/api/call/add-phone' \\
 --header "Authorization: Bearer $(cat .demo/token)" \\

@@ -1,4 +1,4 @@
-"""Scripted faults: what shall go wrong, for which requests, how often.
+"""Scripted faults: what goes wrong, for which requests and how often.
 
 not applied   status, html, truncated, reset, hang, huge, redirect, empty
 applied       delay, lost_reply, applied_hang, applied_status, drip, rewrite
@@ -20,13 +20,13 @@ HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gatew
 
 @dataclass
 class Fault:
-    """One rule.
+    """A fault rule.
 
-    Which requests: those of `carrier` and `method` whose path has the regular expression `path`; None is any. The
-    first `skip` of them pass, the next `times` suffer (None: all the others).
-    What they suffer: `kind`, with `status`, `body` and `headers` of the reply, `seconds` of a hang or a delay,
-    `megabytes` of a huge reply, the `location` of a redirect, the `interval` in seconds between the bytes of a drip,
-    and `change`, which gets the parsed reply of a rewrite and returns another.
+    It matches requests by `carrier`, `method` and the regular expression `path`; None matches any. The first `skip`
+    matching requests pass, the next `times` fail (None: all that follow).
+    How they fail: `kind`, with the `status`, `body` and `headers` of the reply, the `seconds` of a hang or delay, the
+    `megabytes` of a huge reply, the `location` of a redirect, the `interval` in seconds between the bytes of a drip, or
+    `change`, which receives the parsed reply of a rewrite and returns the new one.
     """
 
     kind: str
@@ -46,13 +46,13 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in NOT_APPLIED | APPLIED:
-            raise ValueError(f"There is no fault {self.kind!r}.")
+            raise ValueError(f"Unknown fault {self.kind!r}.")
         if (self.kind == "rewrite") != (self.change is not None):
-            raise ValueError("A rewrite needs a Python function in `change`, and nothing else takes one.")
+            raise ValueError("A rewrite requires a Python function in `change`; no other fault accepts one.")
         try:
             re.compile(self.path or "")
         except re.error as error:
-            raise ValueError(f"The path {self.path!r} is no regular expression: {error}") from None
+            raise ValueError(f"The path {self.path!r} is not a regular expression: {error}") from None
 
     def concerns(self, carrier: str, method: str, path: str) -> bool:
         return (
@@ -62,7 +62,7 @@ class Fault:
         )
 
     def forge(self, carrier: Carrier) -> Reply | None:
-        """What the caller gets in place of the carrier's own reply; None is a connection that breaks."""
+        """The reply sent instead of the carrier's own; None breaks the connection."""
         match self.kind:
             case "status" | "applied_status":
                 usual = carrier.error(self.status or 500)
@@ -74,14 +74,14 @@ class Fault:
                 return Reply(200, '{"data": [{"id": "12933842610757', {"Content-Type": "application/json"})
             case "redirect":
                 return Reply(302, "", {"Location": self.location})
-            case "empty" | "huge":  # the server makes a huge one while it sends it
+            case "empty" | "huge":  # the server generates a huge body while sending it
                 return Reply(200, "", {"Content-Type": "application/json"})
             case _:
                 return None
 
 
 class Faults:
-    """The rules that are set. A request suffers the first one that concerns it. Thread safe."""
+    """The active rules. The first rule that matches a request applies to it. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class Faults:
             self._rules.clear()
 
     def take(self, carrier: str, method: str, path: str) -> Fault | None:
-        """The fault of this request, which uses it up once."""
+        """The fault for this request, if any; counts as one use of its rule."""
         with self._lock:
             for fault in self._rules:
                 if fault.times == 0 or not fault.concerns(carrier, method, path):

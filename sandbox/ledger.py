@@ -1,4 +1,4 @@
-"""The ledger: what was asked of the carriers and what they did, in the order of arrival."""
+"""The ledger: the requests to the carriers and what they did, in order of arrival."""
 
 import threading
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass
 class Exchange:
-    """One request and its reply. Times are of `time.monotonic()`; `ended` is the moment before the reply goes out.
+    """A request and its reply. Times are from `time.monotonic()`; `ended` is just before the reply is sent.
 
-    `applied`: the carrier carried the request out, whatever the caller was told. `account` is an id, never a secret.
+    `applied`: whether the carrier carried out the request, whatever it replied. `account` is an id, never a secret.
     """
 
     seq: int
@@ -29,7 +29,7 @@ class Exchange:
 
 
 class Ledger:
-    """Thread safe."""
+    """A thread-safe list of exchanges."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,9 +53,9 @@ class Ledger:
 
 
 def rounds(exchanges: Iterable[Exchange]) -> int:
-    """How many round trips one after the other these exchanges took.
+    """Count the sequential round trips in these exchanges.
 
-    An exchange that starts when every earlier one has ended opens a new round. One that is still held by a fault
+    An exchange that starts after every earlier one has ended begins a new round. An exchange that a fault still holds
     keeps its round open.
     """
     count, busy_until = 0, float("-inf")

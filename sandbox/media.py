@@ -1,4 +1,4 @@
-"""The files of recordings: what is in them, their addresses, and how they are served."""
+"""Recording files: their content, their URLs and how they are served."""
 
 import hashlib
 import hmac
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 RATE = 8000
 TONES_HZ = (440, 660)
-"""What is heard in the first and the second channel."""
+"""The tones of the first and the second channel."""
 LINK_S = 600
-"""How long one of Telnyx' links is good."""
+"""How long a Telnyx link is valid."""
 
 
 def wav(duration_s: int, channels: int) -> bytes:
-    """A tone of this length: 8 kHz, 16 bit PCM."""
+    """A WAV file with a tone of this length: 8 kHz, 16-bit PCM."""
     second = array("h")
     for frame in range(RATE):
         second.extend(int(8000 * math.sin(math.tau * tone * frame / RATE)) for tone in TONES_HZ[:channels])
@@ -35,7 +35,7 @@ def wav(duration_s: int, channels: int) -> bytes:
 
 
 def cut(content: bytes, asked_range: str) -> tuple[int, bytes, dict[str, str]]:
-    """The file, or the one range of it that is asked for (RFC 9110, 14): status, body and headers."""
+    """The file, or the requested range of it (RFC 9110, section 14): status, body and headers."""
     headers = {"Accept-Ranges": "bytes"}
     asked = re.fullmatch(r"bytes=(\d*)-(\d*)", asked_range)
     if not asked or not any(asked.groups()):
@@ -54,7 +54,7 @@ def plivo_url(state: "State", account: "Account", recording: str) -> str:
 
 
 def telnyx_url(state: "State", account: "Account", recording: str) -> str:
-    """A link that is good for a while, for whoever has it."""
+    """A link that works for anyone for LINK_S seconds."""
     path = f"/telnyx-media/{account.user_id}/{recording}.wav"
     date = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     query = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={date}&X-Amz-Expires={LINK_S}&X-Amz-SignedHeaders=host"
@@ -62,7 +62,7 @@ def telnyx_url(state: "State", account: "Account", recording: str) -> str:
 
 
 def link_is_good(state: "State", path: str, date: str, signature: str) -> bool:
-    """Whether the link was made here, and not too long ago."""
+    """Whether the link was created here and has not expired."""
     if not hmac.compare_digest(_signature(state, path, date).encode(), signature.encode()):
         return False
     made = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Plivo's REST API, version 1, as far as numbers, applications, calls and recordings go.
+"""Plivo's REST API, version 1: numbers, applications, calls and recordings.
 
 Sources: plivo-python 4.63.0 and its fixtures, docs.plivo.com/docs/account/api/application and
 docs.plivo.com/docs/numbers/api/account-phone-number (2026-11-23). Plivo publishes no OpenAPI document.
@@ -31,7 +31,7 @@ FLAGS = {
     "log_incoming_messages": "log_incoming_messages",
     "public_uri": "public_uri",
 }
-"""Flags as they are written, and the field that shows them."""
+"""Flags by their name in requests, and their name in replies."""
 
 CALL_FILTERS = ("call_direction", "from_number", "to_number", "parent_call_uuid", "hangup_cause_code", "hangup_source")
 
@@ -102,7 +102,7 @@ class Plivo(Carrier):
         return self._reply(200, **self._number(account, digits))
 
     def update_number(self, account: Account, request: Request, auth_id: str, digits: str) -> Reply:
-        """Link the number. Without `app_id` it gets the account's default application, so says the docs page."""
+        """Link the number. According to the docs page, without `app_id` it gets the account's default application."""
         number = self._number(account, digits)
         fields = self.fields(request)
         default = next((id for id, app in account.applications.items() if app["default_app"]), None)
@@ -114,12 +114,12 @@ class Plivo(Carrier):
         return self._reply(202, message="changed")
 
     def list_applications(self, account: Account, request: Request, auth_id: str) -> Reply:
-        """The filter's meaning is undocumented: here it finds every name that contains it."""
+        """How the name filter matches is undocumented; here it finds every name that contains it."""
         name = request.param("app_name")
         return self._page(request, [app for app in account.applications.values() if name in app["app_name"]])
 
     def create_application(self, account: Account, request: Request, auth_id: str) -> Reply:
-        """Names need not be unique: two equal requests make two applications."""
+        """Names need not be unique: two identical requests create two applications."""
         changes = self._application_changes(request)
         if not changes.get("app_name"):
             raise self.refuse(400, "app_name is required")
@@ -138,7 +138,7 @@ class Plivo(Carrier):
         return self._reply(202, message="changed")
 
     def delete_application(self, account: Account, request: Request, auth_id: str, app_id: str) -> Reply:
-        """Numbers that were linked to it stay, linked to nothing."""
+        """Delete an application. Its numbers remain and are no longer linked to anything."""
         self._application(account, app_id)
         del account.applications[app_id]
         for number in account.numbers.values():
@@ -147,7 +147,7 @@ class Plivo(Carrier):
         return Reply(204)
 
     def list_calls(self, account: Account, request: Request, auth_id: str) -> Reply:
-        """The newest first. Numbers are compared by their digits."""
+        """List calls, newest first. Numbers are compared by their digits."""
         return self._page(request, self._happened(account.calls, request, CALL_FILTERS, "end_time"))
 
     def get_call(self, account: Account, request: Request, auth_id: str, call_uuid: str) -> Reply:
@@ -166,7 +166,7 @@ class Plivo(Carrier):
     def _happened(
         self, resources: dict[str, dict[str, Any]], request: Request, names: tuple[str, ...], date: str
     ) -> list[dict[str, Any]]:
-        """What passes the filters of those names and of a date."""
+        """The resources that match the filters on these names and on a date."""
         wanted = {name: request.param(name).lstrip("+") for name in names if request.param(name)}
         bounds = {"after": f"{date}__gt", "since": f"{date}__gte", "until": f"{date}__lte", "before": f"{date}__lt"}
         return [
@@ -177,7 +177,7 @@ class Plivo(Carrier):
         ]
 
     def _application_changes(self, request: Request) -> dict[str, Any]:
-        """The given fields as the application will show them, or Plivo's 400."""
+        """The given fields as the application will show them. Raises Plivo's 400 if any is invalid."""
         fields = self.fields(request)
         changes = {}
         if "app_name" in fields:
@@ -199,7 +199,7 @@ class Plivo(Carrier):
         return changes
 
     def _change(self, account: Account, app_id: str, changes: dict[str, Any]) -> None:
-        if changes.get("default_app"):  # an account has one default
+        if changes.get("default_app"):  # an account has a single default
             for app in account.applications.values():
                 app["default_app"] = False
         account.applications[app_id].update(changes)

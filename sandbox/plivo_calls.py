@@ -1,4 +1,4 @@
-"""Calls that obey Plivo XML, and what Plivo says of them in its webhooks and in the resources that it keeps.
+"""Calls that execute Plivo XML, and what Plivo's webhooks and resources say about them.
 
 Sources: docs.plivo.com/docs/voice/xml, docs.plivo.com/docs/voice/troubleshooting/hangup-causes, plivo-python 4.63.0 and
 its fixtures (2026-11-23).
@@ -16,11 +16,11 @@ from .deliveries import Form
 
 RATE = "0.00550"
 RECORD_S = 60
-"""What Record cuts at when it is not told."""
+"""The default maxLength of Record."""
 
 
 class Hangup(NamedTuple):
-    """Why a call ended: Plivo's code and name, who ended it, and the cause as the telephone network names it."""
+    """Why a call ended: Plivo's code and name, who ended it, and the telephone network's name for the cause."""
 
     code: int
     name: str
@@ -50,9 +50,9 @@ class PlivoCall(PhoneCall):
     refusals = ("Hangup",)
     hangup = END_OF_XML
     _in_dial: tuple[Document, Element] | None = None
-    """The Record that waits for somebody to answer a Dial."""
+    """The Record that starts when a Dial is answered."""
     _in_session: tuple[Document, Element] | None = None
-    """The Record that goes on in the background."""
+    """The Record that runs in the background for the whole call."""
 
     def new_call_id(self) -> str:
         return str(uuid.uuid4())
@@ -125,11 +125,11 @@ class PlivoCall(PhoneCall):
         self.placed.spoken.append(element_text(verb))
 
     def pass_by(self, document: Document, verb: Element) -> None:
-        """Takes time only, and nothing here does."""
+        """Does nothing: the verb only takes time, and time is simulated."""
 
     def hang_up(self, document: Document, verb: Element) -> None:
-        """As the first element, with a reason, it refuses the call; the status of an inbound call is completed even
-        then, so says the docs page on callbacks."""
+        """End the call; as the first element, with a reason, reject it. According to the docs page on callbacks, the
+        status of a rejected inbound call is completed too."""
         reason = verb.get("reason")
         if reason and not self.answered:
             self.hangup = BUSY if reason == "busy" else REJECTED
@@ -143,8 +143,8 @@ class PlivoCall(PhoneCall):
         return self.ask("answer", urljoin(document.url, element_text(verb)), verb.get("method", "POST"))
 
     def record_message(self, document: Document, verb: Element) -> Document | None:
-        """A Record of a Dial does nothing now, and nothing ever if no Dial comes after it; one of the session lasts
-        as long as the call."""
+        """Record a message. With startOnDialAnswer, recording starts when a later Dial is answered; with recordSession,
+        it lasts as long as the call."""
         if verb.get("startOnDialAnswer") == "true":
             self._in_dial = (document, verb)
             return None
@@ -159,7 +159,7 @@ class PlivoCall(PhoneCall):
         return self._act(document, verb, [*_recording_fields(recording), ("Digits", verb.get("finishOnKey", "#")[-1:])])
 
     def dial(self, document: Document, verb: Element) -> Document | None:
-        """The first number answers, if any does; the caller and the other side talk, the other side hangs up."""
+        """Only the first number can answer; it talks with the caller and then hangs up."""
         numbers = verb.findall("Number")
         duration_s = self.talk(seconds(verb, "timeLimit", 14400)) if self.options.forward_answers else 0
         legs = [(str(uuid.uuid4()), element_text(number)) for number in numbers]
@@ -185,7 +185,7 @@ class PlivoCall(PhoneCall):
         return self._act(document, verb, more)
 
     def _act(self, document: Document, verb: Element, more: Form) -> Document | None:
-        """Ask the action of an element; its answer is obeyed unless the element says not to redirect."""
+        """Request the action URL of an element; its document is executed unless the element has redirect="false"."""
         url, method = document.url_of(verb, "action"), verb.get("method", "POST")
         if verb.get("redirect") == "false":
             self.tell("action", url, method, [*self.fields("in-progress"), *more])
@@ -298,7 +298,7 @@ def _recording_fields(recording: Recording) -> Form:
 
 
 def _billed(duration_s: int) -> int:
-    """Whole minutes, in seconds."""
+    """The duration rounded up to whole minutes, in seconds."""
     return (duration_s + 59) // 60 * 60
 
 

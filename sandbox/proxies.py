@@ -1,4 +1,4 @@
-"""The proxies that deploy/ has files for, run on those files in front of a server of this machine."""
+"""Runs the proxies configured in deploy/, with those files, in front of a local server."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ http {{
 
 
 def nginx(folder: Path, port: int, server: int) -> list[str]:
-    """Our file, with this machine's ports and without TLS, in what Debian's /etc/nginx/nginx.conf would be."""
+    """Our file with local ports and without TLS, wrapped like Debian's /etc/nginx/nginx.conf. Returns the command."""
     site = (DEPLOY / "nginx.conf").read_text().replace("127.0.0.1:8000", f"127.0.0.1:{server}")
     site = re.sub(r"\n +(ssl_.*|listen \[::\].*)", "", site).replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
     (folder / "nginx.conf").write_text(AROUND_NGINX.format(folder=folder, site=site))
@@ -56,7 +56,7 @@ def found(name: str) -> bool:
 
 @contextlib.contextmanager
 def behind(name: str, server: int, folder: Path) -> Iterator[int]:
-    """The port of a proxy in front of the server at that port."""
+    """Run a proxy in front of the server at this port; yields the port of the proxy."""
     port = free_port()
     env = os.environ | {"HOME": str(folder), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     command = PROXIES[name](folder, port, server)

@@ -19,7 +19,7 @@ ELECTION_MS, HEARTBEAT_MS = 2000, 500
 
 
 def mongod() -> Path | None:
-    """The server's program, from the machine or from the wheel; None where there is none that runs."""
+    """The mongod executable, from the system or from the wheel; None if none runs."""
     spec = find_spec("fiftyone")
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
     wheel = [folder / "db" / "bin" / "mongod" for folder in folders]
@@ -33,7 +33,7 @@ def mongod() -> Path | None:
 
 
 class ReplicaSet:
-    """Members that can be stepped down, killed and started again. A context manager."""
+    """A context manager whose members can be stepped down, killed and restarted."""
 
     def __init__(self, members: int = 1, *, cache_gb: float = 0.25) -> None:
         self.cache_gb = cache_gb
@@ -70,12 +70,12 @@ class ReplicaSet:
         data = self.folder / str(port)
         data.mkdir(exist_ok=True)
         program = mongod()
-        assert program, "mongod is needed"
+        assert program, "no working mongod was found"
         options = {
             "dbpath": data, "port": port, "bind_ip": "127.0.0.1", "replSet": NAME, "oplogSize": 64,
             "wiredTigerCacheSizeGB": self.cache_gb, "logpath": data / "log",
         }  # fmt: skip
-        # The second one lets a test make commands fail.
+        # enableTestCommands lets a test make commands fail.
         parameters = ["diagnosticDataCollectionEnabled=false", "enableTestCommands=1"]
         command = [
             str(program),
@@ -91,7 +91,7 @@ class ReplicaSet:
         return MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=20_000)
 
     def wait_for_primary(self) -> int:
-        """The port of the member that takes writes."""
+        """Wait for a primary and return its port."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             for port, process in self.processes.items():
@@ -110,7 +110,7 @@ class ReplicaSet:
             client.admin.command("replSetStepDown", 5, force=True)
 
     def kill_primary(self) -> int:
-        """Kill -9. Returns the port, at which it can be started again."""
+        """Kill the primary with SIGKILL. Returns its port, for start()."""
         port = self.wait_for_primary()
         process = self.processes[port]
         process.send_signal(signal.SIGKILL)

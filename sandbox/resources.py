@@ -1,7 +1,7 @@
-"""The carriers' resources as they go over the wire, with the values that a new one has.
+"""The carriers' resources as sent over the wire, with the values of a new resource.
 
 Field lists: Twilio and Telnyx from their OpenAPI documents, Plivo from its SDK and docs pages (2026-11-23).
-What a carrier has not set is null where its document allows null, else an empty text, else left out.
+Unset fields are null where the carrier's document allows it, otherwise an empty string, otherwise omitted.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ _CREATED = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 _created_ids = itertools.count(1)
 
 CHANGING = {"date_updated", "updated_at"}
-"""Fields that say when, not what: they are not a part of a number's settings."""
+"""Fields that hold the time of a change; they are not part of a number's settings."""
 
 
 def rfc2822(when: datetime = _CREATED) -> str:
@@ -28,14 +28,16 @@ def iso(when: datetime = _CREATED) -> str:
 
 
 def instant(text: str) -> datetime:
-    """The moment that a carrier or one of its customers wrote down, in ISO 8601 or as e-mail does; a date is its
-    midnight. ValueError if it is none."""
+    """Parse a time from a carrier or its customer, in ISO 8601 or RFC 2822 format; a date means midnight.
+
+    Raises ValueError if it is neither.
+    """
     when = parsedate_to_datetime(text) if "," in text else datetime.fromisoformat(text)
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def touch(resource: dict[str, Any]) -> None:
-    """Note that the resource was changed just now, as its carrier writes it."""
+    """Set the resource's time of change to now, in its carrier's format."""
     now = datetime.now(UTC)
     for name, text in (("date_updated", rfc2822(now)), ("updated_at", iso(now))):
         if name in resource:
@@ -43,7 +45,7 @@ def touch(resource: dict[str, Any]) -> None:
 
 
 def new_id(first: int) -> str:
-    """The id of a resource made over the API; never given twice, not even after a reset."""
+    """An id for a resource created through the API; never reused, even after a reset."""
     return str(first + next(_created_ids))
 
 

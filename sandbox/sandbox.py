@@ -1,4 +1,4 @@
-"""The sandbox as tests, benchmarks and the demo use it: start it, script it, look at what happened."""
+"""The sandbox for tests, benchmarks and the demo: start it, script it, inspect what happened."""
 
 import secrets
 import threading
@@ -27,19 +27,19 @@ CALLS: dict[str, type[PhoneCall]] = {"twilio": TwilioCall, "plivo": PlivoCall, "
 class Sandbox:
     """The three carriers on one port of 127.0.0.1.
 
-    `delay_s` is added to every carrier request. More than `concurrency_limit` requests of one account at a time get
-    the carrier's 429. Both may be changed at any time and outlive a reset.
+    `delay_s` is added to every carrier request. When an account has more than `concurrency_limit` requests in flight,
+    the excess ones get the carrier's 429. Both can be changed at any time and survive a reset.
     """
 
     def __init__(self, port: int = 0, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
         self.concurrency_limit: int | None = None
         self.lock = threading.RLock()
-        """Held around every use of the state."""
+        """Held during every access to the state."""
         self.faults = Faults()
         self.book = Ledger()
         self.released = threading.Event()
-        """Set when the requests that are held by faults shall be let go."""
+        """Set to release the requests held by faults."""
         self._in_flight: Counter[tuple[str, str]] = Counter()
         self._serving = False
         self._server = Server(port, self)
@@ -51,19 +51,19 @@ class Sandbox:
         self.state = seeded()
         self.state.origin = self.url
         self.deliver_to: str | None = None
-        """Where webhooks are delivered, `http://127.0.0.1:8001`, in place of their own host; a reset forgets it."""
+        """Where webhooks are delivered instead of their own host, as `http://127.0.0.1:8001`; a reset clears it."""
         self.carriers: list[Carrier] = [Twilio(self.state), Plivo(self.state), Telnyx(self.state)]
 
     # Running
 
     def start(self) -> "Sandbox":
-        """Serve in a thread of its own."""
-        self._serving = True  # at once, so that a stop() that comes before the thread runs waits for it
+        """Serve in a background thread."""
+        self._serving = True  # set here, so that a stop() before the thread runs waits for it
         threading.Thread(target=self.serve_forever, name="sandbox", daemon=True).start()
         return self
 
     def serve_forever(self) -> None:
-        """Serve in this thread until it is interrupted or another one calls stop()."""
+        """Serve in this thread until it is interrupted or another thread calls stop()."""
         self._serving = True
         try:
             self._server.serve_forever(poll_interval=0.05)
@@ -71,7 +71,7 @@ class Sandbox:
             self._serving = False
 
     def stop(self) -> None:
-        """Stop listening and close every connection, also those that a fault holds."""
+        """Stop listening and close every connection, including those held by a fault."""
         self.released.set()
         if self._serving:
             self._server.shutdown()
@@ -84,7 +84,7 @@ class Sandbox:
         self.stop()
 
     def reset(self) -> None:
-        """Back to the seeds; no faults, an empty ledger; what was held is let go."""
+        """Restore the seeds, clear the faults and the ledger, and release held requests."""
         with self.lock:
             self._begin()
             self.faults.clear()
@@ -105,8 +105,8 @@ class Sandbox:
     def console(
         self, carrier: str, account: str, *, number: str = "", application: str = "", **fields: Any
     ) -> dict[str, Any]:
-        """Somebody edits a number or an application in the carrier's own console: its raw fields, past the API and the
-        ledger. Returns the edited resource; raises KeyError if there is none."""
+        """Edit the raw fields of a number or an application, as in the carrier's own console, bypassing the API and the
+        ledger. Returns the edited resource; raises KeyError if it does not exist."""
         with self.lock:
             owner = self.state.account(carrier, account)
             resource = owner.applications[application] if application else owner.numbers[number.lstrip("+")]
@@ -114,7 +114,7 @@ class Sandbox:
             return dict(resource)
 
     def snapshot(self) -> dict[str, Any]:
-        """Every setting at the three carriers; two snapshots are equal if nothing was changed between them."""
+        """Every setting at the three carriers; two snapshots are equal if nothing changed between them."""
         with self.lock:
             return self.state.snapshot()
 
@@ -136,15 +136,21 @@ class Sandbox:
         tamper: bool = False,
         replay: bool = False,
     ) -> PlacedCall:
-        """Somebody calls a number: the carrier asks the number's webhooks and obeys them. Returns when all is over,
-        at once, for time is simulated; the call ends now.
+        """Call a number: the carrier requests the number's webhooks and executes their documents.
 
-        `account`: the account's id, if not whoever has the number; KeyError if nobody has. `talk_s`: how long the
-        caller talks, 0 to hang up without a message. `forward_answers`: whether somebody answers a dialed number.
-        `duplicate`: how often each callback is delivered, each time signed anew. `reorder`: callbacks that are asked
-        for no document come after the call, the last first. `drop`: kinds of callbacks that never come (status,
-        recording, leg, action), True is all. `tamper`: a byte of each request is changed after it was signed.
-        `replay`: every request is made again after the call, the same to the byte.
+        Returns when the call is over; as time is simulated, nothing waits. The call ends at the current time.
+
+        Args:
+            account: the account's id; if empty, any account that has the number.
+            talk_s: how long the caller talks, in seconds; 0 to hang up without leaving a message.
+            forward_answers: whether a dialed number answers.
+            duplicate: how many times each callback is delivered, signed anew each time.
+            reorder: deliver callbacks that do not request a document after the call, in reverse order.
+            drop: the kinds of callbacks to drop (status, recording, leg, action); True drops all of them.
+            tamper: change a byte of each request after signing it.
+            replay: repeat every request after the call, byte for byte.
+
+        Raises KeyError if no account has the number.
         """
         kinds = drop if isinstance(drop, bool) else tuple(drop)
         options = Options(caller_name, talk_s, forward_answers, duplicate, reorder, kinds, tamper, replay)
@@ -154,13 +160,13 @@ class Sandbox:
         return CALLS[carrier](self, owner, digits, caller, options).run()
 
     def expire_links(self) -> None:
-        """The links to Telnyx' files that were given so far are good no more."""
+        """Invalidate all links to Telnyx files issued so far."""
         with self.lock:
             self.state.link_key = secrets.token_bytes()
 
     @property
     def media_not_ready(self) -> int:
-        """How many of the next requests for a file get 404; a reset makes it 0."""
+        """How many of the next requests for a file get a 404; a reset sets it to 0."""
         return self.state.media_not_ready
 
     @media_not_ready.setter
@@ -169,14 +175,14 @@ class Sandbox:
 
     @property
     def media_redirect(self) -> str | None:
-        """Where requests for a file are redirected to; a reset makes it None."""
+        """Where requests for a file are redirected; a reset sets it to None."""
         return self.state.media_redirect
 
     @media_redirect.setter
     def media_redirect(self, url: str | None) -> None:
         self.state.media_redirect = url
 
-    # What was asked, and what shall go wrong
+    # The ledger and the faults
 
     @property
     def ledger(self) -> list[Exchange]:
@@ -186,7 +192,7 @@ class Sandbox:
         self.book.clear()
 
     def fault(self, kind: str, carrier: str | None = None, **options: Any) -> Fault:
-        """Script a fault; the options are those of Fault."""
+        """Add a fault; the options are those of Fault."""
         fault = Fault(kind, carrier, **options)
         self.faults.add(fault)
         return fault
@@ -196,7 +202,7 @@ class Sandbox:
 
     @contextmanager
     def in_flight(self, carrier: str, account: str | None) -> Iterator[bool]:
-        """Counts a request while it is served; says whether its account may have one more."""
+        """Count a request while it is served. Yields whether it is within the account's concurrency limit."""
         if account is None:
             yield True
             return

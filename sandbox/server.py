@@ -1,4 +1,4 @@
-"""The HTTP side of the sandbox: one thread for each connection, keep-alive, loopback only."""
+"""The HTTP server of the sandbox: a thread per connection, keep-alive, loopback only."""
 
 import copy
 import ipaddress
@@ -36,22 +36,24 @@ class Handler(BaseHTTPRequestHandler):
     server: "Server"
 
     def serve(self) -> None:
-        """Answer one request: the control API's or a carrier's."""
+        """Reply to a request to the control API or a carrier."""
         length = self.headers.get("Content-Length", "0")
         if not length.isdigit() or "Transfer-Encoding" in self.headers:
             self.close_connection = True
-            self._send(Reply(411, {"error": "The sandbox needs a Content-Length."}))
+            self._send(Reply(411, {"error": "The sandbox requires a Content-Length header."}))
             return
         raw = self.rfile.read(int(length))
-        if len(raw) < int(length):  # the caller is gone, and half a request is none
+        if len(raw) < int(length):  # the caller has disconnected before sending the whole request
             self.close_connection = True
             return
         url = urlsplit(self.path)
         body = _parsed(raw, self.headers.get("Content-Type", ""))
         carriers = self.server.sandbox.carriers
-        carrier = next((one for one in carriers if url.path.startswith((f"{one.prefix}/", one.media_prefix))), None)
+        carrier = next(
+            (known for known in carriers if url.path.startswith((f"{known.prefix}/", known.media_prefix))), None
+        )
         if not self._is_local():
-            self._send(Reply(403, {"error": "The sandbox serves this machine only."}))
+            self._send(Reply(403, {"error": "The sandbox accepts only local requests."}))
         elif url.path.startswith(control.PREFIX):
             self._send(control.handle(self.server.sandbox, self.command, url.path, body))
         elif carrier:
@@ -59,20 +61,20 @@ class Handler(BaseHTTPRequestHandler):
             query = parse_qs(url.query, keep_blank_values=True)
             self._serve_carrier(carrier, Request(self.command, path, query, self.headers, body))
         else:
-            self._send(Reply(404, {"error": "The sandbox has /twilio, /plivo, /telnyx/v2 and /_sandbox."}))
+            self._send(Reply(404, {"error": "The sandbox serves only /twilio, /plivo, /telnyx/v2 and /_sandbox."}))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The ledger is the log."""
+        """Log nothing: the ledger is the log."""
 
     def _is_local(self) -> bool:
-        """Host is checked too, so that no web page gets in through a name that points at 127.0.0.1."""
+        """Also check the Host header, so that no web page gets in through a name that resolves to 127.0.0.1."""
         host = self.headers.get("Host", "").partition(":")[0].lower()
         return ipaddress.ip_address(self.client_address[0]).is_loopback and host in LOCAL_HOSTS
 
     def _serve_carrier(self, carrier: Carrier, request: Request) -> None:
-        """Serve and book it. The ledger is complete before the reply goes out: the caller may look at it at once."""
+        """Serve and record a request. The ledger is complete before the reply is sent, as callers may read it then."""
         sandbox = self.server.sandbox
         account = carrier.authenticate(request.headers)
         exchange = sandbox.book.open(
@@ -105,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
     def _play(
         self, fault: Fault | None, exchange: Exchange, carrier: Carrier, handle: Callable[[], Reply]
     ) -> Reply | None:
-        """The reply, or None for a connection that breaks. The fault decides whether the carrier does its part."""
+        """The reply, or None to break the connection. The fault decides whether the carrier carries out the request."""
         if fault:
             exchange.fault = fault.kind
             if fault.kind in ("hang", "delay"):
@@ -124,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         return fault.forge(carrier)
 
     def _hold(self, seconds: float) -> None:
-        """Keep the caller waiting, at most until it gives up or the sandbox is reset or stopped."""
+        """Make the caller wait, at most until it disconnects or the sandbox is reset or stopped."""
         released, until = self.server.sandbox.released, time.monotonic() + seconds
         while time.monotonic() < until and not self._caller_gone():
             if released.wait(min(0.05, max(until - time.monotonic(), 0))):
@@ -138,12 +140,12 @@ class Handler(BaseHTTPRequestHandler):
             return True
 
     def _break(self) -> None:
-        """Close so that the caller gets a TCP reset (RST) and not an orderly end."""
+        """Close with a TCP reset (RST) instead of an orderly shutdown."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
 
     def _send(self, reply: Reply, interval: float | None = None) -> None:
-        """Head and body in one write; with an interval the body byte after byte."""
+        """Send head and body in a single write; with an interval, send the body byte by byte."""
         body = _encoded(reply.body)
         length = {} if reply.status == 204 else {"Content-Length": str(len(body))}
         head = self._head(reply, length)
@@ -158,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
 
     def _send_huge(self, reply: Reply, megabytes: float) -> None:
-        """Valid JSON of that size in chunks, so that its length is not known beforehand."""
+        """Send valid JSON of this size in chunks, so that the caller cannot know its length in advance."""
         self.wfile.write(self._head(reply, {"Transfer-Encoding": "chunked"}))
         for part in (b'{"padding": "', *[CHUNK] * int(megabytes * 16), b'"}', b""):
             self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
@@ -184,7 +186,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
 
     def server_bind(self) -> None:
-        """Without HTTPServer's look-up of the host's name, which may ask a name server."""
+        """Bind without HTTPServer's host name lookup, which may query a DNS server."""
         TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -193,13 +195,13 @@ class Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close without the usual shutdown(), which would turn a reset into an orderly end."""
+        """Close without the usual shutdown(), which would turn a reset into an orderly shutdown."""
         with self._connections_lock:
             self._connections.discard(request)
         self.close_request(request)
 
     def server_close(self) -> None:
-        """Also end the connections that callers keep alive: a stopped sandbox must not answer."""
+        """Also close keep-alive connections: a stopped sandbox must not reply."""
         super().server_close()
         with self._connections_lock:
             for connection in self._connections:
@@ -207,13 +209,13 @@ class Server(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that went away is no error."""
+        """Ignore callers that disconnect."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 def _parsed(raw: bytes, content_type: str) -> Any:
-    """A form as a dict (repeated fields as a list), JSON as what it is, else the text; None if there is no body."""
+    """A form as a dict (repeated fields as a list), JSON parsed, anything else as text; None if there is no body."""
     if not raw:
         return None
     text = raw.decode("utf-8", "replace")
@@ -227,7 +229,7 @@ def _parsed(raw: bytes, content_type: str) -> Any:
 
 
 def _shown(body: Any) -> Any:
-    """A body as the ledger shows it: a file by its size."""
+    """A body as shown in the ledger: bytes are replaced by their size."""
     return f"<{len(body)} bytes>" if isinstance(body, bytes) else body
 
 

@@ -1,4 +1,4 @@
-"""How each carrier signs what it sends, by the vendors' own functions where they have one."""
+"""Signs requests as each carrier does, with the vendor's own function where there is one."""
 
 import base64
 import hashlib
@@ -20,11 +20,14 @@ def signed(
     timestamp: int | None = None,
     nonce: str | None = None,
 ) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of a webhook request of this account, as its carrier sends them.
+    """The body and headers of a webhook request for this account, as its carrier sends them.
 
-    `url` is the address as the customer configured it. `form` is a list of fields, names may be repeated; bytes are
-    sent as they are, as JSON; an empty list is a GET, whose fields are in the query of `url`.
-    `timestamp` (Unix, Telnyx) and `nonce` (Plivo) are now and random if not given.
+    Args:
+        url: as the customer configured it.
+        form: a list of fields, whose names may repeat; bytes are sent unchanged, as JSON; an empty list means a GET,
+            whose fields are in the query of `url`.
+        timestamp: Unix time (Telnyx); by default now.
+        nonce: for Plivo; by default random.
     """
     body = form if isinstance(form, bytes) else urlencode(form).encode()
     fields: dict[str, list[str]] = {}
@@ -42,22 +45,22 @@ def signed(
 
 
 class _Fields(dict[str, list[str]]):
-    """What the vendor's function reads repeated names from."""
+    """The interface through which the vendor's function reads repeated names."""
 
     def getlist(self, name: str) -> list[str]:
         return self[name]
 
 
 def _twilio(account: Account, url: str, fields: dict[str, list[str]]) -> dict[str, str]:
-    from twilio.request_validator import RequestValidator  # the SDK takes long to import
+    from twilio.request_validator import RequestValidator  # the SDK is slow to import
 
     return {"X-Twilio-Signature": RequestValidator(account.secret).compute_signature(url, _Fields(fields))}
 
 
 def _plivo(account: Account, url: str, fields: dict[str, list[str]], nonce: str) -> dict[str, str]:
-    """V3 and V2, each with its nonce. The sandbox has no Plivo subaccounts: the Ma signature, by the main account's
-    token, is the same as V3."""
-    from plivo.utils.signature_v3 import construct_post_url, get_signature_v3  # the SDK takes long to import
+    """V3 and V2, each with its nonce. The sandbox has no Plivo subaccounts, so the Ma signature, made with the main
+    account's token, equals V3."""
+    from plivo.utils.signature_v3 import construct_post_url, get_signature_v3  # the SDK is slow to import
 
     secret = account.secret.encode()
     params = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}

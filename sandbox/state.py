@@ -1,6 +1,7 @@
-"""What the simulated carriers know: accounts, numbers, applications; and the seeds.
+"""The state of the simulated carriers (accounts, numbers, applications) and its seeds.
 
-The secrets are made up and open nothing. A number is named by its digits, `12125551234`, at all three carriers.
+The secrets are made up and give access to nothing. At all three carriers, a number is keyed by its digits, such as
+`12125551234`.
 """
 
 import base64
@@ -23,7 +24,7 @@ TWILIO_CLOSED_SID, TWILIO_CLOSED_TOKEN = "AC" + "d4" * 16, "twilio-sandbox-token
 TWILIO_TRUNK = "TK" + "e5" * 16
 TWILIO_APPLICATION = "AP" + "f6" * 16
 TWILIO_ACCOUNT_AUTH_TOKEN = "[redacted]-the-auth-token-in-the-account-resource"
-"""What Twilio's account resource shows as `auth_token`; it must never be logged, stored or answered."""
+"""The `auth_token` in Twilio's account resource; it must never be logged, stored or returned."""
 
 PLIVO_ID, PLIVO_TOKEN = "MASANDBOX00000000001", "plivo-sandbox-token"
 PLIVO_OTHER_ID, PLIVO_OTHER_TOKEN = "MASANDBOX00000000002", "plivo-sandbox-token-other"
@@ -42,7 +43,7 @@ TELNYX_CALL_CONTROL_APP = "1400000000000000003"
 TELNYX_VOICE_PROFILE = "1500000000000000001"
 
 FOREIGN_URL = "https://customer.example.com"
-"""Where the numbers that somebody uses already send their calls."""
+"""Where numbers that are already in use send their calls."""
 TWILIO_DEMO_URL = "https://demo.twilio.com/welcome/voice/"
 
 _NEW_NUMBER: dict[str, Callable[[str, str], dict[str, Any]]] = {
@@ -54,71 +55,72 @@ _NEW_NUMBER: dict[str, Callable[[str, str], dict[str, Any]]] = {
 
 @dataclass
 class Account:
-    """One customer's account at one carrier.
+    """A customer's account at a carrier.
 
-    `applications` holds whatever a number can be linked to: Plivo applications, Telnyx connections of every kind.
-    `trunks` are Plivo's Zentrunk trunks, which share the application's field of a number but are no applications.
+    `applications` holds everything that a number can be linked to: Plivo applications and all kinds of Telnyx
+    connections. `trunks` are Plivo's Zentrunk trunks, which a number names in its application field although they are
+    not applications.
     """
 
     carrier: str
     id: str
     secret: str = field(repr=False)
     secondary: str = field(default="", repr=False)
-    """Twilio's secondary auth token: good for the API, and signs nothing."""
+    """Twilio's secondary auth token: valid for the API, but signs nothing."""
     status: str = "active"
     owner: str = ""
     has_public_key: bool = True
     key_seed: str = ""
-    """Another one is another key for signing, as when the customer renews it at Telnyx."""
+    """Change it to change the signing key, as when the customer renews it at Telnyx."""
     numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbers_by_id: dict[str, dict[str, Any]] = field(default_factory=dict)
     applications: dict[str, dict[str, Any]] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     trunks: list[str] = field(default_factory=list)
     media_auth: bool = True
-    """Whether Twilio and Plivo give the files of recordings only to those with the account's credentials."""
+    """Whether Twilio and Plivo require the account's credentials for recording files."""
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
     recordings: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """What is in the file of a recording: its length in seconds and its channels."""
+    """The content of each recording's file: its length in seconds and its number of channels."""
     webhook_deliveries: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def user_id(self) -> str:
-        """What Telnyx calls the account in its TeXML."""
+        """The account's id in Telnyx's TeXML."""
         return str(uuid.uuid5(uuid.NAMESPACE_OID, self.id))
 
     def signing_key(self) -> "Ed25519PrivateKey":
-        """The key with which Telnyx signs this account's webhooks: the same in every run."""
+        """The key with which Telnyx signs this account's webhooks; the same in every run."""
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # only Telnyx needs it
 
         return Ed25519PrivateKey.from_private_bytes(hashlib.sha256((self.id + self.key_seed).encode()).digest())
 
     def public_key(self) -> str:
-        """The public half, base64 of 32 bytes as Telnyx shows it."""
+        """The public key: base64 of 32 bytes, as Telnyx shows it."""
         return base64.b64encode(self.signing_key().public_key().public_bytes_raw()).decode()
 
     def snapshot(self) -> dict[str, Any]:
-        """The settings; what happened is none."""
+        """The settings, without the call history."""
         shown = ("status", "numbers", "applications", "profiles", "trunks")
         return {name: _settings(getattr(self, name)) for name in shown}
 
 
 class State:
-    """All accounts of all three carriers. Not thread safe: the sandbox holds its lock around every use."""
+    """All accounts of all three carriers. Not thread-safe: the sandbox holds its lock during every access."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, dict[str, Account]] = {"twilio": {}, "plivo": {}, "telnyx": {}}
         self.ids_by_key: dict[str, str] = {}
         self.origin = ""
-        """Where the sandbox is, for addresses of files."""
+        """The sandbox's own URL, for the URLs of files."""
         self.link_key = secrets.token_bytes()
         self.media_not_ready = 0
         self.media_redirect: str | None = None
 
     def add_account(self, carrier: str, id: str, secret: str, **fields: Any) -> Account:
-        """Open an account; `fields` are those of Account. A Telnyx account comes with a voice profile. At Plivo files
-        are public if nobody changes that."""
+        """Create an account; `fields` are those of Account. A Telnyx account gets a voice profile; at Plivo, files are
+        public by default."""
         account = Account(carrier, id, secret, **{"media_auth": carrier != "plivo"} | fields)
         self.accounts[carrier][id] = account
         if carrier == "telnyx":
@@ -128,7 +130,7 @@ class State:
         return account
 
     def add_number(self, carrier: str, account: str, number: str, **fields: Any) -> dict[str, Any]:
-        """Give a number to an account; `fields` are raw fields of the carrier's resource."""
+        """Add a number to an account; `fields` are raw fields of the carrier's resource."""
         owner = self.account(carrier, account)
         digits = number.lstrip("+")
         resource = _NEW_NUMBER[carrier](owner.id, digits) | fields
@@ -137,11 +139,11 @@ class State:
         return resource
 
     def account(self, carrier: str, name: str) -> Account:
-        """The account with this id (at Telnyx also: with this API key), or KeyError."""
+        """The account with this id or, at Telnyx, this API key. Raises KeyError if there is none."""
         return self.accounts[carrier][self.ids_by_key.get(name, name)]
 
     def owner(self, carrier: str, digits: str, name: str = "") -> Account:
-        """The account that has the number, or KeyError; `name` is as of account(), if it must be that one."""
+        """The account that has the number, limited to `name` (see account()) if given. Raises KeyError if none has."""
         candidates = [self.account(carrier, name)] if name else self.accounts[carrier].values()
         for account in candidates:
             if digits in account.numbers:
@@ -149,7 +151,7 @@ class State:
         raise KeyError(digits)
 
     def snapshot(self) -> dict[str, Any]:
-        """A deep copy of every setting, without secrets and without dates of change."""
+        """A deep copy of every setting, without secrets and times of change."""
         return {
             carrier: {id: account.snapshot() for id, account in accounts.items()}
             for carrier, accounts in self.accounts.items()
@@ -165,7 +167,7 @@ def _settings(value: Any) -> Any:
 
 
 def seeded() -> State:
-    """The carriers as every run finds them."""
+    """The initial state of every run."""
     state = State()
     _seed_twilio(state)
     _seed_plivo(state)

@@ -1,4 +1,4 @@
-"""What anybody who reaches the server may do to it without an account, each as long as its block lasts."""
+"""Attacks on the server that anyone can make without an account. Each lasts as long as its `with` block."""
 
 import contextlib
 import re
@@ -17,14 +17,14 @@ import requests
 Address = tuple[str, int]
 Attack = Callable[[Address], contextlib.AbstractContextManager[None]]
 
-# The largest file that is there for everybody.
+# The largest public file.
 LARGE_FILE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
 CLOSING = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @contextlib.contextmanager
 def repeating(act: Callable[[], object], pause_s: float) -> Iterator[None]:
-    """Do it in a thread, again and again with a pause after each time, until the block ends."""
+    """Call `act` repeatedly in a thread, with a pause after each call, until the block ends."""
     over = threading.Event()
 
     def repeat() -> None:
@@ -44,7 +44,7 @@ def repeating(act: Callable[[], object], pause_s: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lingering(address: Address, per_second: float) -> Iterator[None]:
-    """So many connections a second that the server shall close, and that stay open at the other end."""
+    """Open this many connections per second that ask the server to close them but stay open at our end."""
     with contextlib.ExitStack() as stack:
 
         def linger() -> None:
@@ -60,7 +60,7 @@ def lingering(address: Address, per_second: float) -> Iterator[None]:
 def holding(
     address: Address, number: int, data: bytes, *, receive_buffer: int = 0, apart_s: float = 0
 ) -> Iterator[None]:
-    """So many connections that send this, together or a time apart, and then neither send nor read nor close."""
+    """Open this many connections that send `data`, at once or `apart_s` apart, then neither send, read nor close."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(socket.socket()) for _ in range(number)]
         for connection in connections:
@@ -79,20 +79,20 @@ def half_heads(address: Address, number: int) -> contextlib.AbstractContextManag
 
 
 def half_bodies(address: Address, number: int) -> contextlib.AbstractContextManager[None]:
-    """Each promises more than it sends, of a form that is read before anything is known of who sends it."""
+    """Each announces more than it sends, of a form that the server reads before it authenticates the sender."""
     head = b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nCookie: csrftoken=" + b"x" * 32
     kind = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9000"
     return holding(address, number, head + b"\r\n" + kind + b"\r\n\r\na=")
 
 
 def deaf(address: Address, number: int) -> contextlib.AbstractContextManager[None]:
-    """Each asks for a large file and takes nothing of it. Not together: that would be about how fast files are read."""
+    """Each requests a large file and reads none of it. Staggered, so as not to measure file reading instead."""
     head = f"GET {LARGE_FILE} HTTP/1.1\r\nHost: localhost\r\n\r\n"
     return holding(address, number, head.encode(), receive_buffer=4096, apart_s=0.03)
 
 
 def login_post(address: Address, email: str, password: str) -> bytes:
-    """A log-in at the support desk as a browser sends it."""
+    """The bytes of a desk sign-in request, as a browser sends it."""
     page = requests.get(f"http://{address[0]}:{address[1]}/admin/login/", timeout=20)
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
     assert token
@@ -105,7 +105,7 @@ def login_post(address: Address, email: str, password: str) -> bytes:
 
 
 def send_at_once(address: Address, posts: list[bytes]) -> Counter[int]:
-    """Send them on a connection each. Returns how often each status came. One thread, so that it takes little time."""
+    """Send each post on its own connection and count the reply statuses. Uses a single thread to save CPU time."""
     statuses: Counter[int] = Counter()
     answers: dict[socket.socket, bytes] = {}
     with selectors.DefaultSelector() as open_ones:
@@ -129,7 +129,7 @@ def send_at_once(address: Address, posts: list[bytes]) -> Counter[int]:
 
 
 def log_ins(address: Address, number: int, pause_s: float) -> contextlib.AbstractContextManager[None]:
-    """So many log-ins with a wrong password at once, again and again."""
+    """Repeatedly send this many sign-ins with a wrong password at once."""
     posts = [login_post(address, "ann@example.com", "guess")] * number
     return repeating(lambda: send_at_once(address, posts), pause_s)
 
@@ -145,7 +145,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 class Walls(list[float]):
-    """Seconds that each of many requests took."""
+    """The wall-clock seconds of each of many requests."""
 
     @property
     def median(self) -> float:
@@ -157,11 +157,11 @@ class Walls(list[float]):
 
 
 def steadily(send: Callable[[int], float], *, per_second: float, seconds: float) -> Walls:
-    """Call `send`, which returns seconds, at this pace, whether or not earlier ones have ended: as calls come in."""
+    """Call `send`, which returns seconds, at a steady rate without waiting for earlier ones, as calls come in."""
     with ThreadPoolExecutor(200) as pool:
         sent = []
         first = time.monotonic()
         for index in range(int(per_second * seconds)):
             time.sleep(max(0.0, first + index / per_second - time.monotonic()))
             sent.append(pool.submit(send, index))
-        return Walls(one.result() for one in sent)
+        return Walls(request.result() for request in sent)

@@ -1,7 +1,7 @@
-"""Telnyx' API, version 2, as far as numbers, their connections and voice profiles go.
+"""Telnyx's API, version 2: numbers, their connections and voice profiles.
 
 Sources: the vendor's OpenAPI document of 2026-07-16, developers.telnyx.com (rate limiting, errors). `GET /public_key`
-is in no current document; older versions of the vendor's SDK had it.
+is in no current document, but older versions of the vendor's SDK had it.
 """
 
 import copy
@@ -37,7 +37,7 @@ TEXML_FIELDS = (
 NUMBER_FIELDS = ("billing_group_id", "customer_reference", "external_pin", "hd_voice_enabled", "tags")
 PROFILE_FIELDS = ("name", "enabled", "whitelisted_destinations", "concurrent_call_limit", "tags", "call_recording")
 NAMES = ("friendly_name", "application_name", "connection_name")
-"""Where the kinds of connection keep their name."""
+"""The fields in which the kinds of connection store their name."""
 
 
 class Telnyx(TelnyxHistory):
@@ -86,7 +86,7 @@ class Telnyx(TelnyxHistory):
             raise self.refuse(403)
 
     def admit_to_file(self, caller: Account | None, owner: Account, request: Request) -> None:
-        """The link itself is the permission; S3, where the files are, refuses a second one."""
+        """The link itself grants access; S3, where the files are stored, rejects additional credentials."""
         if "Authorization" in request.headers:
             raise _storage_error(400, "InvalidArgument", "Only one auth mechanism allowed")
         if not media.link_is_good(
@@ -106,7 +106,7 @@ class Telnyx(TelnyxHistory):
     # Numbers
 
     def list_numbers(self, account: Account, request: Request) -> Reply:
-        """The filter takes a part of a number; anything in it but digits finds nothing."""
+        """List numbers. The filter matches part of a number; if it contains anything but digits, it finds nothing."""
         filters = self.filters(request, "phone_number", "connection_id", "status")
         digits = filters.pop("phone_number", None)
         if digits is not None and len(digits) < 3:
@@ -122,7 +122,7 @@ class Telnyx(TelnyxHistory):
         return _data(self._find(account.numbers_by_id, number_id))
 
     def update_number(self, account: Account, request: Request, number_id: str) -> Reply:
-        """Assign the number to a connection. What null or an empty text does is undocumented; here both unassign."""
+        """Assign the number to a connection. What null or an empty string does is undocumented; here both unassign."""
         number = self._find(account.numbers_by_id, number_id)
         fields = self.fields(request)
         changes = {name: fields[name] for name in NUMBER_FIELDS if name in fields}
@@ -165,7 +165,7 @@ class Telnyx(TelnyxHistory):
         return _data(_as_connection(self._find(account.applications, connection_id)))
 
     def create_texml(self, account: Account, request: Request) -> Reply:
-        """Names need not be unique: a repeated request makes a second application."""
+        """Names need not be unique: a repeated request creates a second application."""
         changes = self._texml_changes(account, request)
         app_id = new_id(1_293_384_261_075_731_500)
         account.applications[app_id] = _set(telnyx_texml_application(app_id), changes)
@@ -178,7 +178,7 @@ class Telnyx(TelnyxHistory):
         return _data(app)
 
     def delete_texml(self, account: Account, request: Request, app_id: str) -> Reply:
-        """What happens to its numbers is undocumented; here they stay, connected to nothing."""
+        """What happens to its numbers is undocumented; here they remain, unassigned."""
         app = self._find(account.applications, app_id, "texml_application")
         del account.applications[app_id]
         for number in account.numbers.values():
@@ -187,9 +187,9 @@ class Telnyx(TelnyxHistory):
         return _data(app)
 
     def _texml_changes(self, account: Account, request: Request) -> dict[str, Any]:
-        """The fields of a TeXML application that are given, or Telnyx' 422."""
+        """The given fields of a TeXML application. Raises Telnyx's 422 if any is invalid."""
         given = self.fields(request)
-        for name in ("friendly_name", "voice_url"):  # required in an update too, so says the OpenAPI document
+        for name in ("friendly_name", "voice_url"):  # required in updates too, according to the OpenAPI document
             if not given.get(name):
                 raise self._invalid(name, f"{name} is required.")
         for name in TEXML_URLS:
@@ -220,7 +220,7 @@ class Telnyx(TelnyxHistory):
         profile_id = new_id(1_593_384_261_075_731_500)
         changes = {name: given[name] for name in PROFILE_FIELDS if name in given}
         account.profiles[profile_id] = telnyx_voice_profile(profile_id) | changes
-        return _data(_counted(account, account.profiles[profile_id]))  # 200, not 201: the OpenAPI document
+        return _data(_counted(account, account.profiles[profile_id]))  # 200, not 201, according to the OpenAPI document
 
     def get_profile(self, account: Account, request: Request, profile_id: str) -> Reply:
         return _data(_counted(account, self._find(account.profiles, profile_id)))
@@ -239,7 +239,7 @@ class Telnyx(TelnyxHistory):
         return found
 
     def _named(self, account: Account, name: str | None, record_type: str) -> list[dict[str, Any]]:
-        """Applications whose name contains `name`, upper or lower case; all of them without a name."""
+        """Applications whose name contains `name`, ignoring case; all applications without a name."""
         if name is not None and len(name) < 3:
             raise self.refuse(400, "The filter requires at least three characters.")
         return [
@@ -249,7 +249,7 @@ class Telnyx(TelnyxHistory):
         ]
 
     def filters(self, request: Request, *known: str) -> dict[str, str]:
-        """The values of `filter[...]`. An unknown one is refused: to ignore it would find too much."""
+        """The values of `filter[...]`. An unknown filter is rejected, because ignoring it would return too much."""
         filters = {
             name.removeprefix("filter[").removesuffix("]"): values[0]
             for name, values in request.query.items()
@@ -291,7 +291,7 @@ def _name(connection: dict[str, Any]) -> str:
 
 
 def _set(app: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Change an application. An emptied URL is left out: the OpenAPI document allows neither null nor an empty one."""
+    """Change an application. An emptied URL is removed: the OpenAPI document allows neither null nor empty."""
     app.update(changes)
     for name in TEXML_URLS:
         if name in app and not app[name]:
@@ -300,7 +300,7 @@ def _set(app: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_connection(app: dict[str, Any]) -> dict[str, Any]:
-    """Any connection as `/connections` shows it, which is less than its own resource tells."""
+    """A connection as `/connections` shows it, with fewer fields than its own resource."""
     shown = {name: app[name] for name in ("id", "record_type", "active", "anchorsite_override", "tags")}
     shown |= {"connection_name": _name(app), "created_at": app["created_at"], "updated_at": app["updated_at"]}
     shown["webhook_api_version"] = app.get("webhook_api_version", "1")

@@ -1,4 +1,4 @@
-"""What Telnyx says of a call to a TeXML application, in its webhooks and in the resources that it keeps.
+"""What Telnyx's webhooks and resources say about a call to a TeXML application.
 
 Sources: developers.telnyx.com/api-reference/callbacks/texml-*, the vendor's OpenAPI document (2026-11-23).
 """
@@ -114,7 +114,7 @@ class TelnyxCall(TwimlCall):
         return Recording(id, url, source, channels, duration_s, self.started + timedelta(seconds=GREETING_S))
 
     def keep_recording(self, recording: Recording) -> None:
-        """Without `download_urls`, which are made anew for each who asks."""
+        """Store the recording without `download_urls`, which are created anew for each request."""
         self.account.recordings[recording.id] = {
             "id": recording.id,
             "record_type": "recording",
@@ -165,7 +165,7 @@ class TelnyxCall(TwimlCall):
         }
 
     def on_delivery(self, form: Form, attempts: list[Delivery], began: float) -> None:
-        """Telnyx lists what it delivered, with every attempt."""
+        """Record the delivery: Telnyx lists every delivery with all its attempts."""
         started, finished = datetime.fromtimestamp(began, UTC), datetime.now(UTC)
         self.account.webhook_deliveries.append(
             {

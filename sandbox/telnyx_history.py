@@ -1,4 +1,4 @@
-"""Telnyx' API on what happened: calls, recordings, deliveries of webhooks."""
+"""Telnyx's API for past calls, recordings and webhook deliveries."""
 
 import copy
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from .state import Account
 CALL_FILTERS = {"to": "To", "from": "From", "status": "Status"}
 RECORDING_FILTERS = ("call_control_id", "call_leg_id", "call_session_id", "connection_id", "from", "to")
 RECORDING_DATES = {"created_at": "created_at", "start_time": "recording_started_at", "end_time": "recording_ended_at"}
-"""Filters, and the fields that they are on."""
+"""Filters, and the fields that they apply to."""
 DELIVERY_DATES = {"started_at": "started_at", "finished_at": "finished_at"}
 
 
@@ -26,10 +26,10 @@ class TelnyxHistory(Carrier):
         ("GET", r"/webhook_deliveries", "list_deliveries"),
     ]
 
-    # TeXML, whose lists are paged as Twilio's are
+    # TeXML, whose lists are paged like Twilio's
 
     def list_calls(self, account: Account, request: Request, user_id: str) -> Reply:
-        """The newest first. That a bound is the midnight of its date is a guess: the document says `after`, no more."""
+        """List calls, newest first. That a bound means midnight is a guess: the document says only `after`."""
         self._check_user(account, user_id)
         page, size = request.number("Page", 0, 0, 10**9), request.number("PageSize", 20, 1, 1000)
         if page is None or size is None:
@@ -60,7 +60,7 @@ class TelnyxHistory(Carrier):
         return Reply(200, body | ({"next_page_uri": uri(page + 1)} if start + size < len(found) else {}))
 
     def _on(self, text: str, request: Request, name: str) -> bool:
-        """The OpenAPI document spells the bounds with _gt and _lt, the vendor's SDK with > and <."""
+        """Accept both spellings of bounds: _gt and _lt in the OpenAPI document, > and < in the vendor's SDK."""
         return self.within(text, request, after=f"{name}_gt", before=f"{name}_lt", day=name) and self.within(
             text, request, after=f"{name}>", before=f"{name}<"
         )
@@ -118,7 +118,7 @@ class TelnyxHistory(Carrier):
         return self.page(request, found, 20)
 
     def filters(self, request: Request, *known: str) -> dict[str, str]:
-        """The values of `filter[...]`; an unknown one is refused."""
+        """The values of `filter[...]`; unknown filters are rejected."""
         raise NotImplementedError
 
     def page(self, request: Request, found: list[dict[str, Any]], usual_size: int) -> Reply:
@@ -131,7 +131,7 @@ class TelnyxHistory(Carrier):
         )
 
     def _with_links(self, account: Account, recording: dict[str, Any]) -> dict[str, Any]:
-        """The links are new each time, and good for ten minutes."""
+        """Add download links, which are new each time and valid for ten minutes."""
         return recording | {"download_urls": {"wav": media.telnyx_url(self.state, account, recording["id"])}}
 
     def _check_user(self, account: Account, user_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Twilio's REST API, version 2010-04-01, as far as numbers, calls and recordings go.
+"""Twilio's REST API, version 2010-04-01: numbers, calls and recordings.
 
 Sources: the vendor's OpenAPI document, twilio.com/docs/iam/api/account, twilio.com/docs/api/errors (2026-11-23).
 """
@@ -21,14 +21,14 @@ ERRORS = {
     503: (20503, "Service is temporarily unavailable"),
 }
 URLS = {"VoiceUrl": 21502, "VoiceFallbackUrl": 20001, "StatusCallback": 21609, "SmsUrl": 20001, "SmsFallbackUrl": 20001}
-"""URL parameters and the code that an invalid one is refused with; 20001 where the true one is not known."""
+"""URL parameters, and the error code for an invalid one; 20001 where the real code is unknown."""
 METHODS = {"VoiceMethod", "VoiceFallbackMethod", "StatusCallbackMethod", "SmsMethod", "SmsFallbackMethod"}
 SIDS = {"TrunkSid": "TK", "VoiceApplicationSid": "AP", "SmsApplicationSid": "AP"}
 WRITABLE = URLS.keys() | METHODS | SIDS.keys() | {"FriendlyName", "VoiceReceiveMode", "VoiceCallerIdLookup"}
 
 CALL_FILTERS = {"to": "To", "from": "From", "status": "Status", "parent_call_sid": "ParentCallSid"}
 
-# Any shape: the example on the public page has an account called your_account_sid.
+# Any format is accepted: the example on the public page uses the account your_account_sid.
 ACCOUNT = r"/2010-04-01/Accounts/([A-Za-z0-9_-]{1,64})"
 
 
@@ -62,8 +62,8 @@ class Twilio(Carrier):
         return Reply(status, body)
 
     def admit(self, account: Account, request: Request) -> None:
-        # 20003 covers a closed or suspended account too: twilio.com/docs/api/errors/20003. That a suspended one can
-        # still read is what its own `status` field is for.
+        # 20003 also covers closed and suspended accounts: twilio.com/docs/api/errors/20003. We assume that a suspended
+        # account can still read, because otherwise its `status` field would be pointless.
         if account.status == "closed" or (account.status != "active" and request.method != "GET"):
             raise self.refuse(401)
 
@@ -89,7 +89,7 @@ class Twilio(Carrier):
         return Reply(200, {"account_sid": sid, "balance": "100.00", "currency": "USD"})
 
     def list_numbers(self, account: Account, request: Request, sid: str) -> Reply:
-        """The account's numbers. The filter takes a part of a number, with `*` for any digit."""
+        """List the account's numbers. The filter matches part of a number, with `*` for any digit."""
         wanted = re.sub(r"[^0-9*]", "", request.param("PhoneNumber")).replace("*", "[0-9]")
         name = request.param("FriendlyName")
         found = [
@@ -103,13 +103,13 @@ class Twilio(Carrier):
         return Reply(200, dict(self._number(account, sid, number_sid)))
 
     def update_number(self, account: Account, request: Request, sid: str, number_sid: str) -> Reply:
-        """Set the fields that are given, and no others. An empty value clears."""
+        """Set only the given fields. An empty value clears a field."""
         number = self._number(account, sid, number_sid)
         changes = {}
         for name, value in self.fields(request).items():
             if name in WRITABLE:
                 changes[_field(name)] = self._checked(name, value)
-        # "Setting one deletes the other": the OpenAPI document, on TrunkSid and VoiceApplicationSid.
+        # "Setting one deletes the other": OpenAPI document, TrunkSid and VoiceApplicationSid.
         if changes.get("trunk_sid"):
             changes["voice_application_sid"] = None
         elif changes.get("voice_application_sid"):
@@ -119,7 +119,7 @@ class Twilio(Carrier):
         return Reply(200, dict(number))
 
     def list_calls(self, account: Account, request: Request, sid: str) -> Reply:
-        """The newest first. A bound on a date is inclusive: `StartTime>=2026-01-01`, of which `=` is the query's."""
+        """List calls, newest first. Date bounds are inclusive; in `StartTime>=2026-01-01` the `=` is the query's."""
         wanted = {
             name: request.param(parameter) for name, parameter in CALL_FILTERS.items() if request.param(parameter)
         }
@@ -148,7 +148,7 @@ class Twilio(Carrier):
         return Reply(200, dict(self._happened(self._of_path(account, sid).recordings, recording_sid)))
 
     def _dated(self, text: str, request: Request, name: str) -> bool:
-        """Whether a date passes the filters of that name; without a sign it means that day."""
+        """Whether a date matches the filters with this name; a filter without < or > means that day."""
         return self.within(text, request, since=f"{name}>", until=f"{name}<", day=name)
 
     def _happened(self, resources: dict[str, dict[str, Any]], sid: str) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class Twilio(Carrier):
         return Reply(200, _page(request, name, found, page, size))
 
     def _checked(self, name: str, value: str) -> Any:
-        """The value as it is kept, or Twilio's 400."""
+        """The value as it is stored. Raises Twilio's 400 if it is invalid."""
         if name in URLS and value and not is_web_url(value):
             raise self.refuse(400, f"{name} is not valid: {value}", URLS[name])
         if name in METHODS and value not in ("GET", "POST"):
@@ -178,7 +178,7 @@ class Twilio(Carrier):
         return value if value or name == "FriendlyName" else None
 
     def _of_path(self, account: Account, sid: str) -> Account:
-        """The account that the path names: the caller's own or one of its subaccounts."""
+        """The account in the path: the caller's own or one of its subaccounts."""
         named = self.accounts.get(sid)
         if named is None or account.id not in (named.id, named.owner):
             raise self.refuse(401)
@@ -192,12 +192,12 @@ class Twilio(Carrier):
 
 
 def _field(parameter: str) -> str:
-    """`VoiceFallbackUrl` is the field `voice_fallback_url`."""
+    """The field of a parameter: `VoiceFallbackUrl` is `voice_fallback_url`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", parameter).lower()
 
 
 def _page(request: Request, name: str, found: list[dict[str, Any]], page: int, size: int) -> dict[str, Any]:
-    """One page of a list. The addresses of the others are relative, as Twilio's are."""
+    """A page of a list. The URLs of other pages are relative, like Twilio's."""
     start = page * size
     shown = [dict(resource) for resource in found[start : start + size]]
     given = {key: values[0] for key, values in request.query.items() if key not in ("Page", "PageSize", "PageToken")}

@@ -1,4 +1,4 @@
-"""What Twilio says of a call, in its webhooks and in the resources that it keeps.
+"""What Twilio's webhooks and resources say about a call.
 
 Sources: twilio.com/docs/voice/twiml (request parameters), twilio.com/docs/voice/api/recording (status callbacks), the
 vendor's OpenAPI document (2026-11-23).
@@ -15,7 +15,7 @@ from .twiml import Leg, TwimlCall
 
 VERSION = "2010-04-01"
 STEPS = ("initiated", "ringing", "in-progress")
-"""The statuses of a leg that is not over, in their order."""
+"""The statuses of a leg in progress, in order."""
 
 
 class TwilioCall(TwimlCall):
@@ -25,10 +25,15 @@ class TwilioCall(TwimlCall):
     new_leg_id = new_call_id
 
     def find_route(self) -> Route | None:
-        """A trunk or a TwiML application makes the number's own URLs void, and so does fax."""
+        """A trunk, a TwiML application or fax mode overrides the number's own URLs."""
         number = self.account.numbers[self.placed.number]
-        void = number["trunk_sid"] or number["voice_application_sid"] or number["voice_receive_mode"] == "fax"
-        if void or not number["capabilities"]["voice"] or not number["voice_url"] or self.account.status != "active":
+        overridden = number["trunk_sid"] or number["voice_application_sid"] or number["voice_receive_mode"] == "fax"
+        if (
+            overridden
+            or not number["capabilities"]["voice"]
+            or not number["voice_url"]
+            or self.account.status != "active"
+        ):
             return None
         return Route(
             number["voice_url"],
@@ -56,11 +61,11 @@ class TwilioCall(TwimlCall):
         return form + ([("CallerName", self.options.caller_name)] if self.options.caller_name else [])
 
     def failure_fields(self, failed: Delivery) -> Form:
-        """twilio.com/docs/api/errors: 11200 no document came, 12100 what came is none."""
+        """Error codes (twilio.com/docs/api/errors): 11200, no document received; 12100, the document is invalid."""
         return [("ErrorCode", "12100" if failed.accepted else "11200"), ("ErrorUrl", failed.url)]
 
     def on_end(self) -> None:
-        """Twilio tells the status callback of a number once, when the call ends."""
+        """Twilio sends the status callback of a number once, when the call ends."""
         duration_s = self.placed.duration_s
         form = [
             *self.fields(self.placed.status),

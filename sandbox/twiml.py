@@ -1,4 +1,4 @@
-"""Calls that obey TwiML: Twilio's own, and Telnyx' TeXML, which has the same verbs.
+"""Calls that execute TwiML: Twilio's own, and Telnyx's TeXML, which has the same verbs.
 
 Sources: twilio.com/docs/voice/twiml, developers.telnyx.com/docs/voice/programmable-voice/texml-verbs (2026-11-23).
 """
@@ -11,11 +11,11 @@ from .calls import Document, Ended, PhoneCall, Recording, element_text, seconds
 from .deliveries import Form
 
 REJECTED = {"busy": "busy", "rejected": "no-answer"}
-"""Reasons of Reject, and the status with which the call ends."""
+"""The reasons for Reject, and the final status of the call."""
 
 
 class Leg(NamedTuple):
-    """The call to one who is dialed, as it ended."""
+    """A finished call to a dialed number."""
 
     id: str
     caller: str
@@ -37,21 +37,21 @@ class TwimlCall(PhoneCall):
     }
     refusals = ("Reject",)
 
-    # What a subclass knows
+    # Implemented by subclasses
 
     def recording_fields(self, recording: Recording) -> Form:
-        """What a recordingStatusCallback is told, without the status."""
+        """The fields of a recordingStatusCallback, without the status."""
         raise NotImplementedError
 
     def new_leg_id(self) -> str:
         raise NotImplementedError
 
     def leg_fields(self, leg: Leg, status: str) -> Form:
-        """What the statusCallback of a Number is told when the leg gets this status."""
+        """The fields of a Number's statusCallback when the leg reaches this status."""
         raise NotImplementedError
 
     def keep_leg(self, leg: Leg) -> None:
-        """Put the leg into the account's list of calls."""
+        """Add the leg to the account's list of calls."""
         raise NotImplementedError
 
     # Verbs
@@ -60,7 +60,7 @@ class TwimlCall(PhoneCall):
         self.placed.spoken.append(element_text(verb))
 
     def pass_by(self, document: Document, verb: Element) -> None:
-        """Takes time only, and nothing here does."""
+        """Does nothing: the verb only takes time, and time is simulated."""
 
     def hang_up(self, document: Document, verb: Element) -> None:
         raise Ended
@@ -72,7 +72,7 @@ class TwimlCall(PhoneCall):
         return self.ask("answer", urljoin(document.url, element_text(verb)), verb.get("method", "POST"))
 
     def record_message(self, document: Document, verb: Element) -> Document:
-        """Without an action the same document is asked for again: so a greeting without end comes about."""
+        """Record a message. Without an action the same document is requested again: a greeting repeats endlessly."""
         duration_s = self.talk(seconds(verb, "maxLength", 3600))
         if not duration_s:
             self._tell_of_recording(document, verb, self.new_recording("RecordVerb", 1, 0), "absent")
@@ -82,7 +82,7 @@ class TwimlCall(PhoneCall):
         return self.ask("action", document.url_of(verb, "action") or document.url, verb.get("method", "POST"), more)
 
     def dial(self, document: Document, verb: Element) -> Document | None:
-        """The first number answers, if any does; the caller and the other side talk, the other side hangs up."""
+        """Only the first number can answer; it talks with the caller and then hangs up."""
         first, *others = verb.findall("Number") or [verb]
         duration_s = self.talk(seconds(verb, "timeLimit", 14400)) if self.options.forward_answers else 0
         leg = self._call(document, verb, first, duration_s)
@@ -98,7 +98,7 @@ class TwimlCall(PhoneCall):
         return self.ask("action", url, verb.get("method", "POST"), more) if url else None
 
     def _call(self, document: Document, dial: Element, number: Element, duration_s: int) -> Leg:
-        """Call one of the dialed, who answers if there is something to talk."""
+        """Call a dialed number, which answers if `duration_s` is not 0."""
         caller, called = dial.get("callerId") or self.placed.caller, element_text(number)
         leg = Leg(self.new_leg_id(), caller, called, "completed" if duration_s else "no-answer", duration_s)
         self.placed.dialed.append(called)
@@ -122,7 +122,7 @@ class TwimlCall(PhoneCall):
         return recording
 
     def _tell_of_recording(self, document: Document, verb: Element, recording: Recording, status: str) -> None:
-        """Tell those who asked to be told of this status. Only what is completed has a file."""
+        """Send the callback if the verb asks for this status. Only a completed recording has a file."""
         if status not in verb.get("recordingStatusCallbackEvent", "completed").split():
             return
         form = [*self.recording_fields(recording), ("RecordingStatus", status)]
@@ -137,7 +137,7 @@ class TwimlCall(PhoneCall):
 
 
 def _result(recording: Recording) -> Form:
-    """What an action is told of a recording."""
+    """The fields about a recording in an action request."""
     return [
         ("RecordingUrl", recording.url),
         ("RecordingSid", recording.id),

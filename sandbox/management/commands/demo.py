@@ -6,13 +6,13 @@ from django.core.management.base import BaseCommand, CommandParser
 
 
 class Command(BaseCommand):
-    help = "Show the product against simulated carriers, with a database and settings of its own, as make demo does."
+    help = "Demonstrate the product with simulated carriers and its own database and settings, like make demo."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--exit", action="store_true", help="End after the tour instead of serving on.")
+        parser.add_argument("--exit", action="store_true", help="Exit after the tour instead of continuing to serve.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # A process of its own: this one has read the real settings already.
+        # In a separate process, because this process has already read the real settings.
         command = [sys.executable, "-m", "sandbox.demo", *(["--exit"] if options["exit"] else [])]
         sys.exit(subprocess.call(command))

@@ -1,4 +1,4 @@
-"""`manage.py sandbox`: the simulated carriers until Ctrl-C or SIGTERM."""
+"""`manage.py sandbox`: runs the simulated carriers until Ctrl-C or SIGTERM."""
 
 import signal
 from argparse import ArgumentParser
@@ -16,7 +16,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8100)
-        parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS", help="latency of every request")
+        parser.add_argument(
+            "--delay", type=float, default=0.0, metavar="SECONDS", help="latency added to every request"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         sandbox = Sandbox(port=options["port"], delay_s=options["delay"])
@@ -32,7 +34,7 @@ class Command(BaseCommand):
             sandbox.stop()
 
     def _write_accounts(self, state: State) -> None:
-        """The made-up credentials and the numbers that they own."""
+        """Print the made-up credentials and the numbers of each account."""
         for carrier, accounts in state.accounts.items():
             for account in accounts.values():
                 self.stdout.write(f"\n{carrier} {account.id} {account.secret} ({account.status})")
