@@ -17,8 +17,8 @@ class Carrier:
     `label` is its display name, and the name of its class in `integrations.<name>.provider`. `account_id_name` and
     `auth_token_name` are the carrier's own terms for an account's credentials; the hints say where customers find them.
     `public_key_hint` is set only if the carrier signs webhooks with a key per account.
-    `account_id_is_application`: the carrier has no account id, so the account is identified by the application that its
-    numbers are linked to: the customer's own if the client names it, otherwise the one that we create.
+    `account_id_is_application`: we identify an account by the application that its numbers are linked to: the
+    customer's own if the client names it, otherwise the one that we create.
     """
 
     label: str

@@ -35,7 +35,7 @@ class Applications(ABC):
         if application_id:
             return self.read(application_id)
         name = self.provider.site.application_name
-        # Compare again here: the carriers do not document how their name filters match.
+        # Compare again here: we cannot rely on how the carriers' name filters match.
         matches = [found for found in self.scan(name) if found.name == name]
         return min(matches, key=lambda found: (len(found.id), found.id), default=None)
 
@@ -122,7 +122,7 @@ class Applications(ABC):
 
     @abstractmethod
     def _update(self, application: Application, changes: Settings, profile_id: str) -> Application | None:
-        """Called within ask(): change these settings. Returns the new application, or None if the carrier omits it."""
+        """Called within ask(): change these settings. Returns its new state, or None if the carrier omits it."""
 
 
 class ApplicationProvider(Provider):

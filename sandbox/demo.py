@@ -210,7 +210,7 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
 
 
 def calls(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
-    """Place a call at each carrier, then show the log and the recordings. Returns whether all went as expected."""
+    """Place a call at each carrier, show the log and fetch the recordings. Returns whether all went as expected."""
     headers = {"Authorization": f"Bearer {tenant['token']}"}
     console.rule("A call at each carrier")
     for carrier, number in NUMBERS.items():

@@ -58,8 +58,8 @@ class SdkError(Exception):
 class Plivo(ApplicationProvider):
     """Plivo REST API, version 1. https://www.plivo.com/docs/numbers/api/account-phone-number (read 2026-11-23)
 
-    All requests go through `client.request()` without `is_voice_request`: the SDK's own methods for applications repeat
-    a POST up to three times after a 5xx, reset settings that are not passed, and cannot unlink a number.
+    All requests go through `client.request()` without `is_voice_request`: the SDK's own methods for applications send a
+    POST up to three times on a 5xx, reset settings that are not passed, and cannot unlink a number.
     """
 
     carrier = CARRIERS["plivo"]
