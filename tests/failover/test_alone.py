@@ -36,7 +36,7 @@ def test_a_server_alone_is_refused_at_start_with_the_reason(tmp_path: Path) -> N
                     [sys.executable, *started], env=env, capture_output=True, text=True, timeout=60, check=False
                 )
                 assert ended.returncode != 0
-                assert "is no replica set" in ended.stderr
+                assert "is not a replica set" in ended.stderr
                 assert "rs.initiate()" in ended.stderr
                 assert "Traceback" not in ended.stderr
         finally:

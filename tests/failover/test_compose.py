@@ -191,7 +191,7 @@ def test_the_services_work_together(stack: Stack, redis_url: str) -> None:
         assert counters.dbsize(), "the limits are counted in Redis"
     for name in ("reconcile", "purge"):
         stack.start(name)
-    stack.wait_for("reconcile", "asked 3 accounts for calls")
+    stack.wait_for("reconcile", "asked 3 accounts for missed calls")
     stack.wait_for("purge", "deleted 0 events")
     for name in ("web1", "web2", "reconcile"):
         stack.running[name].send_signal(signal.SIGTERM)
