@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from integrations.asking import Asking
 from integrations.errors import NumberNotOwned
-from integrations.events import CallEvent, CallReport, Payload, RecordingReport
+from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber, Difference, ListedNumber, NumberRecord, Route, Settings, Site
 from integrations.webhooks import Answer, Urls, Webhook
@@ -144,7 +144,7 @@ class Provider(Asking):
 
     @classmethod
     @abstractmethod
-    def parse_event(cls, payload: Payload) -> CallEvent:
+    def parse_event(cls, payload: Payload) -> ParsedEvent:
         """Normalise the fields of a webhook. Never raises: fields that make no sense are ignored."""
 
     @classmethod

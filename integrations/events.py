@@ -101,7 +101,7 @@ class RecordingReport(NamedTuple):
     url: str = ""
 
 
-class CallEvent(NamedTuple):
+class ParsedEvent(NamedTuple):
     """What a webhook says. Empty for a leg of a forwarded call, because a call is a single entry in the log."""
 
     call: CallReport | None = None
@@ -159,7 +159,7 @@ def cut(value: Any) -> Any:
     return value if isinstance(value, int | float | None) else bool(value)
 
 
-def read_event(body: str, parse: Callable[[Payload], CallEvent]) -> tuple[CallEvent, str]:
+def read_event(body: str, parse: Callable[[Payload], ParsedEvent]) -> tuple[ParsedEvent, str]:
     """Parse a webhook's body. Returns the event and the body to store: of a long body, only the fields that were read.
 
     `parse` reads the same event from the stored body as from the original, unless a value is absurdly long. Raises

@@ -10,10 +10,10 @@ from datetime import timedelta
 from twilio.twiml.voice_response import Dial, VoiceResponse
 
 from integrations.events import (
-    CallEvent,
     CallReport,
     CallStatus,
     Direction,
+    ParsedEvent,
     Payload,
     RecordingReport,
     RecordingStatus,
@@ -75,12 +75,12 @@ def render(answer: Answer, urls: Urls) -> str:
     return response.to_xml()
 
 
-def parse_event(payload: Payload, call_status: Mapping[str, CallStatus]) -> CallEvent:
+def parse_event(payload: Payload, call_status: Mapping[str, CallStatus]) -> ParsedEvent:
     """Normalise a webhook's fields: the call and, if present, its recording."""
     call_id = text(payload.get("CallSid"))
     if not call_id or payload.get("ParentCallSid"):
-        return CallEvent()
-    return CallEvent(call_of(call_id, payload, call_status), recording_of(call_id, payload))
+        return ParsedEvent()
+    return ParsedEvent(call_of(call_id, payload, call_status), recording_of(call_id, payload))
 
 
 def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus]) -> CallReport:

@@ -65,7 +65,7 @@ class Account(Leased):
     webhook_token = models.CharField(max_length=64, unique=True, default=new_webhook_token, editable=False)
     # The lease id of the last operation that relied on this row (services/accounts.py).
     used_by = models.CharField(max_length=24, blank=True, editable=False)
-    # The last webhooks that were refused for this account, as JSON (services/refused.py).
+    # The last webhooks that were refused for this account, as JSON (services/rejected_webhooks.py).
     refused_webhooks = models.TextField(blank=True, editable=False)
     refused_at = MillisecondField(null=True, editable=False)
     # Webhooks refused for their signature since the last accepted one. The count stops after a few.

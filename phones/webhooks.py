@@ -16,7 +16,7 @@ from phones.services.answering import answer_call, hang_up
 from phones.services.calls import record_event
 from phones.services.carriers import urls_for
 from phones.services.metrics import count_webhook
-from phones.services.refused import count_refused, note_accepted, note_refused
+from phones.services.rejected_webhooks import count_refused, note_accepted, note_refused
 from users.limits import LimitReached
 
 # The columns of an account that a webhook needs; the others are not read.

@@ -362,7 +362,7 @@ def test_a_refused_webhook_is_seen_on_the_page(desk: Client, tenant: Tenant, san
 
 @pytest.mark.engine
 def test_five_refused_webhooks_are_remembered(tenant: Tenant, sandbox: Sandbox) -> None:
-    from phones.services.refused import note_refused, refused_webhooks
+    from phones.services.rejected_webhooks import note_refused, refused_webhooks
 
     added(tenant, TWILIO)
     for number in range(7):

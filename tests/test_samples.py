@@ -15,10 +15,10 @@ from django.http.request import HttpHeaders
 from integrations import provider_class
 from integrations.errors import BadSignature
 from integrations.events import (
-    CallEvent,
     CallReport,
     CallStatus,
     Direction,
+    ParsedEvent,
     RecordingReport,
     RecordingStatus,
     read_payload,
@@ -145,11 +145,11 @@ def typed(fields: dict[str, Any], status: type[CallStatus] | type[RecordingStatu
     return {name: types[name](value) if name in types else value for name, value in fields.items()}
 
 
-def expected(sample: Sample) -> CallEvent:
+def expected(sample: Sample) -> ParsedEvent:
     told = sample["expected"] or {}
     assert set(told) <= {"call", "recording"}
     call, recording = told.get("call"), told.get("recording")
-    return CallEvent(
+    return ParsedEvent(
         CallReport(**typed(call, CallStatus)) if call else None,
         RecordingReport(**typed(recording, RecordingStatus)) if recording else None,
     )

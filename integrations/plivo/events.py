@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from integrations.events import (
-    CallEvent,
     CallReport,
     CallStatus,
     Direction,
+    ParsedEvent,
     Payload,
     RecordingReport,
     RecordingStatus,
@@ -49,13 +49,13 @@ UNANSWERED_STATUS = {
 }
 
 
-def parse_event(payload: Payload) -> CallEvent:
+def parse_event(payload: Payload) -> ParsedEvent:
     """Fields: https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); for recordings, the section
     "Record" of voice-xml-skill/SKILL.md in github.com/plivo/plivo-cli at 1f8839c (read 2026-11-29). Older field names
     are accepted too."""
     call_id = text(payload.get("CallUUID"))
     if not call_id:
-        return CallEvent()
+        return ParsedEvent()
     cost = amount(payload.get("TotalCost"))
     call = CallReport(
         id=call_id,
@@ -73,11 +73,11 @@ def parse_event(payload: Payload) -> CallEvent:
     )
     recording_id = text(payload.get("RecordingID") or payload.get("recording_id"))
     if not recording_id:
-        return CallEvent(call)
+        return ParsedEvent(call)
     urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
     # The `action` callback of a background recording comes when the recording starts.
     has_begun_only = payload.get("RecordingDuration") == "-1"
-    return CallEvent(
+    return ParsedEvent(
         call,
         RecordingReport(
             id=recording_id,

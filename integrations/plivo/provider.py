@@ -22,7 +22,7 @@ from integrations.errors import (
     NumberNotUsable,
     RequestFailed,
 )
-from integrations.events import CallEvent, CallReport, Payload, RecordingReport
+from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport
 from integrations.plivo.applications import PAGE_SIZE, PlivoApplications
 from integrations.plivo.events import call_of, parse_event, recording_of
 from integrations.transport import in_parallel, no_cookies, shared_adapter
@@ -120,7 +120,7 @@ class Plivo(ApplicationProvider):
         return digest(signed.encode())
 
     @classmethod
-    def parse_event(cls, payload: Payload) -> CallEvent:
+    def parse_event(cls, payload: Payload) -> ParsedEvent:
         return parse_event(payload)
 
     @classmethod

@@ -5,10 +5,10 @@ from typing import Any
 
 from integrations import twiml
 from integrations.events import (
-    CallEvent,
     CallReport,
     CallStatus,
     Direction,
+    ParsedEvent,
     Payload,
     RecordingReport,
     RecordingStatus,
@@ -55,13 +55,13 @@ HANGUP_STATUS = {
 DIRECTIONS = {"incoming": Direction.INBOUND, "outgoing": Direction.OUTBOUND}
 
 
-def parse_event(payload: Payload) -> CallEvent:
+def parse_event(payload: Payload) -> ParsedEvent:
     if "CallSid" in payload:
         return twiml.parse_event(payload, CALL_STATUS)
     data = payload.get("data")
     details = data.get("payload") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(details, dict) or not text(details.get("call_control_id")):
-        return CallEvent()
+        return ParsedEvent()
     return parse_call_control(text(data.get("event_type")), moment(data.get("occurred_at")), details)
 
 
@@ -74,7 +74,7 @@ def event_id(body: bytes) -> bytes:
     return text(data.get("id")).encode() if isinstance(data, dict) else b""
 
 
-def parse_call_control(event_type: str, at: datetime | None, details: Payload) -> CallEvent:
+def parse_call_control(event_type: str, at: datetime | None, details: Payload) -> ParsedEvent:
     call_id = text(details["call_control_id"])
     cause = text(details.get("hangup_cause"))
     has_ended, was_answered = event_type == "call.hangup", event_type in ("call.answered", "call.bridged")
@@ -92,9 +92,9 @@ def parse_call_control(event_type: str, at: datetime | None, details: Payload) -
     )
     recording_id = text(details.get("recording_id"))
     if event_type != "call.recording.saved" or not recording_id:
-        return CallEvent(call)
+        return ParsedEvent(call)
     started_at, ended_at = moment(details.get("recording_started_at")), moment(details.get("recording_ended_at"))
-    return CallEvent(
+    return ParsedEvent(
         call,
         RecordingReport(
             id=recording_id,

@@ -16,7 +16,7 @@ from integrations import CARRIERS, twiml
 from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, MediaMissing, NumberNotActive, NumberNotOwned, RequestFailed
-from integrations.events import CallEvent, CallReport, Direction, Payload, RecordingReport, party
+from integrations.events import CallReport, Direction, ParsedEvent, Payload, RecordingReport, party
 from integrations.telnyx.applications import PAGE_SIZE, TelnyxApplications, listed
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
 from integrations.transport import in_parallel
@@ -117,7 +117,7 @@ class Telnyx(ApplicationProvider):
         return digest(event_id(webhook.body) or webhook.body)
 
     @classmethod
-    def parse_event(cls, payload: Payload) -> CallEvent:
+    def parse_event(cls, payload: Payload) -> ParsedEvent:
         return parse_event(payload)
 
     @classmethod

@@ -16,7 +16,7 @@ from twilio.rest import Client
 from integrations import CARRIERS, twiml
 from integrations.base import Provider
 from integrations.errors import AccountNotActive, BadSignature, NumberNotOwned, NumberNotUsable, WebhookSetupFailed
-from integrations.events import CallEvent, CallReport, Payload, RecordingReport, party
+from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport, party
 from integrations.transport import Timeouts, in_parallel, shared_session
 from integrations.twilio.events import CALL_STATUS, call_of, recording_of
 from integrations.types import (
@@ -185,7 +185,7 @@ class Twilio(Provider):
         raise BadSignature("X-Twilio-Signature does not fit")
 
     @classmethod
-    def parse_event(cls, payload: Payload) -> CallEvent:
+    def parse_event(cls, payload: Payload) -> ParsedEvent:
         return twiml.parse_event(payload, CALL_STATUS)
 
     @classmethod

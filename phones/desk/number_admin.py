@@ -34,7 +34,7 @@ from phones.services.checking import Check, check_lines
 from phones.services.phone_list import with_details
 from phones.services.picking import write_cursor
 from phones.services.reasons import in_words
-from phones.services.refused import refused_webhooks
+from phones.services.rejected_webhooks import refused_webhooks
 from phones.services.removing import remove_phones
 from phones.services.restoring import Restoration
 from phones.services.searching import find_phones

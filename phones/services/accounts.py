@@ -18,7 +18,7 @@ from phones.errors import AccountBeingSetUp
 from phones.models import Account, MadeApplication, PhoneNumber, token_digest
 from phones.services import leases
 from phones.services.carriers import urls_for
-from phones.services.refused import align_lines
+from phones.services.rejected_webhooks import align_lines
 from phones.services.routes import sealed, was_made_by_us
 
 

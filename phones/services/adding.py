@@ -33,11 +33,11 @@ from phones.services.accounts import (
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.checking import Check, as_check, key_reasons
 from phones.services.forwarding import check_target
-from phones.services.guesses import counted
+from phones.services.guesses import limit_credential_attempts
 from phones.services.history import note, refusal_noted
 from phones.services.keyring import sealed_operation
 from phones.services.metrics import add_counted
-from phones.services.refused import refusal_reasons
+from phones.services.rejected_webhooks import refusal_reasons
 from phones.services.restoring import claim_abandoned, delete_line, roll_back_line, roll_back_or_release
 from phones.services.routes import customers_settings, is_ours, sealed
 from phones.services.searching import index_phone
@@ -215,7 +215,7 @@ def roll_back_earlier(row: PhoneNumber, credentials: Credentials, deadline: Dead
         if not line or line.account.integration != credentials.integration:
             raise
         provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, deadline)
-        with counted(credentials, row.user.workspace_id, known_account(credentials)):
+        with limit_credential_attempts(credentials, row.user.workspace_id, known_account(credentials)):
             found = provider.verify(row.number, application_id="")
         if found.id != line.carrier_id or not claim_abandoned(row):
             raise
@@ -227,7 +227,7 @@ def verify_within_limits(addition: Addition) -> tuple[Account | None, Provider, 
     known = known_account(addition.credentials)
     if addition.hints.is_verified:
         return verify(addition, known, addition.hints.found)
-    with counted(addition.credentials, addition.reservation.user.workspace_id, known):
+    with limit_credential_attempts(addition.credentials, addition.reservation.user.workspace_id, known):
         return verify(addition, known, addition.hints.found)
 
 

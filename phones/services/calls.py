@@ -13,11 +13,11 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from integrations import provider_class
-from integrations.events import CallEvent as SaidEvent
 from integrations.events import (
     CallReport,
     CallStatus,
     Direction,
+    ParsedEvent,
     RecordingReport,
     RecordingStatus,
     read_event,
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Row = TypeVar("Row", Call, Recording)
 
 
-def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> SaidEvent:
+def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> ParsedEvent:
     """Count an accepted webhook, store it and merge it into the call log. A repeat is counted but changes nothing else.
 
     Args:
@@ -42,17 +42,17 @@ def record_event(account: Account, kind: str, body: str, dedupe_key: str) -> Sai
     Returns the parsed event. Raises ValueError if the body cannot be read, LimitReached if the account has sent too
     many, django.db.Error if the event cannot be stored. If it is stored but cannot be merged, `reconcile` merges it.
     """
-    said, payload = read_event(body, provider_class(account.integration).parse_event)
+    parsed, payload = read_event(body, provider_class(account.integration).parse_event)
     event = CallEvent(account=account, kind=kind, payload=payload, dedupe_key=dedupe_key)
     with transaction.atomic():  # one disk flush for the count, the event and the merge
         limits.spend(("events", account.pk))
         if is_first(event):
-            merge_or_leave(event, said)
+            merge_or_leave(event, parsed)
         # The failed merge could not be rolled back alone, so leaving the block would silently roll back the event, too.
         # (Without savepoints, nothing is rolled back, and the flag means only that an operation was retried.)
         if connection.needs_rollback and connection.features.uses_savepoints:
             raise DatabaseError("The event could not be stored.")
-    return said
+    return parsed
 
 
 def is_first(event: CallEvent) -> bool:
@@ -67,53 +67,53 @@ def is_first(event: CallEvent) -> bool:
         return False
 
 
-def parse(account: Account, body: str) -> SaidEvent:
+def parse(account: Account, body: str) -> ParsedEvent:
     return provider_class(account.integration).parse_event(read_payload(body))
 
 
-def merge_or_leave(event: CallEvent, said: SaidEvent | None = None) -> bool:
+def merge_or_leave(event: CallEvent, parsed: ParsedEvent | None = None) -> bool:
     """Merge an event. Returns whether that succeeded; if not, the event stays unmerged, to be tried again."""
     try:
         with transaction.atomic():
-            merge_event(event, said)
+            merge_event(event, parsed)
         return True
     except Exception as error:  # whatever is wrong, the event is stored
         log.error("Event %s is stored but not merged yet; reconcile will do it", event.pk, exc_info=error)
         return False
 
 
-def merge_event(event: CallEvent, said: SaidEvent | None = None) -> None:
+def merge_event(event: CallEvent, parsed: ParsedEvent | None = None) -> None:
     """Merge the call and the recording that an event reports, and mark the event as merged."""
-    said, call = said or parse(event.account, event.payload), None
-    if said.call:
-        call = merge_call(event.account, said.call, event.received_at)
-        if said.recording:
-            merge_recording(call, said.recording)
+    parsed, call = parsed or parse(event.account, event.payload), None
+    if parsed.call:
+        call = merge_call(event.account, parsed.call, event.received_at)
+        if parsed.recording:
+            merge_recording(call, parsed.recording)
     CallEvent.objects.filter(pk=event.pk).update(merged_at=timezone.now(), call=call)
 
 
-def merge_call(account: Account, said: CallReport, heard_at: datetime) -> Call:
+def merge_call(account: Account, parsed: CallReport, heard_at: datetime) -> Call:
     """Merge a report into the row of its call. The first report inserts the row."""
-    started_at = min(filter(None, (said.started_at, heard_at)))
-    new = Call(account=account, carrier_id=said.id, started_at=started_at)
-    rows = Call.objects.filter(account=account, carrier_id=said.id)
-    return merge(new, rows, lambda call: change_call(call, said, started_at))
+    started_at = min(filter(None, (parsed.started_at, heard_at)))
+    new = Call(account=account, carrier_id=parsed.id, started_at=started_at)
+    rows = Call.objects.filter(account=account, carrier_id=parsed.id)
+    return merge(new, rows, lambda call: change_call(call, parsed, started_at))
 
 
-def change_call(call: Call, said: CallReport, started_at: datetime) -> None:
-    status = max(CallStatus(call.status), said.status, key=lambda status: status.rank)
+def change_call(call: Call, parsed: CallReport, started_at: datetime) -> None:
+    status = max(CallStatus(call.status), parsed.status, key=lambda status: status.rank)
     call.status = status.value
     call.started_at = min(call.started_at, started_at)
-    call.answered_at = least(call.answered_at, said.answered_at)
-    call.ended_at = most(call.ended_at, said.ended_at)
-    call.duration_s = most(call.duration_s, said.duration_s)
-    call.cost = most(call.cost, said.cost)
-    call.currency = max(call.currency, said.currency)
-    call.hangup_cause = max(call.hangup_cause, said.hangup_cause)
+    call.answered_at = least(call.answered_at, parsed.answered_at)
+    call.ended_at = most(call.ended_at, parsed.ended_at)
+    call.duration_s = most(call.duration_s, parsed.duration_s)
+    call.cost = most(call.cost, parsed.cost)
+    call.currency = max(call.currency, parsed.currency)
+    call.hangup_cause = max(call.hangup_cause, parsed.hangup_cause)
     before = call.direction, call.caller, call.callee
-    call.caller, call.callee = max(call.caller, said.caller), max(call.callee, said.callee)
-    if said.direction:
-        call.direction = said.direction.value
+    call.caller, call.callee = max(call.caller, parsed.caller), max(call.callee, parsed.callee)
+    if parsed.direction:
+        call.direction = parsed.direction.value
     if call.line_id is None or before != (call.direction, call.caller, call.callee):
         find_line(call)
 
@@ -130,20 +130,20 @@ def find_line(call: Call) -> None:
                 return
 
 
-def merge_recording(call: Call, said: RecordingReport) -> Recording:
+def merge_recording(call: Call, parsed: RecordingReport) -> Recording:
     """Merge a report into the row of its recording. The first report inserts the row."""
-    new = Recording(account_id=call.account_id, call=call, carrier_id=said.id)
-    rows = Recording.objects.filter(account_id=call.account_id, carrier_id=said.id)
-    return merge(new, rows, lambda recording: change_recording(recording, said))
+    new = Recording(account_id=call.account_id, call=call, carrier_id=parsed.id)
+    rows = Recording.objects.filter(account_id=call.account_id, carrier_id=parsed.id)
+    return merge(new, rows, lambda recording: change_recording(recording, parsed))
 
 
-def change_recording(recording: Recording, said: RecordingReport) -> None:
-    status = max(RecordingStatus(recording.status), said.status, key=lambda status: status.rank)
+def change_recording(recording: Recording, parsed: RecordingReport) -> None:
+    status = max(RecordingStatus(recording.status), parsed.status, key=lambda status: status.rank)
     recording.status = status.value
-    recording.started_at = least(recording.started_at, said.started_at)
-    recording.duration_s = most(recording.duration_s, said.duration_s)
-    recording.channels = most(recording.channels, said.channels)
-    recording.url = max(recording.url, said.url)
+    recording.started_at = least(recording.started_at, parsed.started_at)
+    recording.duration_s = most(recording.duration_s, parsed.duration_s)
+    recording.channels = most(recording.channels, parsed.channels)
+    recording.url = max(recording.url, parsed.url)
 
 
 def least(*values: Any) -> Any:

@@ -9,7 +9,7 @@ from phones.models import Account, PhoneNumber
 from phones.services.accounts import Credentials, adopt_credentials
 from phones.services.carriers import ADD_BUDGET_S, connect
 from phones.services.forwarding import check_target
-from phones.services.guesses import counted
+from phones.services.guesses import limit_credential_attempts
 from phones.services.history import note, refusal_noted
 from phones.services.searching import reindex_phone
 
@@ -56,7 +56,7 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
     account = phone.line.account
     credentials = Credentials(account.integration, account.account_id, auth_token)
     provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
-    with refusal_noted("phone.rotate", phone), counted(credentials, phone.user.workspace_id, account):
+    with refusal_noted("phone.rotate", phone), limit_credential_attempts(credentials, phone.user.workspace_id, account):
         found = provider.verify(phone.number, application_id=account.application_id)
         if credentials.names_application and found.application is None:
             raise InvalidCredentials(provider.carrier, "application not found: the key is another account's")

@@ -24,7 +24,7 @@ from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect, urls_for
 from phones.services.forwarding import find_loop
 from phones.services.reasons import public_setting
-from phones.services.refused import REFUSED, align_lines, refusal_reasons
+from phones.services.rejected_webhooks import REFUSED, align_lines, refusal_reasons
 from users import audit
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,9 @@ from users import limits
 
 
 @contextmanager
-def counted(credentials: Credentials, workspace_id: str | None, known: Account | None) -> Iterator[None]:
+def limit_credential_attempts(
+    credentials: Credentials, workspace_id: str | None, known: Account | None
+) -> Iterator[None]:
     """Ask a carrier about credentials in this block. After too many refusals, the block is not entered.
 
     Args:

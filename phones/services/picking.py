@@ -13,7 +13,7 @@ from phones.errors import UnknownCursor
 from phones.services.accounts import Credentials, known_account
 from phones.services.call_log import active_numbers
 from phones.services.carriers import ADD_BUDGET_S, connect
-from phones.services.guesses import counted
+from phones.services.guesses import limit_credential_attempts
 from users import audit
 
 CURSOR = re.compile(r"[0-9]{1,9}( [A-Za-z0-9_-]{0,200})?")
@@ -46,7 +46,7 @@ def available_phones(credentials: Credentials, workspace_id: str, cursor: str) -
 
 def listed_page(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[ListedNumber], str]:
     provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, Deadline(ADD_BUDGET_S))
-    with counted(credentials, workspace_id, known_account(credentials)):
+    with limit_credential_attempts(credentials, workspace_id, known_account(credentials)):
         try:
             return provider.list_numbers(cursor)
         except ValueError:
