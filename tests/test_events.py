@@ -176,7 +176,7 @@ def test_an_event_that_is_kept_and_not_merged_is_merged_by_reconcile(
         assert post(party, recording).status_code == 200
     assert CallEvent.objects.get().merged_at is None
     assert Recording.objects.count() == 0
-    assert "kept and not merged" in caplog.text
+    assert "stored but not merged" in caplog.text
     for body in others:
         assert post(party, body).status_code == 200
 

@@ -332,7 +332,7 @@ def test_settings_that_are_lost_are_not_said_to_be_back(
     Line.objects.update(snapshot=Secret("not to be opened"))
     assert restored(remove(tenant, id), id) is False
     assert listed(tenant) == []
-    assert "Set it right in the carrier's console" in caplog.text
+    assert "Restore them in the carrier's console" in caplog.text
 
 
 # -- a carrier that has changed its mind ------------------------------------------------------------------------------
