@@ -19,7 +19,7 @@ import requests
 from phones.models import Account
 from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
-from tests.support import PROJECT
+from tests.support import EVERY_CASE, PROJECT
 from tests.support.carriers import CARRIERS, environment_of
 from tests.support.database import Apart
 from tests.support.dialects import CALLER, DIALECTS, Body, encoded
@@ -28,7 +28,8 @@ from tests.support.webhooks import Party
 
 pytestmark = pytest.mark.engine
 
-ROUNDS, CALLS_PER_ROUND, SENDERS = 3, 30, 4
+ROUNDS, CALLS_PER_ROUND = (3, 30) if EVERY_CASE else (2, 15)
+SENDERS = 4
 
 
 class Server:
