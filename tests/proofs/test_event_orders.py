@@ -16,6 +16,7 @@ from integrations.webhooks import digest
 from phones.models import Call, CallEvent, Recording
 from phones.services.calls import merge_event, record_event
 from sandbox.sandbox import Sandbox
+from tests.support import EVERY_CASE
 from tests.support.carriers import CARRIERS
 from tests.support.dialects import Dialect, after, encoded
 from tests.support.events import KINDS, assert_log, fields, log_of, post
@@ -23,21 +24,22 @@ from tests.support.people import Tenant
 from tests.support.webhooks import Knock, Party, join
 
 ORDERS = 5040
+CALLS, EXAMPLES = (100, 120) if EVERY_CASE else (30, 40)
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_hundred_orders_through_the_door_make_the_same_log(party: Party, dialect: Dialect) -> None:
+def test_any_order_through_the_door_makes_the_same_log(party: Party, dialect: Dialect) -> None:
     chance = random.Random(dialect.carrier)
-    stories = {f"CA-{number}": dialect.tell(f"CA-{number}") for number in range(100)}
+    stories = {f"CA-{number}": dialect.tell(f"CA-{number}") for number in range(CALLS)}
     for call_id, story in stories.items():
         told = list(zip(KINDS, story, strict=True))
         chance.shuffle(told)
         for kind, body in told:
             assert post(party, body, kind).status_code == 200
         assert_log(party, dialect, call_id)
-    assert CallEvent.objects.count() == 700
+    assert CallEvent.objects.count() == 7 * CALLS
     assert not CallEvent.objects.filter(merged_at=None).exists()
-    assert Call.objects.count() == Recording.objects.count() == 100
+    assert Call.objects.count() == Recording.objects.count() == CALLS
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def party(sandbox: Sandbox, tenant: Tenant, dialect: Dialect) -> Party:
 
 @given(told=st.lists(st.integers(0, 6), min_size=1, max_size=16))
 @hypothesis_settings(
-    max_examples=120,
+    max_examples=EXAMPLES,
     deadline=None,
     database=None,
     derandomize=True,
