@@ -1,9 +1,9 @@
 """Twilio: webhooks are set on the number itself."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
 from twilio.base import values
@@ -31,6 +31,8 @@ from integrations.types import (
     identifier,
 )
 from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fits
+
+T = TypeVar("T")
 
 OFFICIAL_URL = "https://api.twilio.com"
 RECORDING_PATH = r"/2010-04-01/Accounts/%s/Recordings/\w+(\.wav|\.mp3)?"
@@ -106,13 +108,7 @@ class Twilio(Provider):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     def verify(self, number: str, *, application_id: str) -> CarrierNumber:
-        with self.reading(refusals=REFUSALS):
-            numbers, account_status = in_parallel(
-                lambda: self.ask(lambda: self._numbers_like(number)),
-                lambda: self.ask(self._account_status),
-            )
-        if account_status in INACTIVE:
-            raise AccountNotActive(self.carrier, f"account status {account_status}")
+        numbers = self._read_if_active(lambda: self.ask(lambda: self._numbers_like(number)))
         # The filter also finds longer numbers that contain this one.
         found = next((record for record in numbers if record.number == number), None)
         if found is None:
@@ -122,13 +118,7 @@ class Twilio(Provider):
         return CarrierNumber(found.id, found.settings, self.route_of(found.settings))
 
     def compare(self, number_id: str, urls: Urls, application_id: str, public_key: str) -> list[Difference]:
-        with self.reading(refusals=REFUSALS):
-            number, account_status = in_parallel(
-                lambda: self._number(number_id),
-                lambda: self.ask(self._account_status),
-            )
-        if account_status in INACTIVE:
-            raise AccountNotActive(self.carrier, f"account status {account_status}")
+        number = self._read_if_active(lambda: self._number(number_id))
         if number is None:
             return [Difference("number_missing", number_id, "")]
         found = [] if number.voice else [Difference("number_inactive", "voice", "no voice")]
@@ -140,14 +130,10 @@ class Twilio(Provider):
         return found + compare_settings(addresses, now)
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
-        with self.reading(refusals=REFUSALS):
-            page, account_status = in_parallel(
-                lambda: self.ask(lambda: self._listed(cursor)),
-                lambda: "" if cursor else self.ask(self._account_status),  # checked with the first page
-            )
-        if account_status in INACTIVE:
-            raise AccountNotActive(self.carrier, f"account status {account_status}")
-        return page
+        if not cursor:
+            return self._read_if_active(lambda: self.ask(lambda: self._listed(cursor)))
+        with self.reading(refusals=REFUSALS):  # the account was checked with the first page
+            return self.ask(lambda: self._listed(cursor))
 
     def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
         now, ours = self.read(number_id), self.wanted(urls)
@@ -229,6 +215,14 @@ class Twilio(Provider):
         reply = self.client().incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
         numbers = [number_of(entry) for entry in reply]
         return [ListedNumber.of(number, self.route_of(number.settings)) for number in numbers], cursor_after(reply)
+
+    def _read_if_active(self, read: Callable[[], T]) -> T:
+        """Do a read, and check the account's status at the same time. Raises AccountNotActive."""
+        with self.reading(refusals=REFUSALS):
+            found, account_status = in_parallel(read, lambda: self.ask(self._account_status))
+        if account_status in INACTIVE:
+            raise AccountNotActive(self.carrier, f"account status {account_status}")
+        return found
 
     def _account_status(self) -> str:
         return identifier(self.client().api.v2010.accounts(self.account_id).fetch().status)
