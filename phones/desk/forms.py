@@ -60,12 +60,11 @@ class RefusableForm(forms.Form):
 
     def refuse(self, refusal: Refusal | IntegrationError) -> None:
         """Show beside the field to blame why a service has refused."""
-        name = FIELDS.get(wire_name(refusal.field) or "")
-        is_shown = name in {field.name for field in self.visible_fields()}
-        self.add_error(name if is_shown else None, forms.ValidationError(sentence(refusal), refusal.code))
+        name = self.form_field(wire_name(refusal.field))
+        self.add_error(name, forms.ValidationError(sentence(refusal), refusal.code))
 
-    def form_field(self, wire_name: str) -> str | None:
-        name = FIELDS.get(wire_name)
+    def form_field(self, api_name: str | None) -> str | None:
+        name = FIELDS.get(api_name or "")
         return name if name in self.fields else None
 
 
