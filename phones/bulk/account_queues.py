@@ -46,7 +46,6 @@ Result = RowOutcome | Retry | PageRead
 class AccountQueue:
     """The waiting rows of one account, and what we know about the account."""
 
-    integration: str
     gate: AccountGate
     breaker: Breaker
     listed: ListedNumbers
@@ -164,7 +163,6 @@ class AccountQueues:
                 self._drop_idle()
             account = digest if CARRIERS[integration].account_id_is_application else account_id
             self._queues[key] = AccountQueue(
-                integration,
                 self._gates.setdefault((integration, account), AccountGate(self.per_account)),
                 self._breakers[integration],
                 ListedNumbers(credentials),
