@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test proofs every-case e2e test-mongodb lint lock bench bench-counted
+.PHONY: help install dev demo live test proofs every-case e2e test-failover lint lock bench bench-counted
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,9 @@ dev: ## Install the tools of tests and checks as well.
 demo: install ## Show the product with simulated carriers, then serve it. ARGS=--exit ends after the tour.
 	@$(PYTHON) -m sandbox.demo $(ARGS)
 
+live: install ## Try your own accounts at the carriers: reads only, credentials from the environment. See docs/live.md.
+	@$(PYTHON) -m tests.live
+
 # What is compiled once is there for the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -25,38 +28,43 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_MEMORY := $(shell [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 {print $$4}')" -gt 8000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
 # The words of ARGS that name files, folders or tests.
 NAMED := $(filter tests/% "tests/% 'tests/%,$(ARGS))
-# Several processes take longer to start than most files take to run. On MongoDB, mongod computes beside them.
+# Several processes take longer to start than most files take to run. Beside them computes the server of MongoDB or PostgreSQL.
 PYTEST = $(IN_MEMORY) $(PYTHON) -m pytest $(if $(findstring .py,$(NAMED)),-n 0,-n $(1) --dist worksteal)
 
 # Coverage is measured on MongoDB, whose tests were chosen for all that they reach: with those of SQLite, which are seven
 # times as many and reach 88 %, it would take minutes longer. The floor is a point below what is there.
-# Run pytest with the first argument and ARGS on SQLite, then on MongoDB those that the second one selects. If ARGS names
-# files, only they run. pytest exits with 5 if it finds no test: one engine may, both may not.
+MEASURE = $(if $(COVERAGE),--cov --cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=81))
+# Run pytest with the first argument and ARGS on SQLite, then on the others those that the second one selects. If ARGS names
+# files, only they run. pytest exits with 5 if it finds no test: some engines may, all may not.
 define on_each_engine
-	@sqlite=0 mongodb=0; \
-	$(call PYTEST,4) $(if $(NAMED),,$(1)) $(ARGS) || sqlite=$$?; \
-	case $$sqlite in 0 | 5) ;; *) exit $$sqlite ;; esac; \
-	TEST_DATABASE=mongodb $(call PYTEST,3) $(if $(COVERAGE),--cov --cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=81)) $(2) $(if $(NAMED),,$(1)) $(ARGS) || mongodb=$$?; \
-	case $$mongodb in 0 | 5) ;; *) exit $$mongodb ;; esac; \
-	if [ $$sqlite$$mongodb = 55 ]; then echo "No such test on either database."; exit 1; fi
+	@found=; \
+	run() { status=0; env "$$@" || status=$$?; case $$status in 0) found=1 ;; 5) ;; *) exit $$status ;; esac; }; \
+	run TEST_DATABASE=sqlite $(call PYTEST,4) $(if $(NAMED),,$(1)) $(ARGS); \
+	run TEST_DATABASE=mongodb $(call PYTEST,3) $(MEASURE) $(2) $(if $(NAMED),,$(1)) $(ARGS); \
+	run TEST_DATABASE=postgresql $(call PYTEST,3) $(2) $(if $(NAMED),,$(1)) $(ARGS); \
+	if [ -z "$$found" ]; then echo "No such test on any database."; exit 1; fi
 endef
 
-test: dev ## Run the quick tests on both databases. ARGS=tests/test_doors.py or ARGS="-k name" for some. COVERAGE=1 measures.
+# Each commit draws its own cases. MongoDB and PostgreSQL share the quick tests that are about them; each has all of those that
+# ARGS selects, and MongoDB those that are measured.
+SEED = $(shell git rev-parse HEAD 2>/dev/null || date +%F)
+test: export SAMPLE_SEED ?= $(if $(ARGS)$(COVERAGE),,$(SEED))
+test: dev ## Run the quick tests on SQLite, MongoDB and PostgreSQL. ARGS=tests/test_doors.py or ARGS="-k name" for some. COVERAGE=1 measures.
 	$(call on_each_engine,tests --ignore=tests/proofs --ignore=tests/e2e --ignore=tests/failover,-m engine)
 
-# Each commit draws its own cases: each value of each parameter, and some of the rest.
-proofs: export SAMPLE_SEED ?= $(shell git rev-parse HEAD 2>/dev/null || date +%F)
-proofs: dev ## Run the slow tests behind SECURITY.md on both databases: kills, fault loops, fuzzing, leaks.
+# Of these, each value of each parameter, and some of the rest.
+proofs: export SAMPLE_SEED ?= $(SEED)
+proofs: dev ## Run the slow tests behind SECURITY.md on all three: kills, fault loops, fuzzing, leaks.
 	$(call on_each_engine,tests/proofs,-m engine)
 
 every-case: export EVERY_CASE := 1
 every-case: dev ## Run the tests and the proofs with all their cases, which takes hours.
 	$(call on_each_engine,tests --ignore=tests/e2e --ignore=tests/failover,)
 
-e2e: dev ## Test the support desk in a real browser. Screenshots go to build/screenshots/. TEST_DATABASE=mongodb is possible.
+e2e: dev ## Test the support desk in a real browser. Screenshots go to build/screenshots/. TEST_DATABASE=mongodb and postgresql are possible.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 2 tests/e2e $(ARGS)
 
-test-mongodb: dev ## Test a MongoDB primary that steps down and dies under load, and the services of deploy/ together.
+test-failover: dev ## Test primaries of MongoDB and PostgreSQL that die under load, and the services of deploy/ together.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
 
 lint: dev ## Check style, imports between parts, and types.

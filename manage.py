@@ -24,16 +24,35 @@ def main() -> None:
         return
     try:
         with ExitStack() as stack:
+            if command in ("serve", "worker"):
+                signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the command has its own
             if command == "serve":
                 # Where its processes count together for /metrics; prometheus_client looks for it when it is imported.
                 # https://prometheus.github.io/client_python/multiprocess/ (read 2026-11-24)
-                counters = stack.enter_context(tempfile.TemporaryDirectory(prefix="phones-metrics-"))
-                os.environ["PROMETHEUS_MULTIPROC_DIR"] = counters
-                signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server has its own
+                os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(temporary_folder())
             stack.enter_context(actor_context("command", command))
             execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
-        sys.exit(f"Not configured: {error}")
+        faults = str(error).splitlines()
+        sys.exit(f"Not configured: {faults[0]}" if len(faults) == 1 else "\n".join(["Not configured:", *faults]))
+    except Exception as error:
+        from core.databases.readiness import explain
+
+        sentence = explain(error)
+        if sentence is None or "--traceback" in sys.argv:
+            raise
+        sys.exit(sentence)
+
+
+def temporary_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Raises ImproperlyConfigured, for example on a read-only root file system."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="phones-metrics-")
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"There is no temporary folder that can be written to ({error.strerror}). Mount one at /tmp (docker run "
+            "--tmpfs /tmp), or name one in TMPDIR."
+        ) from None
 
 
 if __name__ == "__main__":

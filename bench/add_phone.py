@@ -261,7 +261,7 @@ def measure_provider(
     kind = provider_class(name)
     kind.warm_up()
     gc.freeze()  # as the server does
-    site = Site("https://phones.example.com", api_url, transport.Timeouts(3, 10))
+    site = Site("https://phones.example.com", api_url, transport.Timeouts(3, 10), "")
     urls = Urls.under(f"{site.webhooks_url}{name}/bench")
 
     def connect() -> Provider:

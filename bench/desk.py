@@ -158,6 +158,15 @@ def number_of(index: int) -> str:
     return f"1212{index:07d}"
 
 
+def workspace_of(user: int) -> int:
+    return 1 if user < 20 else user // 10 * 10
+
+
+def account_of(number: int) -> int:
+    """Each workspace has an account at each carrier."""
+    return 3 * workspace_of(number // NUMBERS_OF_A_USER) + number % 3
+
+
 def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
     """Create the rows that are missing to reach this size: numbers, and everything that belongs to them."""
     from django.conf import settings
@@ -174,36 +183,52 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
     connection.execute("BEGIN")
     sealed, now = Secret.seal("{}").sealed, datetime.now(UTC)
     carriers = ("plivo", "telnyx", "twilio")
-    if not had[0]:
-        insert(
-            "INSERT INTO phones_account (_id, integration, account_id, auth_token, token_digest, public_key,"
-            " application_id, application_is_customers, application_is_made, webhook_token, used_by, created_at,"
-            " lease_id, refused_webhooks, refused_count) VALUES (?, ?, ?, ?, '', '', '', 0, 0, ?, '', ?, '', '', 0)",
-            ((ID(n), carriers[n % 3], f"AC{n}", sealed, f"token{n}", text(now)) for n in range(30)),
-        )
     users = range(had[0] // NUMBERS_OF_A_USER, size[0] // NUMBERS_OF_A_USER)
+    workspaces = [n for n in users if n % 10 == 0 or n == 1]
     insert(
         "INSERT INTO users_workspace (_id, name, is_active, created_at) VALUES (?, ?, 1, ?)",
-        ((ID(n), f"Workspace {n}", text(now)) for n in users if n % 10 == 0 or n == 1),
+        ((ID(n), f"Workspace {n}", text(now)) for n in workspaces),
+    )
+    insert(
+        "INSERT INTO phones_account (_id, workspace_id, integration, account_id, auth_token, token_digest, public_key,"
+        " application_id, application_is_customers, application_is_made, webhook_token, retired_digest, used_by,"
+        " created_at, lease_id, refused_webhooks, refused_count)"
+        " VALUES (?, ?, ?, ?, ?, '', '', '', 0, 0, ?, '', '', ?, '', '', 0)",
+        (
+            (ID(n), ID(workspace), carriers[n % 3], f"AC{n}", sealed, f"token{n}", text(now))
+            for workspace in workspaces
+            for n in range(3 * workspace, 3 * workspace + 3)
+        ),
     )
     insert(
         "INSERT INTO users_user (_id, password, is_superuser, email, is_active, is_staff, created_at, workspace_id)"
         " VALUES (?, '', 0, ?, 1, 0, ?, ?)",
-        ((ID(n), f"user{n}@example.com", text(now), ID(1 if n < 20 else n // 10 * 10)) for n in users),
+        ((ID(n), f"user{n}@example.com", text(now), ID(workspace_of(n))) for n in users),
     )
     numbers = range(had[0], size[0])
     insert(
-        "INSERT INTO phones_line (_id, account_id, number, carrier_id, snapshot, health, checked_at, unwell_since,"
-        " created_at, lease_id) VALUES (?, ?, ?, 'x', ?, ?, ?, ?, ?, '')",
+        "INSERT INTO phones_line (_id, account_id, integration, number, carrier_id, snapshot, health, checked_at,"
+        " unwell_since, held_since, created_at, lease_id) VALUES (?, ?, ?, ?, 'x', ?, ?, ?, ?, ?, ?, '')",
         (
-            (ID(n), ID(n % 30), number_of(n), sealed, one, text(now), None if one == "ok" else then, then)
+            (
+                ID(n),
+                ID(account_of(n)),
+                carriers[n % 3],
+                number_of(n),
+                sealed,
+                one,
+                text(now),
+                None if one == "ok" else then,
+                then,
+                then,
+            )
             for n, one, then in ((n, health(n), text(back(n))) for n in numbers)
         ),
     )
     insert(
         "INSERT INTO phones_phonenumber (_id, user_id, line_id, integration, number, state, label, action, greeting,"
-        " forward_to, record, lease_id, created_at)"
-        " VALUES (?, ?, ?, ?, ?, 'active', ?, 'voicemail', '', '', 0, '', ?)",
+        " forward_to, record, lease_id, retired_for, created_at)"
+        " VALUES (?, ?, ?, ?, ?, 'active', ?, 'voicemail', '', '', 0, '', '', ?)",
         (
             (ID(n), ID(n // NUMBERS_OF_A_USER), ID(n), carriers[n % 3], number_of(n), f"Desk {n}", text(back(n)))
             for n in numbers
@@ -227,7 +252,7 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
         (
             (
                 ID(n),
-                ID(n % size[0] % 30),
+                ID(account_of(n % size[0])),
                 ID(n % size[0]),
                 f"CA{n}",
                 number_of(n % size[0]),
@@ -240,7 +265,7 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
     insert(
         "INSERT INTO phones_callevent (_id, account_id, call_id, dedupe_key, kind, payload, received_at, merged_at)"
         " VALUES (?, ?, ?, ?, 'status', 'x=1', ?, ?)",
-        ((ID(n), ID(n % size[0] % 30), ID(n), f"key{n}", text(back(n)), text(back(n))) for n in calls),
+        ((ID(n), ID(account_of(n % size[0])), ID(n), f"key{n}", text(back(n)), text(back(n))) for n in calls),
     )
     insert(
         "INSERT INTO users_auditentry (_id, at, actor_kind, actor, address, action, outcome, number, request_id,"

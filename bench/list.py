@@ -148,14 +148,18 @@ def make_lines() -> tuple[str, dict[str, str]]:
     from phones.models import Account, Line, PhoneNumber
     from users.models import ApiToken, User, Workspace
 
-    account = Account.objects.create(integration="twilio", account_id="AC", auth_token=Secret.seal("token"))
     token, numbers = "", {}
     for index in range(WORKSPACES):
         workspace = Workspace.objects.create(name=f"Workspace {index}")
         user = User.objects.create_user(f"user@{index}.example.com", workspace=workspace)
+        account = Account.objects.create(
+            workspace=workspace, integration="twilio", account_id="AC", auth_token=Secret.seal("token")
+        )
         for number in range(LINES_OF_OTHERS if index else LINES_OF_OURS):
             e164 = f"1212{5550000 + 100 * index + number}"
-            line = Line.objects.create(account=account, number=e164, carrier_id=e164, snapshot=Secret.seal("{}"))
+            line = Line.objects.create(
+                account=account, integration="twilio", number=e164, carrier_id=e164, snapshot=Secret.seal("{}")
+            )
             active = PhoneNumber.State.ACTIVE
             phone = PhoneNumber.objects.create(user=user, line=line, integration="twilio", number=e164, state=active)
             if not index:

@@ -142,12 +142,15 @@ def make_database() -> list[Carrier]:
     ):
         theirs = seeds.seeded().account(name, id)
         account = Account.objects.create(
+            workspace=user.workspace,
             integration=name,
             account_id=id,
             auth_token=Secret.seal(theirs.secret),
             public_key=theirs.public_key() if name == "telnyx" else "",
         )
-        line = Line.objects.create(account=account, number=number, carrier_id=number, snapshot=Secret.seal("{}"))
+        line = Line.objects.create(
+            account=account, integration=name, number=number, carrier_id=number, snapshot=Secret.seal("{}")
+        )
         active = PhoneNumber.State.ACTIVE
         PhoneNumber.objects.create(user=user, line=line, integration=name, number=number, state=active)
         carriers.append(Carrier(theirs, number, account.webhook_token))
@@ -207,7 +210,7 @@ def twilio_forms(carrier: Carrier, now: datetime) -> list[Form]:
 
 def plivo_forms(carrier: Carrier, now: datetime) -> list[Form]:
     """https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23)"""
-    began, ended = str((now - timedelta(seconds=20)).replace(tzinfo=None)), str(now.replace(tzinfo=None))
+    began, ended = (str(one.replace(tzinfo=None)) for one in (now, now + timedelta(seconds=20)))
     call = [
         ("CallUUID", str(uuid.uuid4())),
         ("From", "12125550100"),
@@ -249,7 +252,7 @@ def plivo_forms(carrier: Carrier, now: datetime) -> list[Form]:
 def telnyx_forms(carrier: Carrier, now: datetime) -> list[Form]:
     """https://developers.telnyx.com/api-reference/callbacks/texml-call-completed (read 2026-11-23)"""
     call_id, recording_id = f"v3:{uuid.uuid4().hex}{uuid.uuid4().hex}", str(uuid.uuid4())
-    began, ended = (one.isoformat().replace("+00:00", "Z") for one in (now - timedelta(seconds=20), now))
+    began, ended = (one.isoformat().replace("+00:00", "Z") for one in (now, now + timedelta(seconds=20)))
     ids = [
         ("AccountSid", carrier.account.user_id),
         ("CallSid", call_id),

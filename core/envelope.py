@@ -23,6 +23,8 @@ ERRORS: dict[str, tuple[int, str]] = {
     "number_not_owned": (400, "Phone number not owned"),
     "number_not_usable": (400, "Phone number not usable"),
     "number_routed_elsewhere": (400, "Phone number is in use elsewhere"),
+    "number_in_another_workspace": (400, "Phone number is in another workspace"),
+    "application_in_use": (400, "Application is in use"),
     "range_not_satisfiable": (416, "Range not satisfiable"),
     "idempotency_mismatch": (422, "Idempotency key was used for another request"),
     "idempotency_in_progress": (409, "Request is still in progress"),

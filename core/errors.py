@@ -35,7 +35,7 @@ class NotFound(Refusal):
 class Unreadable(Refusal):
     """Input that a door cannot read. Only that door knows what it looks like, so the sentence comes with the error.
 
-    `field` is the name that the door gives the field. What was sent is never repeated in the sentence.
+    `field` is the name that the door gives the field. The sentence repeats no value that was sent.
     """
 
     code = "invalid_field"

@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import models
 
 from core import keys
 from core.secrets import Secret
+from core.text import HIDDEN, UNFIT, trimmed
 
 OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")
 
@@ -83,6 +86,58 @@ class ObjectIdField(models.CharField):
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> str | None:
         return None if value is None else str(value)
+
+
+def validate_name(text: str) -> None:
+    if UNFIT.search(text):
+        raise ValidationError("Write the name on one line, without control characters.", "unfit")
+
+
+class NameField(models.CharField):
+    """A name that people read: trimmed, on one line, and not blank unless the field may be."""
+
+    default_validators = [validate_name]
+    default_error_messages = {"blank": "Enter a name with at least one visible character."}
+
+    def to_python(self, value: Any) -> Any:
+        value = super().to_python(value)
+        return trimmed(value) if isinstance(value, str) else value
+
+    def deconstruct(self) -> Any:
+        # To the database it is a CharField, so that no table is rebuilt for it.
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
+
+
+def validate_address(text: str) -> None:
+    # Django's validator lets them into a domain.
+    if HIDDEN.search(text):
+        raise ValidationError("Enter an e-mail address without blanks and invisible characters in it.", "invalid")
+    validate_email(text)
+
+
+class AddressFormField(forms.EmailField):
+    default_validators = [validate_address]
+
+    def to_python(self, value: Any) -> Any:
+        return trimmed(super().to_python(value) or "")
+
+
+class AddressField(models.EmailField):
+    """An e-mail address, without the blanks and invisible characters that come with a pasted one."""
+
+    default_validators = [validate_address]
+
+    def to_python(self, value: Any) -> Any:
+        value = super().to_python(value)
+        return trimmed(value) if isinstance(value, str) else value
+
+    def formfield(self, **kwargs: Any) -> Any:
+        return super().formfield(**{"form_class": AddressFormField, **kwargs})
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.EmailField", args, kwargs
 
 
 class MillisecondField(models.DateTimeField):

@@ -5,6 +5,7 @@ from typing import Any
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from core.logs import shortened
 from core.redaction import redact_all
 
 
@@ -19,4 +20,5 @@ class JsonLines(JsonFormatter):
         )  # fmt: skip
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return redact_all(super().process_log_record(log_data))
+        redacted: dict[str, Any] = redact_all(super().process_log_record(log_data))
+        return redacted | {"message": shortened(redacted["message"])}

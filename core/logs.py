@@ -10,6 +10,9 @@ from core.redaction import redact
 # Characters that end a line or change the display of the text after them: with these, input could forge lines.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+# Characters of a message. What clients send may be longer than anybody wants to read.
+LONGEST = 4096
+
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
@@ -26,7 +29,7 @@ class TextLines(logging.Formatter):
         super().__init__("{asctime} {levelname} {name} [{request_id}] {message}", style="{")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return on_one_line(redact(super().formatMessage(record)))
+        return on_one_line(shortened(redact(super().formatMessage(record))))
 
     def format(self, record: logging.LogRecord) -> str:
         record.exc_text = None  # cached by another handler, which may not have redacted it
@@ -39,6 +42,10 @@ class TextLines(logging.Formatter):
         return indented(redact(super().formatStack(stack_info)))
 
 
+def shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 def indented(text: str) -> str:
     return "\n".join(f"    {on_one_line(line)}" for line in text.split("\n"))
 
@@ -48,6 +55,6 @@ def on_one_line(text: str) -> str:
 
 
 def is_unexplained(record: logging.LogRecord) -> bool:
-    """Whether Django's line about a failed request adds anything: our exception handler has logged API failures."""
+    """Whether Django's line about a failed request adds anything: the API and /readyz log theirs themselves."""
     path = getattr(getattr(record, "request", None), "path", "")
-    return bool(record.exc_info) or not path.startswith("/api/")
+    return bool(record.exc_info) or not path.startswith(("/api/", "/readyz"))

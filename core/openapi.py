@@ -3,16 +3,30 @@
 from functools import cache
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import OpenApiResponse, extend_schema_view, inline_serializer
 from rest_framework import serializers
 from rest_framework.views import APIView
 
 from core.envelope import ERRORS
+from core.wire import is_strict
 
 
 def described(view: Any, **methods: Any) -> type[APIView]:
     """A documented copy of a view: `methods` maps each of its methods to an `extend_schema`."""
     return extend_schema_view(**methods)(type("Described", (view,), {}))
+
+
+class KnownNames(OpenApiSerializerExtension):
+    """Says of a request's body that other names are refused, unless they are ignored."""
+
+    target_class = "rest_framework.serializers.Serializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: str) -> Any:
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        refuses_others = direction == "request" and is_strict(self.target)
+        return schema | {"additionalProperties": False} if refuses_others else schema
 
 
 class ErrorData(serializers.Serializer):

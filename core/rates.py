@@ -16,9 +16,10 @@ class Rate:
 
 def parse_rate(text: str) -> Rate | None:
     """Parse `N/second|minute|hour|day`, or `off` as None. Raises ValueError, with a message, for anything else."""
-    if text.strip() == "off":
+    text = text.strip().lower()
+    if text == "off":
         return None
-    match = re.fullmatch(r"([1-9][0-9]{0,8})/(second|minute|hour|day)", text.strip())
+    match = re.fullmatch(r"([1-9][0-9]{0,8})/(second|minute|hour|day)", text)
     if not match:
-        raise ValueError("write a limit as N/second, N/minute, N/hour or N/day, or off")
+        raise ValueError("must be N/second, N/minute, N/hour or N/day with N above 0, or off.")
     return Rate(int(match[1]), WINDOWS_S[match[2]])

@@ -8,9 +8,8 @@ from django.db.models import Model
 
 from core import keys
 from core.fields import SecretField
+from core.lookups import in_key_order
 from core.secrets import CannotOpen
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def reseal_all() -> Outcome:
 def reseal_once() -> Outcome:
     outcome = Outcome()
     for model, fields in sealed_fields():
-        for row in in_order(model, fields):
+        for row in in_key_order(model._base_manager.all()):
             for column in fields:
                 secret = getattr(row, column.attname)
                 if secret is None or secret.is_readable(keys=1):
@@ -75,14 +74,6 @@ def sealed_fields() -> Iterator[tuple[type[Model], list[SecretField]]]:
         fields = [column for column in model._meta.concrete_fields if isinstance(column, SecretField)]
         if fields:
             yield model, fields
-
-
-def in_order(model: type[Model], fields: list[SecretField]) -> Iterator[Model]:
-    """All rows in id order. Each batch is a query of its own, so that no cursor stays open while others write."""
-    rows, last = model._base_manager.order_by("pk"), None
-    while batch := list((rows.filter(pk__gt=last) if last else rows)[:BATCH]):
-        yield from batch
-        last = batch[-1].pk
 
 
 def name_of(row: Model) -> str:

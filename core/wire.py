@@ -10,10 +10,23 @@ from core.errors import NotFound, Unreadable
 from core.fields import OBJECT_ID
 
 Row = TypeVar("Row", bound=Model)
+# A carrier's token, sent as a name by mistake, is longer. Of a longer name only the start is shown; our longest name
+# has 11 characters.
+LONGEST_SHOWN, SHOWN_START = 24, 11
+
+
+class NoQuery(serializers.Serializer):
+    """The query string of an address that has no filters."""
 
 
 def validated(serializer: serializers.Serializer, fields: dict[str, Any]) -> dict[str, Any]:
-    """Validate fields with a serializer, which may be reused. Raises Unreadable for the first invalid field."""
+    """Validate fields with a serializer, which may be reused.
+
+    Raises Unreadable for a name that the serializer does not have, unless it sets `ignores_unknown_names`, and for the
+    first invalid field.
+    """
+    if is_strict(serializer):
+        refuse_unknown_names(serializer, fields)
     try:
         return serializer.run_validation(fields)
     except serializers.ValidationError as invalid:
@@ -22,6 +35,22 @@ def validated(serializer: serializers.Serializer, fields: dict[str, Any]) -> dic
         error = errors[name][0]
         known = error.code if error.code.startswith("invalid_") else "invalid_field"
         raise Unreadable(f"{name}: {error}", code=known, field=name) from None
+
+
+def is_strict(serializer: object) -> bool:
+    """Whether names that a serializer does not have are refused."""
+    return not getattr(serializer, "ignores_unknown_names", False)
+
+
+def refuse_unknown_names(serializer: serializers.Serializer, fields: dict[str, Any]) -> None:
+    """Raise Unreadable for the first unknown name. It is often another spelling of a field that then seems missing."""
+    for name in fields:
+        if name not in serializer.fields:
+            shown = name if len(name) <= LONGEST_SHOWN else f"{name[:SHOWN_START]}…"
+            fault = f"{shown}: this name is not known here." if name else "A name is empty."
+            known = ", ".join(serializer.fields)
+            remedy = f"Send only {known}." if known else "This address takes no query parameters."
+            raise Unreadable(f"{fault} {remedy}", field=shown)
 
 
 def get_or_404(rows: QuerySet[Row], id: str) -> Row:

@@ -17,6 +17,8 @@ class Carrier:
     `label` is its display name, and the name of its class in `integrations.<name>.provider`. `account_id_name` and
     `auth_token_name` are the carrier's own terms for an account's credentials; the hints say where customers find them.
     `public_key_hint` is set only if the carrier signs webhooks with a key per account.
+    `api_keys`, `other_ids` and `no_tokens` match what customers confuse with these credentials: API keys and others in
+    place of the account's id, and ids in place of the auth token. The carrier need not be asked to refuse them.
     `account_id_is_application`: we identify an account by the application that its numbers are linked to: the
     customer's own if the client names it, otherwise the one that we create.
     """
@@ -27,6 +29,9 @@ class Carrier:
     auth_token_name: str
     auth_token_hint: str
     public_key_hint: str = ""
+    api_keys: str = ""
+    other_ids: str = ""
+    no_tokens: str = ""
     account_id_is_required: bool = True
     account_id_is_application: bool = False
 
@@ -38,17 +43,25 @@ CARRIERS = {
         "Plivo",
         account_id_name="Auth ID", account_id_hint="Starts with MA. Console, Overview.",
         auth_token_name="Auth Token", auth_token_hint="Console, Overview.",
+        # SA: a subaccount, which has a token of its own. The SDK sends no request for any other id.
+        other_ids=r"(?!(MA|SA)[A-Za-z0-9]{18}$).*", no_tokens=r"(MA|SA)[A-Z0-9]{18}",
     ),
     "twilio": Carrier(
         "Twilio",
         account_id_name="Account SID", account_id_hint="Starts with AC. Console, Account Info.",
         auth_token_name="Auth Token", auth_token_hint="Console, Account Info. The primary token, not an API key.",
+        # https://www.twilio.com/docs/glossary/what-is-a-sid (read 2026-11-30)
+        api_keys=r"SK.*", other_ids=r"(?!AC)[A-Z]{2}[0-9a-fA-F]{32}", no_tokens=r"[A-Z]{2}[0-9a-fA-F]{32}",
     ),
     "telnyx": Carrier(
         "Telnyx",
         account_id_name="App ID", account_id_hint="Leave empty to have the application found or created for you.",
+        # [U: telnyx-key-prefix]
         auth_token_name="API Key", auth_token_hint="Starts with KEY. Portal, Keys & Credentials.",
         public_key_hint="Only if it cannot be fetched automatically. Portal, Keys & Credentials, Public key.",
+        other_ids=r"KEY.*",
+        # An application's id, and the id of a user or an API key, which is a UUID.
+        no_tokens=r"[0-9]{1,20}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
         account_id_is_required=False, account_id_is_application=True,
     ),
 }  # fmt: skip

@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator
 from functools import partial
+from typing import ClassVar
 
 from integrations.base import Provider
-from integrations.errors import Refused, Unanswered, WebhookSetupFailed
+from integrations.errors import Refused, RequestFailed, Unanswered
 from integrations.transport import in_parallel
 from integrations.types import Application, Difference, Route, Settings, compare_settings
 from integrations.webhooks import Urls, is_ours
@@ -19,6 +20,8 @@ class Applications(ABC):
 
     # Limit for listing applications; no account should have this many pages.
     max_pages: int
+    # The setting with the URL that answers calls.
+    answer_url_name: ClassVar[str]
 
     def __init__(self, provider: Provider) -> None:
         self.provider = provider
@@ -35,7 +38,7 @@ class Applications(ABC):
         if application_id:
             return self.read(application_id)
         name = self.provider.site.application_name
-        # Compare again here: we cannot rely on how the carriers' name filters match.
+        # Compare again here: the carriers' name filters may also find other names. [U: plivo-name-filter]
         matches = [found for found in self.scan(name) if found.name == name]
         return min(matches, key=lambda found: (len(found.id), found.id), default=None)
 
@@ -46,6 +49,21 @@ class Applications(ABC):
             yield from found
             if is_last:
                 return
+
+    def ours(self) -> set[str]:
+        """The ids of applications with our name, and of all that send calls to this installation, such as another
+        workspace's or a customer's own. Raises RequestFailed."""
+        site, name = self.provider.site, self.answer_url_name
+        return {
+            found.id
+            for found in self.scan()
+            if site.is_ours(found.name) or found.settings[name].startswith(site.webhooks_url)
+        }
+
+    def numbers_linked_to(self, application_id: str) -> list[str]:
+        """The numbers linked to this application, as E.164 digits; also those that we know nothing of."""
+        with self.provider.reading():
+            return self.look_up_linked(application_id)
 
     def make(self, urls: Urls, profile_id: str | None) -> Application:
         """Create an application with our name.
@@ -58,11 +76,11 @@ class Applications(ABC):
         try:
             return self._create(urls, profile_id)
         except Refused as failure:
-            raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
+            raise self.provider.change_failed(failure) from None
         except Unanswered as failure:
             found = self.find()
             if found is None:
-                raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
+                raise self.provider.change_failed(failure) from None
             return found
 
     def point(self, application: Application, urls: Urls) -> None:
@@ -77,11 +95,14 @@ class Applications(ABC):
         """List problems of our application other than its settings."""
         return []
 
-    def restore(self, application_id: str, snapshot: Settings, urls: Urls) -> None:
-        """Restore a customer's application if its URLs are still ours. Does nothing if it no longer exists."""
-        application = self.find(application_id)
-        if application and all(is_ours(application.settings[name], value) for name, value in self.wanted(urls).items()):
-            self.write(application, snapshot)
+    def restore(self, application_id: str, snapshot: Settings, urls: Urls) -> bool:
+        """Restore a customer's application if its URLs are still ours. Returns whether they were; not if it no longer
+        exists."""
+        found, wanted = self.find(application_id), self.wanted(urls)
+        if found is None or not all(is_ours(found.settings[name], value) for name, value in wanted.items()):
+            return False
+        self.write(found, snapshot)
+        return True
 
     def write(self, application: Application, settings: Settings, profile_id: str = "") -> None:
         """Write the settings that differ, and the outbound profile if one is given, then read them back."""
@@ -91,14 +112,25 @@ class Applications(ABC):
             with self.provider.writing():
                 after = self.read(application.id)
         if after is None or after.settings != settings:
-            raise WebhookSetupFailed(self.provider.carrier, "the application was not changed")
+            raise self.provider.not_changed("the application was not changed")
 
-    @abstractmethod
-    def delete(self, application_id: str) -> None:
+    def delete(self, application_id: str) -> bool:
         """Delete an application that we created (none if the id is empty) and everything we created along with it.
 
-        Does nothing if it no longer exists.
+        It stays, with all of that, while any number is linked to it, even one that we know nothing of. Returns whether
+        it is gone, also if it no longer existed.
         """
+        # Asked first: a carrier may delete an application and leave its numbers without one.
+        if application_id and self.numbers_linked_to(application_id):
+            return False
+        try:
+            self._delete(application_id)
+        except RequestFailed as failure:
+            # A number may have been linked since. No document says with which error a carrier refuses it then.
+            if isinstance(failure, Refused) and application_id and self.numbers_linked_to(application_id):
+                return False
+            raise self.provider.change_failed(failure) from None
+        return True
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -113,6 +145,10 @@ class Applications(ABC):
         """Return the application, or None if it does not exist. Raises RequestFailed."""
 
     @abstractmethod
+    def look_up_linked(self, application_id: str) -> list[str]:
+        """Like numbers_linked_to(), but raises RequestFailed."""
+
+    @abstractmethod
     def _page(self, number: int, name: str) -> tuple[list[Application], bool]:
         """Called within ask(): a page (from 0) of the list, filtered by any `name`, and whether it is the last page."""
 
@@ -123,6 +159,10 @@ class Applications(ABC):
     @abstractmethod
     def _update(self, application: Application, changes: Settings, profile_id: str) -> Application | None:
         """Called within ask(): change these settings. Returns its new state, or None if the carrier omits it."""
+
+    @abstractmethod
+    def _delete(self, application_id: str) -> None:
+        """Delete the application, if the id is not empty, and what we created along with it. Raises RequestFailed."""
 
 
 class ApplicationProvider(Provider):
@@ -166,21 +206,22 @@ class ApplicationProvider(Provider):
             is_application = self.kind_of(linked_id).endswith("application")
         return "overridden_by_application" if is_application else "overridden_by_trunk"
 
-    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
         before = snapshot["application_id"]
         if not self.routes_to_us(self.read(number_id), urls, application_id) or before == application_id:
-            return
+            return False
         self.link(number_id, before)
         if self.routes_to_us(self.read(number_id), urls, application_id):
-            raise WebhookSetupFailed(self.carrier, "still linked to our application")
+            raise self.not_changed("still linked to our application")
+        return True
 
     def link(self, number_id: str, application_id: str) -> None:
         """Link the number to its previous application; unlink it if the id is empty or the application is gone."""
         try:
-            self.ask(lambda: self._update(number_id, {"application_id": application_id}))
+            self.ask(lambda: self._update(number_id, {"application_id": application_id}), is_change=True)
         except Refused as failure:
             if not application_id or failure.status in (401, 403) or self._is_there(application_id):
-                raise WebhookSetupFailed(self.carrier, failure.detail) from None
+                raise self.change_failed(failure) from None
             self.link(number_id, "")
         except Unanswered:
             pass  # restore() reads back the result
@@ -204,7 +245,7 @@ class ApplicationProvider(Provider):
     def route_of(self, settings: Settings, application: Application | None) -> Route:
         """An application that the customer named is neither a conflict nor a leftover route of ours."""
         linked = settings["application_id"]
-        if application and linked == application.id and application.name != self.site.application_name:
+        if application and linked == application.id and not self.site.is_ours(application.name):
             return Route.NONE
         return route_to(linked, [application.id] if application else [])
 

@@ -13,10 +13,12 @@ from prometheus_client import Histogram
 from integrations import Carrier
 from integrations.errors import (
     CarrierUnavailable,
+    ChangeRefused,
     InvalidCredentials,
     RateLimited,
     Refused,
     RequestFailed,
+    RequestRefused,
     Unanswered,
     WebhookSetupFailed,
 )
@@ -38,11 +40,18 @@ REQUESTS = Histogram(
 
 
 class Asking(ABC):
-    """Sends requests to one carrier until a deadline."""
+    """Sends requests to one carrier until a deadline.
+
+    `in_doubt`: whether the carrier may still carry out a change later: it did not answer a request for one, or the
+    change that it confirmed is not there. A later look is needed to know how the carrier is configured.
+    """
 
     carrier: ClassVar[Carrier]
     site: Site
     deadline: Deadline
+    in_doubt: bool = False
+    # Whether the carrier did not take the last change, because there were too many requests.
+    _is_last_change_declined: bool = False
 
     @abstractmethod
     def status_of(self, error: Exception) -> int | None:
@@ -56,16 +65,22 @@ class Asking(ABC):
         """Timeouts for the request about to be sent. Raises Unanswered when no time is left for it."""
         return self.deadline.limit(self.site.timeouts)
 
-    def ask(self, send: Callable[[], T], *, attempts: int = 2) -> T:
+    def ask(self, send: Callable[[], T], *, attempts: int = 2, is_change: bool = False) -> T:
         """Send a request; retry once if there is no usable reply, which is safe for reads and absolute writes.
 
         `send` creates a client, makes the SDK call and converts the reply to our types, so that a malformed reply
         counts as no reply. Each client's timeouts are limited to the time left when it is created.
         After a 429, waits at the account's gate (if any) until the deadline, then retries.
 
+        Args:
+            attempts: how often it is sent, not counting 429s.
+            is_change: sets `in_doubt` if an attempt is not answered, even if a later one is: the carrier may carry out
+                each of them, at any time.
+
         Raises:
             Refused, Unanswered.
         """
+        self.site.before_waiting()
         barrier = gate.get()
         while True:
             with barrier.admitted(self.deadline) as began:
@@ -75,11 +90,13 @@ class Asking(ABC):
                     self.measure("answered", sent_at)
                     return answer
                 except RequestFailed:
-                    raise
+                    raise  # out of time before anything was sent
                 except Exception as error:
                     # SDKs let anything escape: errors of requests and httpx, JSONDecodeError, AttributeError.
                     failure = self.describe(error)
                     self.measure(failure.outcome, sent_at)
+            if is_change and isinstance(failure, Unanswered) and not isinstance(failure, RateLimited):
+                self.in_doubt = True
             if isinstance(failure, RateLimited) and barrier.slow_down(began, failure.retry_after_s, self.deadline):
                 continue
             attempts -= 1
@@ -101,12 +118,25 @@ class Asking(ABC):
 
         Raises WebhookSetupFailed when the carrier refuses the change.
         """
+        self._is_last_change_declined = False
         try:
-            return self.ask(send)
+            return self.ask(send, is_change=True)
         except Refused as failure:
-            raise WebhookSetupFailed(self.carrier, failure.detail) from None
-        except Unanswered:
+            raise self.change_failed(failure) from None
+        except Unanswered as failure:
+            self._is_last_change_declined = isinstance(failure, RateLimited)
             return None
+
+    def change_failed(self, failure: RequestFailed) -> WebhookSetupFailed:
+        """The error for a change that was not carried out, or of which nothing is known."""
+        # 404: what was created a moment ago may not be known to all of the carrier's servers yet.
+        is_refused = failure.is_final and failure.status != 404
+        return (ChangeRefused if is_refused else WebhookSetupFailed)(self.carrier, failure.detail)
+
+    def not_changed(self, detail: str) -> WebhookSetupFailed:
+        """The error for a change that is not there. If the carrier has taken it, it may still come: `in_doubt`."""
+        self.in_doubt |= not self._is_last_change_declined
+        return WebhookSetupFailed(self.carrier, detail)
 
     @contextmanager
     def reading(self, *, refusals: tuple[int, ...] = (401, 403)) -> Iterator[None]:
@@ -120,7 +150,7 @@ class Asking(ABC):
         except RequestFailed as failure:
             if isinstance(failure, Refused) and failure.status in refusals:
                 raise InvalidCredentials(self.carrier, failure.detail) from None
-            raise CarrierUnavailable(self.carrier, failure.detail) from None
+            raise (RequestRefused if failure.is_final else CarrierUnavailable)(self.carrier, failure.detail) from None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -128,7 +158,7 @@ class Asking(ABC):
         try:
             yield
         except RequestFailed as failure:
-            raise WebhookSetupFailed(self.carrier, failure.detail) from None
+            raise self.change_failed(failure) from None
 
     def measure(self, outcome: str, sent_at: float) -> None:
         REQUESTS.labels(self.carrier.label.lower(), outcome).observe(time.monotonic() - sent_at)

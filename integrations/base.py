@@ -64,7 +64,7 @@ class Provider(Asking):
     # -- verbs --------------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str, names_application: bool = False) -> CarrierNumber:
         """Verify that the credentials are valid and that the account owns the number and can receive calls on it.
 
         Reads only.
@@ -72,6 +72,8 @@ class Provider(Asking):
         Args:
             number: E.164 digits.
             application_id: the application to look up; if empty, the one with our name.
+            names_application: the customer named this application, so list the other numbers linked to it too. Only for
+                carriers whose accounts are identified by an application.
 
         Raises:
             InvalidCredentials, NumberNotOwned, NumberNotUsable, CarrierUnavailable.
@@ -113,14 +115,15 @@ class Provider(Asking):
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         """A page of the account's numbers, and the cursor of the next page; empty after the last.
 
-        Raises ValueError for an invalid cursor.
+        A route into this installation is ours, whichever workspace's it is. Raises ValueError for an invalid cursor.
         """
 
     @abstractmethod
-    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
         """Restore the original settings where our own values are still in place, and read them back.
 
-        Raises NumberNotOwned when the account no longer has the number.
+        Returns whether our own values were there, so that something was restored. Raises NumberNotOwned when the
+        account no longer has the number.
         """
 
     def read_public_key(self) -> str:
@@ -165,8 +168,8 @@ class Provider(Asking):
         """Called within ask(): a page of the account's calls since then, and the cursor of the next page; empty after
         the last.
 
-        Leaves out the legs of forwarded calls. At Telnyx they cannot be told apart from other outbound calls, so only
-        inbound calls are listed.
+        Of the legs of forwarded calls, only the outcome for the call that they belong to is listed. At Telnyx they
+        cannot be told apart from other outbound calls, so only inbound calls are listed.
         """
 
     @abstractmethod

@@ -14,17 +14,20 @@ from requests.adapters import HTTPAdapter
 from integrations.base import Provider
 from integrations.errors import (
     CarrierUnavailable,
+    IntegrationError,
     InvalidCredentials,
     MediaElsewhere,
     MediaMissing,
     MediaRangeRefused,
+    MediaRefused,
     RecordingNotReady,
     RequestFailed,
+    is_final,
 )
 from integrations.transport import CHUNK_BYTES, POOL_SIZE, Deadline, no_cookies, read_environment
 
 MAX_REDIRECTS = 3
-# The file may not exist yet when the recording's callback arrives.
+# The file may not exist yet when the recording's callback arrives. [U: twilio-late-audio]
 NOT_READY_PAUSES_S = (0.5, 1.0, 2.0)
 # A client that is still reading after this time is cut off at the next chunk.
 MAX_STREAM_S = 900.0
@@ -70,11 +73,14 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
         may_be_new: whether the file may not exist yet, so that it is worth waiting a few seconds for it.
 
     Raises:
-        MediaMissing, also for a URL that is not the carrier's; MediaRangeRefused; InvalidCredentials;
+        MediaMissing, also for a URL that is not the carrier's and for a refusal; MediaRangeRefused; InvalidCredentials;
         RecordingNotReady; CarrierUnavailable, also when the content is not audio.
     """
     if not RECORDING_ID.fullmatch(recording_id):
         raise MediaMissing(provider.carrier)
+    known_url = encrypted(provider, known_url)
+    if known_url and not is_admitted(provider, known_url):
+        raise MediaElsewhere(provider.carrier)
     pauses = iter(NOT_READY_PAUSES_S if may_be_new else ())
     while True:
         response = get(provider, provider.media_url(recording_id, known_url), byte_range)
@@ -88,19 +94,36 @@ def open_media(provider: Provider, recording_id: str, known_url: str, byte_range
         if known_url:
             known_url = ""  # the file may have moved: next, ask the carrier's API for its URL
             continue
-        if response.status_code in (401, 403) and takes_credentials(provider, response.url):
-            raise InvalidCredentials(provider.carrier, f"media request failed with status {response.status_code}")
-        if response.status_code not in (404, 410):
-            raise CarrierUnavailable(provider.carrier, f"media request failed with status {response.status_code}")
+        if not is_missing(provider, response, may_be_new=may_be_new):
+            raise failure_of(provider, response)
         pause_s = next(pauses, None)
         if pause_s is None:
             raise RecordingNotReady(provider.carrier) if may_be_new else MediaMissing(provider.carrier)
         time.sleep(pause_s)
 
 
+def failure_of(provider: Provider, response: requests.Response) -> IntegrationError:
+    status = response.status_code
+    detail = f"media request failed with status {status}"
+    if status in (401, 403) and takes_credentials(provider, response.url):
+        return InvalidCredentials(provider.carrier, detail)
+    if status == 410:
+        return MediaMissing(provider.carrier, detail)
+    return (MediaRefused if is_final(status) else CarrierUnavailable)(provider.carrier, detail)
+
+
+def is_missing(provider: Provider, response: requests.Response, *, may_be_new: bool) -> bool:
+    """Whether the file is not there, or not yet. Amazon S3 then answers 403, too, unless the bucket may be listed.
+    https://docs.aws.amazon.com/sdk-for-python/v4/guide/s3-errors.html (read 2026-11-30)"""
+    is_hidden = response.status_code == 403 and may_be_new and not takes_credentials(provider, response.url)
+    return response.status_code == 404 or is_hidden
+
+
 def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
     """Send a GET; follow redirects only to allowed URLs."""
+    provider.site.before_waiting()
     for _ in range(MAX_REDIRECTS + 1):
+        url = encrypted(provider, url)
         if not is_admitted(provider, url):
             raise MediaElsewhere(provider.carrier)
         try:
@@ -121,6 +144,15 @@ def get(provider: Provider, url: str, byte_range: str) -> requests.Response:
         except ValueError:
             raise MediaElsewhere(provider.carrier) from None
     raise CarrierUnavailable(provider.carrier, "media: too many redirects")
+
+
+def encrypted(provider: Provider, url: str) -> str:
+    """The URL with `https:`, unless it is the API's. Plivo also wrote http://s3.amazonaws.com/recordings_2013/…"""
+    scheme, _, rest = url.partition("://")
+    plain = f"{scheme.lower()}://{rest}"
+    if not PLAIN_URL.fullmatch(plain):
+        return url
+    return plain if is_api(provider, plain) else f"https://{rest}"
 
 
 def is_admitted(provider: Provider, url: str) -> bool:
@@ -159,7 +191,7 @@ def is_api(provider: Provider, url: str) -> bool:
 
 def origin(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    return parts.scheme, parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 def type_of_audio(response: requests.Response) -> str:

@@ -4,6 +4,7 @@ https://www.twilio.com/docs/voice/twiml and https://developers.telnyx.com/docs/v
 (read 2026-11-23)
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -17,10 +18,13 @@ from integrations.events import (
     Payload,
     RecordingReport,
     RecordingStatus,
+    foreign_link,
+    forwarding,
     moment,
     party,
     text,
     translate,
+    uncut,
     whole,
 )
 from integrations.webhooks import FORWARDED_S, SILENCE_S, VOICEMAIL_S, Action, Answer, Urls
@@ -75,12 +79,17 @@ def render(answer: Answer, urls: Urls) -> str:
     return response.to_xml()
 
 
-def parse_event(payload: Payload, call_status: Mapping[str, CallStatus]) -> ParsedEvent:
-    """Normalise a webhook's fields: the call and, if present, its recording."""
-    call_id = text(payload.get("CallSid"))
-    if not call_id or payload.get("ParentCallSid"):
+def parse_event(payload: Payload, call_status: Mapping[str, CallStatus], own_hosts: re.Pattern[str]) -> ParsedEvent:
+    """Normalise a webhook's fields: the call and, if present, its recording.
+
+    Args:
+        own_hosts: the hosts at which the carrier itself stores recordings. Their URLs are not kept: the API gives the
+            present one.
+    """
+    call_id = uncut(payload.get("CallSid"))
+    if not call_id or payload.get("ParentCallSid") or payload.get("Direction") == "outbound-dial":
         return ParsedEvent()
-    return ParsedEvent(call_of(call_id, payload, call_status), recording_of(call_id, payload))
+    return ParsedEvent(call_of(call_id, payload, call_status), recording_of(call_id, payload, own_hosts))
 
 
 def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus]) -> CallReport:
@@ -104,11 +113,12 @@ def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus
         ended_at=ended_at,
         duration_s=duration_s,
         hangup_cause=text(payload.get("HangupCause") or payload.get("ErrorMessage")),
+        forwarding=forwarding(payload.get("DialCallStatus")),
     )
 
 
-def recording_of(call_id: str, payload: Payload) -> RecordingReport | None:
-    recording_id = text(payload.get("RecordingSid"))
+def recording_of(call_id: str, payload: Payload, own_hosts: re.Pattern[str]) -> RecordingReport | None:
+    recording_id = uncut(payload.get("RecordingSid"))
     if not recording_id:
         return None
     return RecordingReport(
@@ -118,6 +128,7 @@ def recording_of(call_id: str, payload: Payload) -> RecordingReport | None:
         started_at=moment(payload.get("RecordingStartTime")),
         duration_s=whole(payload.get("RecordingDuration")),
         channels=CHANNELS.get(text(payload.get("RecordingChannels"))),
+        url=foreign_link(payload.get("RecordingUrl"), own_hosts),
     )
 
 

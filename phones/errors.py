@@ -11,11 +11,46 @@ class PhoneExists(Refusal):
     field = "number"
 
 
+class ImpossibleNumber(Refusal):
+    """No numbering plan makes the number possible, and neither the carrier's account nor the workspace has it."""
+
+    code = "invalid_phone_number"
+    field = "number"
+
+
 class RoutedElsewhere(Refusal):
     """The number's calls go elsewhere, and the client asked to leave them there."""
 
     code = "number_routed_elsewhere"
     field = "number"
+
+
+class NumberInAnotherWorkspace(Refusal):
+    """The number is active in another workspace, whose account still has it."""
+
+    code = "number_in_another_workspace"
+    field = "number"
+
+
+class ApplicationInUse(Refusal):
+    """The application that the client named routes other numbers, too."""
+
+    code = "application_in_use"
+    field = "account_id"
+
+
+class NumberRetired(Refusal):
+    """Another workspace has taken the number, so that this one can only remove it."""
+
+    code = "invalid_credentials"
+    field = "auth_token"
+
+
+class SameWorkspace(Refusal):
+    """A number is to be moved to the workspace that has it."""
+
+    code = "invalid_field"
+    field = "user_id"
 
 
 class NoForwardTarget(Refusal):

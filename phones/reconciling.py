@@ -2,30 +2,34 @@
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
 
 from django.db.models import F
 
-from core import keys
 from core.fields import new_object_id
 from core.secrets import CannotOpen
+from core.stopping import raise_if_stopping
 from integrations.errors import IntegrationError, InvalidCredentials
 from integrations.transport import Deadline
 from phones.bulk.imports import expire_imports
 from phones.errors import LineBusy
-from phones.models import Account, CallEvent, Line, PhoneNumber, token_digest
+from phones.models import Account, CallEvent, Line, PhoneNumber
 from phones.services import leases
-from phones.services.accounts import Credentials, adopt_credentials, end_rotation, is_released, release_account
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import ROLL_BACK_BUDGET_S
+from phones.services.completing import complete_later
 from phones.services.figures import count_figures
-from phones.services.keyring import Keyring, operation_token
+from phones.services.keyring import Keyring
+from phones.services.ownership import retire_account
 from phones.services.pulling import pull
+from phones.services.releasing import end_unused, is_due, is_routed, release_account
 from phones.services.restoring import claim_abandoned, clean_up_line, roll_back_or_release
+from phones.services.settling import settle_line
 from users import idempotency, limits
 from users.limits import LimitReached
 
@@ -39,116 +43,169 @@ log = logging.getLogger(__name__)
 State = PhoneNumber.State
 
 
-@dataclass
-class Outcome:
-    """How many unfinished operations were finished, failed (and will be retried) or had their credentials refused; how
-    many events were merged; how many accounts were asked for calls, did not respond or refused the credentials."""
-
-    finished: int = 0
-    failed: int = 0
-    refused: int = 0
-    merged_events: int = 0
-    pulled_accounts: int = 0
-    unanswered_accounts: int = 0
-    refused_accounts: int = 0
-
-
 class Done(Enum):
     """The result of an attempt."""
 
     YES = auto()
     BY_OTHERS = auto()
-    NOT_YET = auto()
     REFUSED = auto()
+    """The carrier refuses the credentials."""
+    BUSY = auto()
+    """Another process has the row."""
+    UNREADABLE = auto()
+    """The key is missing under which the credentials are encrypted."""
+    NOT_YET = auto()
+    """A carrier or the database did not answer, or an error was not foreseen."""
+
+
+WAITING = {
+    Done.NOT_YET: "no answer for {}",
+    Done.REFUSED: "credentials refused for {}",
+    Done.UNREADABLE: "credentials unreadable for {}, because CREDENTIAL_KEYS lacks their key",
+    Done.BUSY: "in use by another process {}",
+}
+
+
+@dataclass
+class Outcome:
+    """The results of a run: of unfinished operations, of asking accounts for missed calls, and how many events were
+    merged. What was not done is tried again in the next run."""
+
+    operations: Counter[Done] = field(default_factory=Counter)
+    pulls: Counter[Done] = field(default_factory=Counter)
+    merged_events: int = 0
+
+    @property
+    def finished(self) -> int:
+        return self.operations[Done.YES]
+
+    @property
+    def refused(self) -> int:
+        return self.operations[Done.REFUSED]
+
+    @property
+    def failed(self) -> int:
+        return sum(self.operations[done] for done in WAITING) - self.refused
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether something that is due was not done because a carrier or the database did not answer."""
+        return bool(self.operations[Done.NOT_YET] or self.pulls[Done.NOT_YET])
+
+    def __str__(self) -> str:
+        pending = self.failed + self.refused
+        parts = [
+            f"finished {self.finished}, still pending {pending}{reasons(self.operations)}",
+            f"merged {self.merged_events} events",
+            f"asked {self.pulls[Done.YES]} accounts for missed calls{reasons(self.pulls)}",
+        ]
+        return "; ".join(parts)
+
+
+def reasons(results: Counter[Done]) -> str:
+    """Why some were not done, such as ": no answer for 2, credentials refused for 1"; empty if all were done."""
+    said = [text.format(results[done]) for done, text in WAITING.items() if results[done]]
+    return f": {', '.join(said)}" if said else ""
 
 
 def reconcile() -> Outcome:
-    """Finish every operation whose lease has expired, delete what nothing uses, complete the call log.
+    """Finish every operation whose lease has expired, look again where a carrier may act late, delete what nothing
+    uses, complete the call log.
 
     Effects:
         Restores settings at carriers, deletes rows, asks carriers for missed calls. A failure is logged and retried in
         the next run.
+
+    Raises core.stopping.Stopped between two operations.
     """
     outcome = Outcome()
     finish_operations(outcome)
     limits.delete_past_windows()
     idempotency.delete_expired()
-    unmerged = CallEvent.objects.filter(merged_at=None).select_related("account").order_by("received_at")
-    outcome.merged_events = sum(merge_or_leave(event) for event in unmerged[:MAX_EVENTS])
+    unmerged = CallEvent.objects.filter(merged_at=None).select_related("account").order_by("merged_at", "received_at")
+    for event in unmerged[:MAX_EVENTS]:
+        raise_if_stopping()
+        outcome.merged_events += merge_or_leave(event)
     pull_accounts(outcome)
-    attempt("expiring imports", expire_imports)
-    attempt("counting the figures of the dashboard", count_figures)
+    for what, act in (
+        ("expiring imports", expire_imports), ("counting the figures of the dashboard", count_figures),
+    ):  # fmt: skip
+        if attempt(what, act) is Done.NOT_YET:
+            outcome.operations[Done.NOT_YET] += 1
     return outcome
 
 
 def finish_operations(outcome: Outcome) -> None:
-    abandoned = PhoneNumber.objects.filter(leases.free()).exclude(state=State.ACTIVE)
+    abandoned = PhoneNumber.objects.filter(leases.free(), state__in=PhoneNumber.UNFINISHED)
     # The digest is read here, because another process may delete the row and its account in the meantime.
     for row in abandoned.annotate(token_digest=F("line__account__token_digest")):
         what = f"the {'removal' if row.state == State.REMOVING else 'add'} of {row}"
         finish(outcome, what, partial(finish_row, row), credentials_of(row, row.token_digest))
     for phone in PhoneNumber.objects.filter(leases.expired(), state=State.ACTIVE):
-        finish(outcome, f"the rotation by {phone}", partial(finish_rotation, phone))
-    for line in lines_without_number():
+        finish(outcome, f"what follows the add of {phone}", partial(complete_later, phone))
+    for line in unrouted_lines():
         finish(outcome, f"line {line}", partial(finish_line, line), credentials_of(line, line.account.token_digest))
     for line in Line.objects.filter(leases.expired()):
-        if line.phone_numbers.exists():  # only its lease is released; no carrier is asked
+        if is_routed(line):  # only its lease is released; no carrier is asked
             finish(outcome, f"line {line}", partial(finish_line, line))
+    for line in Line.objects.exclude(unsettled_until=None).select_related("account"):
+        if line.account.is_retired:
+            continue
+        finish(
+            outcome, f"looking again at line {line}", partial(settle_line, line),
+            credentials_of(line, line.account.token_digest),
+        )  # fmt: skip
     for account in Account.objects.filter(leases.free(), lines=None):
-        if not is_released(account):
+        if is_due(account):
             finish(
                 outcome, f"account {account}", partial(release, account), credentials_of(account, account.token_digest)
             )
 
 
-def lines_without_number() -> Iterator[Line]:
-    """Lines without a number, whoever deleted it. Compares ids in batches, because a join would read every column."""
+def unrouted_lines() -> Iterator[Line]:
+    """Lines without a number that is routed to us, whoever deleted it, whose settings we can restore: not those with
+    nothing to restore, and not those whose account's credentials are refused, which wait for whoever proves the number.
+
+    Compares ids in batches, because a join would read every column.
+    """
     last = "0" * 24
     while chunk := list(Line.objects.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:LINES_A_LOOK]):
-        used = set(PhoneNumber.objects.filter(line__in=chunk).values_list("line_id", flat=True))
-        yield from Line.objects.filter(pk__in=[pk for pk in chunk if pk not in used]).select_related("account")
+        routed = PhoneNumber.objects.filter(line__in=chunk, state__in=PhoneNumber.ROUTED)
+        used = set(routed.values_list("line_id", flat=True))
+        unused = Line.objects.filter(pk__in=[pk for pk in chunk if pk not in used], unsettled_until=None)
+        for line in unused.select_related("account"):
+            if not line.phone_numbers.exists() if line.snapshot is None else not line.account.is_retired:
+                yield line
         last = chunk[-1]
 
 
 def pull_accounts(outcome: Outcome) -> None:
     """Ask carriers for missed calls, in random order, for as many accounts as time allows."""
     deadline = Deadline(PULL_BUDGET_S)
-    accounts = list(Account.objects.filter(lines__isnull=False).distinct())
+    accounts = list(Account.objects.filter(lines__isnull=False).exclude(retired_digest=F("token_digest")).distinct())
     random.shuffle(accounts)
     for account in accounts:
         if not deadline.remaining_s():
             break
-        match attempt(
-            f"asking account {account} for its calls",
-            partial(pull, account, deadline),
-            credentials_of(account, account.token_digest),
-        ):
-            case Done.YES:
-                outcome.pulled_accounts += 1
-            case Done.REFUSED:
-                outcome.refused_accounts += 1
-            case Done.NOT_YET:
-                outcome.unanswered_accounts += 1
+        what, credentials = f"asking account {account} for its calls", credentials_of(account, account.token_digest)
+        done = attempt(what, partial(pull, account, deadline), credentials)
+        if done is not Done.NOT_YET or deadline.remaining_s():  # otherwise there was no time left for its turn
+            outcome.pulls[done] += 1
 
 
 def finish(outcome: Outcome, what: str, act: Callable[[], object], credentials: str = "") -> None:
-    match attempt(what, act, credentials):
-        case Done.YES:
-            outcome.finished += 1
-        case Done.REFUSED:
-            outcome.refused += 1
-        case Done.NOT_YET:
-            outcome.failed += 1
+    outcome.operations[attempt(what, act, credentials)] += 1
 
 
 def attempt(what: str, act: Callable[[], object], credentials: str = "") -> Done:
-    """Perform an action and return the result. Never raises, so that a failure does not stop the rest of the run.
+    """Perform an action and return the result. Raises only Stopped: a failure does not end the run.
 
     Args:
         what: the action, for the log.
         act: returns False if another process is doing it.
         credentials: the key under which refusals are counted (`credentials_of`). If empty, they are not counted.
     """
+    raise_if_stopping()
     try:
         with backing_off(credentials):
             return Done.BY_OTHERS if act() is False else Done.YES
@@ -157,7 +214,19 @@ def attempt(what: str, act: Callable[[], object], credentials: str = "") -> Done
     except Exception as error:
         expected = isinstance(error, IntegrationError | LineBusy | CannotOpen)
         log.warning("Not done yet: %s: %s", what, error, exc_info=None if expected else error)
-        return Done.REFUSED if isinstance(error, InvalidCredentials) else Done.NOT_YET
+        return result_of(error)
+
+
+def result_of(error: Exception) -> Done:
+    match error:
+        case InvalidCredentials():
+            return Done.REFUSED
+        case LineBusy():
+            return Done.BUSY
+        case CannotOpen():
+            return Done.UNREADABLE
+        case _:
+            return Done.NOT_YET
 
 
 def credentials_of(row: PhoneNumber | Line | Account, token_digest: str | None) -> str:
@@ -181,9 +250,10 @@ def backing_off(credentials: str) -> Iterator[None]:
 
 
 def finish_row(row: PhoneNumber) -> bool:
+    in_doubt = row.lease_until is not None  # its process died
     if not claim_abandoned(row):
         return False
-    roll_back_or_release(row, Deadline(ROLL_BACK_BUDGET_S))
+    roll_back_or_release(row, Deadline(ROLL_BACK_BUDGET_S), in_doubt=in_doubt)
     return True
 
 
@@ -195,21 +265,15 @@ def finish_line(line: Line) -> bool:
     return True
 
 
-def release(account: Account) -> None:
-    """Delete an account without lines, and what we created for it at the carrier."""
+def release(account: Account) -> bool:
+    """Delete an account without lines, and what we created for it at the carrier, if nothing keeps them."""
+    if account.is_retired or not account.has_something_at_carrier:
+        return end_unused(account)
     keyring = Keyring(account)
-    keyring.try_each(lambda provider: release_account(account, new_object_id(), provider), Deadline(ROLL_BACK_BUDGET_S))
-
-
-def finish_rotation(row: PhoneNumber) -> None:
-    """Store the new token of an add whose process died after activating the number but before updating the account."""
-    account, token = row.line and row.line.account, ""
+    deadline = Deadline(ROLL_BACK_BUDGET_S)
     try:
-        token = operation_token(row)
-    except CannotOpen:
-        if keys.missing():
-            raise
-    rotated_since = account and account.rotated_at and account.rotated_at > row.created_at
-    if account and token and not rotated_since and account.token_digest != token_digest(token):
-        adopt_credentials(account, Credentials(account.integration, account.account_id, token), "")
-    end_rotation(row)
+        keyring.try_each(lambda provider: release_account(account, new_object_id(), provider), deadline)
+    except InvalidCredentials:
+        retire_account(account)
+        raise
+    return True

@@ -6,6 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
+from core.quiet import Quiet
 from core.secrets import CannotOpen
 from integrations import PROVIDERS, provider_class
 from integrations.errors import BadSignature
@@ -21,11 +22,18 @@ from users.limits import LimitReached
 
 # The columns of an account that a webhook needs; the others are not read.
 NEEDED = (
-    "integration", "webhook_token", "auth_token", "previous_auth_token", "token_digest", "public_key", "signed_at",
-    "refused_at", "refused_webhooks", "refused_count",
+    "workspace", "integration", "webhook_token", "auth_token", "previous_auth_token", "token_digest", "public_key",
+    "signed_at", "refused_at", "refused_webhooks", "refused_count",
 )  # fmt: skip
 
 log = logging.getLogger(__name__)
+
+# Anybody can make up a URL.
+quiet = Quiet(["unknown"])
+
+
+class UnknownUrl(Exception):
+    """A webhook at a URL that no account has."""
 
 
 @csrf_exempt
@@ -42,6 +50,11 @@ def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
         response = receive(request, integration, token, kind)
         count_webhook(integration, "kept")
         return response
+    except UnknownUrl as refusal:
+        count_webhook(integration, "refused")
+        if (unlogged := quiet.turn("unknown")) is not None:
+            log.warning("Webhook refused: %s; %s more since the last such line", refusal, unlogged)
+        return HttpResponse(status=403)
     except (BadSignature, UnreadablePostError) as refusal:
         count_webhook(integration, "refused")
         log.warning("Webhook refused: %s %s: %s", integration, kind, refusal)
@@ -58,15 +71,15 @@ def webhook(request: HttpRequest, integration: str, token: str, kind: str) -> Ht
 
 def receive(request: HttpRequest, integration: str, token: str, kind: str) -> HttpResponse:
     if integration not in PROVIDERS or kind not in KINDS:
-        raise BadSignature("no such URL")
+        raise UnknownUrl("no such URL")
     accounts = Account.objects.filter(webhook_token=token, integration=integration).only(*NEEDED)
     account = next(iter(accounts), None)
     if account is None:
-        raise BadSignature("no account has this token")
+        raise UnknownUrl(f"{integration} {kind}: no account has this token")
     try:
         return receive_for(account, kind, request)
     except BadSignature as refusal:
-        note_refused(account, kind, str(refusal))
+        note_refused(account, kind, refusal)
         raise
 
 

@@ -87,7 +87,8 @@ class PhoneCall:
 
     `verbs` maps each supported element to the name of the method that executes it. That method receives the document
     and the element, and returns the next document, or None to continue with the next element.
-    Time is simulated: nothing sleeps.
+    Time is simulated: nothing sleeps. A call starts now, because an earlier one may be of the time before the number
+    was ours, and so it ends in the future.
     """
 
     route: Route
@@ -100,7 +101,7 @@ class PhoneCall:
         self.account = account
         self.options = options
         self.placed = PlacedCall(self.new_call_id(), account.carrier, account.id, number, caller)
-        self.started = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=GREETING_S + options.talk_s)
+        self.started = datetime.now(UTC).replace(microsecond=0)
         self.answered = False
         self.talked_s = 0
         self.recordings: list[Recording] = []

@@ -38,19 +38,34 @@ def _route(sandbox: "Sandbox", method: str, name: str, body: dict[str, Any]) -> 
             sandbox.fault(**body)
         case "DELETE", "faults":
             sandbox.clear_faults()
-        case "POST", "console":
-            target = {key: body[key] for key in ("number", "application") if key in body}
-            return Reply(200, sandbox.console(body["carrier"], body["account"], **target, **body["set"]))
-        case "POST", "calls":
-            return Reply(200, _shown(sandbox.place_call(**body)))
+        case "POST", "late":
+            return Reply(200, {"landed": sandbox.land_late()})
+        case "POST", ("console" | "transfers" | "secrets" | "calls"):
+            return _act(sandbox, name, body)
         case "POST", "settings":
             sandbox.delay_s = float(body.get("delay_s", sandbox.delay_s))
             sandbox.deliver_to = body.get("deliver_to", sandbox.deliver_to)
+            sandbox.refuse_in_use = bool(body.get("refuse_in_use", sandbox.refuse_in_use))
             sandbox.media_not_ready = int(body.get("media_not_ready", sandbox.media_not_ready))
             sandbox.concurrency_limit = body.get("concurrency_limit", sandbox.concurrency_limit)
         case _:
             return Reply(404, {"error": "Unknown control request."})
     return Reply(200, {"status": "ok"})
+
+
+def _act(sandbox: "Sandbox", name: str, body: dict[str, Any]) -> Reply:
+    """Do what a carrier's customer or a caller does."""
+    match name:
+        case "console":
+            target = {key: body[key] for key in ("number", "application") if key in body}
+            return Reply(200, sandbox.console(body["carrier"], body["account"], **target, **body["set"]))
+        case "transfers":
+            return Reply(200, sandbox.transfer_number(**body))
+        case "secrets":
+            sandbox.change_secret(**body)
+            return Reply(200, {"status": "ok"})
+        case _:
+            return Reply(200, _shown(sandbox.place_call(**body)))
 
 
 def _shown(call: PlacedCall) -> dict[str, Any]:

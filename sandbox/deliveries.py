@@ -1,5 +1,6 @@
 """Delivers the requests of a call to the webhooks: signed, and repeated, delayed, lost or damaged as requested."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ class Delivery:
     method: str = "POST"
     reply_status: int | None = None
     """None if there was no reply."""
+    failure: str = ""
+    """Why there was no reply."""
     reply_body: str = ""
     reply_type: str = ""
 
@@ -86,6 +89,8 @@ class Courier:
         self._queue: list[tuple[Kind, str, str, Form]] = []
         self._http = requests.Session()
         self._http.trust_env = False
+        # Whoever tries the product behind TLS has made the certificate. The rest of the environment stays ignored.
+        self._http.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
 
     def ask(self, kind: Kind, url: str, method: str, form: Form) -> Delivery:
         """Request a document. If an action is duplicated, the first reply counts."""
@@ -132,7 +137,8 @@ class Courier:
         prepared.url = url  # as it was signed, not as the library would normalise it
         try:
             reply = self._http.send(prepared, timeout=TIMEOUT_S, allow_redirects=False)
-        except requests.RequestException:
+        except requests.RequestException as error:
+            delivery.failure = _reason(error)
             return delivery
         delivery.reply_status, delivery.reply_body = reply.status_code, reply.content.decode("utf-8", "replace")
         delivery.reply_type = reply.headers.get("Content-Type", "")
@@ -143,6 +149,16 @@ class Courier:
             return url
         target = urlsplit(self._sandbox.deliver_to)
         return urlunsplit(urlsplit(url)._replace(scheme=target.scheme, netloc=target.netloc))
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted; start the sandbox with REQUESTS_CA_BUNDLE=FILE"
+    if isinstance(error, requests.Timeout):
+        return f"not within {TIMEOUT_S} s"
+    if isinstance(error, requests.ConnectionError):
+        return "it cannot be reached"
+    return "the request failed"
 
 
 def _tampered(delivery: Delivery) -> Delivery:

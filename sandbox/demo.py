@@ -30,8 +30,18 @@ from sandbox.sandbox import Sandbox
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
-SERVE = [sys.executable, str(BASE_DIR / "manage.py"), "serve"]
-READY_WITHIN_S = 60
+MANAGE = [sys.executable, str(BASE_DIR / "manage.py")]
+SERVE = [*MANAGE, "serve"]
+READY_WITHIN_S, STARTS = 60, 3
+# What .demo/env holds, for commands in another terminal.
+SETTINGS = (
+    "SECRET_KEY", "CREDENTIAL_KEYS", "DATABASE_URL", "ALLOWED_HOSTS", "PUBLIC_URL", "BIND", "STAFF_TOTP",
+    "TWILIO_API_URL", "PLIVO_API_URL", "TELNYX_API_URL",
+)  # fmt: skip
+LOGINS = {
+    "admin": "everything (superuser)", "supervisor": "removes and moves numbers, gives out tokens",
+    "support": "helps customers",
+}  # fmt: skip
 # The exit status of add_phones when some rows failed; some rows of the sample file are meant to fail.
 SOME_FAILED = 3
 # The ids and credentials in the public page's example, so that its curl command works unchanged.
@@ -51,7 +61,7 @@ def main() -> int:
 
     # On SIGTERM, clean up and stop the server as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    lock = (BASE_DIR / ".demo.lock").open("w")
+    lock = DEMO_DIR.with_name(".demo.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -59,49 +69,59 @@ def main() -> int:
     os.umask(0o077)  # as manage.py
     shutil.rmtree(DEMO_DIR, ignore_errors=True)
     DEMO_DIR.mkdir(mode=0o700)
+    console.print("Preparing a database, simulated carriers and the server. The tour takes about a minute.")
     with Sandbox() as sandbox:
         sandbox.add_account("twilio", PAGE_SID, PAGE_TOKEN)
         sandbox.add_number("twilio", PAGE_SID, PAGE_NUMBER)
-        base_url = configure(sandbox)
+        configure(sandbox)
         tenant = prepare_database()
         succeeded = False
-        with suppress(KeyboardInterrupt), running_server(base_url) as server:
+        with suppress(KeyboardInterrupt), running_server() as (base_url, server):
             succeeded = tour(base_url, tenant, sandbox)
             succeeded = succeeded and calls(base_url, tenant, sandbox) and drift(base_url, tenant, sandbox)
             succeeded = succeeded and bulk()
             if succeeded and stay:
-                invite(base_url, tenant)
-                server.wait()
+                with running("worker"):
+                    invite(base_url, tenant)
+                    server.wait()
     return 0 if succeeded else 1
 
 
 # -- setting up -------------------------------------------------------------------------------------------------------
 
 
-def configure(sandbox: Sandbox) -> str:
-    """Set the environment of this process and its children. Returns the server's URL."""
-    address = free_address()
+def configure(sandbox: Sandbox) -> None:
+    """Set the environment of this process and its children, except for the server's address (`use`)."""
     os.environ.update(
         DJANGO_SETTINGS_MODULE="workspace.settings",
         SECRET_KEY=secrets.token_hex(32),
         CREDENTIAL_KEYS=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         DATABASE_URL=f"sqlite:///{quote(str(DEMO_DIR / 'db.sqlite3'))}",
         ENV_FILE=os.devnull,
-        PUBLIC_URL=f"http://{address}",
         ALLOWED_HOSTS="localhost,127.0.0.1",
-        BIND=address,
         DEBUG="off",
         STAFF_TOTP="off",
         TWILIO_API_URL=sandbox.twilio_url,
         PLIVO_API_URL=sandbox.plivo_url,
         TELNYX_API_URL=sandbox.telnyx_url,
     )
+    use(free_address())
+
+
+def use(address: str) -> str:
+    """Let the server listen there. Returns its URL.
+
+    Effects: writes the settings to a file as well, for commands in another terminal (ENV_FILE).
+    """
+    os.environ.update(PUBLIC_URL=f"http://{address}", BIND=address)
+    lines = [f"{name}={os.environ[name]}\n" for name in SETTINGS]
+    (DEMO_DIR / "env").write_text("".join(lines))
     return f"http://{address}"
 
 
-def free_address() -> str:
+def free_address(ports: tuple[int, ...] = (8000, 0)) -> str:
     """127.0.0.1:8000, or another port if that one is taken."""
-    for port in (8000, 0):
+    for port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -118,42 +138,73 @@ def prepare_database() -> dict[str, str]:
     from django.db import connections
 
     django.setup()
+    from django.contrib.auth.models import Group
+
     from users.models import ApiToken, User, Workspace
 
     call_command("migrate", verbosity=0)
     workspace: Workspace = Workspace.objects.create(name="Demo")
+    passwords = {name: secrets.token_urlsafe(12) for name in LOGINS}
     User.objects.create_user("ann@example.com", workspace=workspace, id=PAGE_USER)
     colleague = User.objects.create_user("bob@example.com", workspace=workspace)
-    password = secrets.token_urlsafe(12)
-    User.objects.create_superuser("admin@example.com", password)
+    User.objects.create_superuser(email_of("admin"), passwords["admin"])
+    for name in ("supervisor", "support"):
+        staff = User.objects.create_user(email_of(name), passwords[name], is_staff=True)
+        staff.groups.add(Group.objects.get(name=name))
     token = ApiToken.issue(workspace)[1]
     connections.close_all()
     (DEMO_DIR / "token").write_text(token + "\n")
-    return {"userId": colleague.pk, "token": token, "password": password}
+    return {"userId": colleague.pk, "token": token, **passwords}
+
+
+def email_of(login: str) -> str:
+    return f"{login}@example.com"
 
 
 @contextmanager
-def running_server(base_url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the real server: ready when the block starts, stopped when it ends."""
-    with (DEMO_DIR / "server.log").open("wb") as log:
-        server = subprocess.Popen(SERVE, cwd=BASE_DIR, stdout=log, stderr=log)
+def running(command: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Run a command of manage.py while the block lasts. Yields the process and its log."""
+    path = DEMO_DIR / f"{command}.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen([*MANAGE, command], cwd=BASE_DIR, stdout=log, stderr=log)
     try:
-        wait_until_ready(server, base_url, DEMO_DIR / "server.log")
-        yield server
+        yield process, path
     finally:
-        server.terminate()
-        server.wait(timeout=60)
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@contextmanager
+def running_server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the real server. Yields its URL and its process: ready when the block starts, stopped when it ends.
+
+    If it does not start, another process may have taken its port after we found it free, so another one is tried.
+    """
+    base_url = os.environ["PUBLIC_URL"]
+    for _ in range(STARTS):
+        with running("serve") as (server, log):
+            if is_ready(server, base_url):
+                yield base_url, server
+                return
+        base_url = use(free_address((0,)))
+    sys.exit(f"The server did not start. See its log: {log}")
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], base_url: str, log: Path) -> None:
     """Wait until the server is ready; if it does not become ready, exit with the path of its log."""
+    if not is_ready(server, base_url):
+        sys.exit(f"The server did not start. See its log: {log}")
+
+
+def is_ready(server: subprocess.Popen[bytes], base_url: str) -> bool:
+    """Wait until the server is ready. Returns False if it has ended or takes too long."""
     give_up_at = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up_at and server.poll() is None:
         with suppress(requests.RequestException):
             if requests.get(f"{base_url}/readyz", timeout=2).ok:
-                return
+                return server.poll() is None
         time.sleep(0.1)
-    sys.exit(f"The server did not start. See its log: {log}")
+    return False
 
 
 # -- showing ----------------------------------------------------------------------------------------------------------
@@ -175,13 +226,13 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
         results.append(outcome == expected)
         show(title, raw or body, reply, in_full=expected == "added")
 
-    console.rule("Three numbers, three carriers")
+    console.rule("Three numbers, three carriers: POST /api/call/add-phone")
     ask("A Twilio number", "added", {**twilio, "phoneNumber": NUMBERS["twilio"]})
     ask("A Plivo number", "added", {"phoneNumber": NUMBERS["plivo"], **plivo})
     telnyx_number = {"userId": tenant["userId"], "phoneNumber": NUMBERS["telnyx"], **telnyx}
     ask("A Telnyx number (no accSId: the application is created)", "added", {}, raw=json.dumps(telnyx_number))
     results.append(voice_url(sandbox, NUMBERS["twilio"]).startswith(f"{base_url}/api/webhooks/twilio/"))
-    console.print(f"\nThe Twilio number's voice URL at the carrier is now {base_url}/api/webhooks/twilio/…/answer\n")
+    console.print(f"The Twilio number's voice URL at the carrier is now {base_url}/api/webhooks/twilio/…/answer")
 
     console.rule("Errors, and what the client receives")
     ask("No token", "not_authenticated", {}, token="none")
@@ -205,7 +256,7 @@ def tour(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     sandbox.clear_faults()
     results.append(sandbox.snapshot() == before)
     verdict = "unchanged" if results[-1] else "CHANGED"
-    console.print(f"\nAfter these failures the carrier's settings are {verdict}.")
+    console.print(f"After these failures the carrier's settings are {verdict}.")
     return all(results)
 
 
@@ -215,17 +266,15 @@ def calls(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     console.rule("A call at each carrier")
     for carrier, number in NUMBERS.items():
         placed = sandbox.place_call(carrier, number, talk_s=4)
-        console.print(
-            f"\n[bold]A call to {number} at {carrier}[/bold]\n  requests our answer URL and executes the document:"
-        )
-        document = WEBHOOK_URL.sub("…/", placed.documents[0].removeprefix('<?xml version="1.0" encoding="UTF-8"?>'))
-        console.print(f"  {escape(document)}")
         replies = ", ".join(f"{request.kind} {request.reply_status}" for request in placed.requests)
-        console.print(f"  signed requests from the carrier and our replies: {replies}")
+        console.print(f"[bold]{carrier} calls {number}[/bold]: its signed requests and our replies: {replies}")
+        document = WEBHOOK_URL.sub("…/", placed.documents[0].removeprefix('<?xml version="1.0" encoding="UTF-8"?>'))
+        console.print(f"  executes {escape(document)}")
 
-    console.print("\n[bold]The call log[/bold]\nGET /api/call/calls")
+    console.rule("The call log: GET /api/call/calls")
     reply = requests.get(f"{base_url}/api/call/calls", headers=headers, timeout=60).json()
-    console.print(JSON(json.dumps(reply)))
+    for call in reply["data"]["items"]:
+        console.print(as_json(call))
     heard = [hear(base_url, headers, recording) for call in reply["data"]["items"] for recording in call["recordings"]]
     return heard == [True] * len(NUMBERS)
 
@@ -237,20 +286,20 @@ def drift(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
 
     def ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         reply = requests.request(method, f"{api}/{path}", json=body, headers=headers, timeout=60).json()
-        console.print(f"\n{method} /api/call/{escape(path)}{' ' + escape(json.dumps(body)) if body else ''}")
-        console.print(JSON(WEBHOOK_URL.sub("…/", json.dumps(reply["data"]))))
+        console.print(f"{method} /api/call/{escape(path)}{' ' + escape(json.dumps(body)) if body else ''}")
+        console.print(as_json(json.loads(WEBHOOK_URL.sub("…/", json.dumps(reply["data"])))))
         return reply["data"]
 
     console.rule("Drift, repair, removal")
     found = requests.get(f"{api}/phones?phoneNumber={number}", headers=headers, timeout=60).json()["data"]["items"]
     path = f"phones/{found[0]['_id']}"
-    console.print("Someone changes the voice URL in Twilio's console and attaches a trunk.")
+    console.print("Somebody changes the voice URL in Twilio's console and attaches a trunk.")
     sandbox.console("twilio", seeds.TWILIO_SID, number=number, voice_url="https://elsewhere.example.com/",
                     trunk_sid=seeds.TWILIO_TRUNK)  # fmt: skip
     drifted = ask("POST", f"{path}/check")
     repaired = ask("POST", f"{path}/check", {"repair": True})
     removed = ask("DELETE", path)
-    console.print(f"\nThe number's original voice URL is restored at the carrier: {voice_url(sandbox, number)}")
+    console.print(f"The number's original voice URL is restored at the carrier: {voice_url(sandbox, number)}")
     seen = drifted["health"], repaired["health"], repaired["repaired"], removed["restored"], voice_url(sandbox, number)
     return seen == ("drift", "ok", True, True, f"{seeds.FOREIGN_URL}/twilio/answer")
 
@@ -261,9 +310,8 @@ def bulk() -> bool:
     ended = []
     for option in (["--dry-run"], []):
         command = ["manage.py", "add_phones", "docs/sample-numbers.csv", *option]
-        console.print(f"\n$ {' '.join(command)}")
         done = subprocess.run([sys.executable, *command], cwd=BASE_DIR, capture_output=True, text=True, check=False)
-        console.print(escape(done.stdout))
+        console.print(f"$ {' '.join(command)}: {escape(done.stdout.splitlines()[-1])}")
         ended.append(done.returncode)
     return ended == [SOME_FAILED, SOME_FAILED]
 
@@ -276,7 +324,7 @@ def hear(base_url: str, headers: dict[str, str], recording: dict[str, Any]) -> b
     file.write_bytes(audio.content)
     with wave.open(str(file)) as sound:
         seconds = sound.getnframes() / sound.getframerate()
-    console.print(f"GET {path}: {audio.status_code}, {len(audio.content)} bytes, {seconds:.1f} s, in .demo/{file.name}")
+    console.print(f"GET {path}: {audio.status_code}, {seconds:.1f} s, in .demo/{file.name}")
     return round(seconds) == recording["durationSeconds"]
 
 
@@ -284,21 +332,32 @@ def voice_url(sandbox: Sandbox, number: str) -> str:
     return str(sandbox.state.accounts["twilio"][seeds.TWILIO_SID].numbers[number]["voice_url"])
 
 
+def as_json(value: Any) -> JSON:
+    """The value on one line."""
+    return JSON(json.dumps(value), indent=None)
+
+
 def show(title: str, request: Any, reply: dict[str, Any], *, in_full: bool) -> None:
     if in_full:
-        console.print(f"\n[bold]{escape(title)}[/bold]\nPOST /api/call/add-phone")
-        console.print(JSON(request if isinstance(request, str) else json.dumps(request)))
-        console.print(JSON(json.dumps(reply)))
+        console.print(f"[bold]{escape(title)}[/bold]")
+        console.print(as_json(json.loads(request) if isinstance(request, str) else request))
+        console.print(as_json(reply))
     else:
         outcome = f"{reply['code']} {reply['data']['error']}: {reply['errorMessage']}"
-        console.print(f"[bold]{escape(title)}[/bold]\n  {escape(outcome)}")
+        console.print(f"[bold]{escape(title)}[/bold]: {escape(outcome)}")
 
 
 def invite(base_url: str, tenant: dict[str, str]) -> None:
     console.rule("Your turn")
+    logins = "\n".join(f"  {email_of(name):<24}{tenant[name]}  {what}" for name, what in LOGINS.items())
     console.print(
         f"""
-The server runs at {base_url} until you press Ctrl-C. The example from the public page works here:
+The server runs at {base_url} until you press Ctrl-C. API documentation: {base_url}/api/docs
+
+Sign in at {base_url}/admin/ as one of these:
+{logins}
+
+In another terminal, in this directory, the example of the README and of the product's public page "Add Phone Number":
 
 curl --location '{base_url}/api/call/add-phone' \\
 --header "Authorization: Bearer $(cat .demo/token)" \\
@@ -311,8 +370,12 @@ curl --location '{base_url}/api/call/add-phone' \\
 "accSId": "{PAGE_SID}"
 }}'
 
-API documentation  {base_url}/api/docs
-Admin              {base_url}/admin/   admin@example.com   {tenant["password"]}
+The settings of the demo are in .demo/env, for any command:
+
+export ENV_FILE=.demo/env
+.venv/bin/python manage.py sandbox call {PAGE_NUMBER}
+.venv/bin/python manage.py add_phones docs/sample-numbers.csv --dry-run
+.venv/bin/python manage.py check_phones
 """,
         markup=False,
     )

@@ -138,12 +138,18 @@ class Plivo(Carrier):
         return self._reply(202, message="changed")
 
     def delete_application(self, account: Account, request: Request, auth_id: str, app_id: str) -> Reply:
-        """Delete an application. Its numbers remain and are no longer linked to anything."""
+        """Delete an application. `cascade` is about its endpoints (docs page, 2026-11-30), which the sandbox lacks.
+
+        What happens to its numbers is undocumented; here they remain, unlinked, or the request is refused.
+        """
         self._application(account, app_id)
+        uri = plivo_application_uri(account.id, app_id)
+        linked = [number for number in account.numbers.values() if number["application"] == uri]
+        if linked and self.state.refuse_in_use:
+            raise self.refuse(400, "application is in use")
         del account.applications[app_id]
-        for number in account.numbers.values():
-            if number["application"] == plivo_application_uri(account.id, app_id):
-                number["application"] = None
+        for number in linked:
+            number["application"] = None
         return Reply(204)
 
     def list_calls(self, account: Account, request: Request, auth_id: str) -> Reply:

@@ -32,18 +32,29 @@ http {{
 """
 
 
-def nginx(folder: Path, port: int, server: int) -> list[str]:
-    """Our file with local ports and without TLS, wrapped like Debian's /etc/nginx/nginx.conf. Returns the command."""
+def nginx(folder: Path, port: int, server: int, *, is_tls: bool) -> list[str]:
+    """Our file with local ports and logs, wrapped like Debian's /etc/nginx/nginx.conf. Returns the command."""
     site = (DEPLOY / "nginx.conf").read_text().replace("127.0.0.1:8000", f"127.0.0.1:{server}")
-    site = re.sub(r"\n +(ssl_.*|listen \[::\].*)", "", site).replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
+    site = site.replace("/var/log/nginx", str(folder)).replace("listen 443", f"listen 127.0.0.1:{port}")
+    site = re.sub(r"\n +listen \[::\].*", "", site)
+    if is_tls:
+        site = re.sub(r"/etc/letsencrypt/\S+/(\w+\.pem)", rf"{folder}/\1", site)
+    else:
+        site = re.sub(r"\n +ssl_.*", "", site).replace(" ssl;", ";")
     (folder / "nginx.conf").write_text(AROUND_NGINX.format(folder=folder, site=site))
     return ["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", str(folder / "nginx.log")]
 
 
-def caddy(folder: Path, port: int, server: int) -> list[str]:
-    file = (DEPLOY / "Caddyfile").read_text().replace("127.0.0.1:8000", f"127.0.0.1:{server}")
-    file = file.replace("phones.example.com {", f"http://127.0.0.1:{port} {{").replace("\n{\n", "\n{\n\tadmin off\n", 1)
-    (folder / "Caddyfile").write_text(file)
+def caddy(folder: Path, port: int, server: int, *, is_tls: bool) -> list[str]:
+    """Our file with a local port, with our own certificate or without TLS. Returns the command."""
+    file = (DEPLOY / "Caddyfile").read_text()
+    local, address = "admin off\n\tauto_https off\n\tdefault_sni phones.example.com", f"http://127.0.0.1:{port}"
+    if is_tls:
+        address = f"https://phones.example.com:{port}"
+        file = file.replace("\tlog\n", f"\tlog\n\ttls {folder}/fullchain.pem {folder}/privkey.pem\n")
+    file = file.replace("{$PUBLIC_URL:https://phones.example.com}", address)
+    file = file.replace("{$PHONES_SERVER:127.0.0.1:8000}", f"127.0.0.1:{server}")
+    (folder / "Caddyfile").write_text(file.replace("\n{\n", f"\n{{\n\t{local}\n", 1))
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
@@ -55,11 +66,15 @@ def found(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def behind(name: str, server: int, folder: Path) -> Iterator[int]:
-    """Run a proxy in front of the server at this port; yields the port of the proxy."""
+def behind(name: str, server: int, folder: Path, *, is_tls: bool = False) -> Iterator[int]:
+    """Run a proxy in front of the server at this port; yields the port of the proxy. It writes its logs to the folder.
+
+    Args:
+        is_tls: terminate TLS with fullchain.pem and privkey.pem in the folder, a certificate for phones.example.com.
+    """
     port = free_port()
     env = os.environ | {"HOME": str(folder), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
-    command = PROXIES[name](folder, port, server)
+    command = PROXIES[name](folder, port, server, is_tls=is_tls)
     with (folder / f"{name}.out").open("wb") as out:
         process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
     try:

@@ -54,8 +54,8 @@ def twilio_sid(prefix: str, name: str) -> str:
     return prefix + hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
 
 
-def twilio_number(account: str, digits: str) -> dict[str, Any]:
-    sid = twilio_sid("PN", account + digits)
+def twilio_number(account: str, digits: str, sid: str = "") -> dict[str, Any]:
+    sid = sid or twilio_sid("PN", account + digits)
     uri = f"/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{sid}"
     return {
         "sid": sid,
@@ -97,7 +97,8 @@ def twilio_number(account: str, digits: str) -> dict[str, Any]:
     }
 
 
-def plivo_number(account: str, digits: str) -> dict[str, Any]:
+def plivo_number(account: str, digits: str, id: str = "") -> dict[str, Any]:
+    """Plivo has no other id of a number than its digits."""
     return {
         "number": digits,
         "alias": None,
@@ -151,9 +152,9 @@ def plivo_application_uri(account: str, app_id: str) -> str:
     return f"/v1/Account/{account}/Application/{app_id}/"
 
 
-def telnyx_number(account: str, digits: str) -> dict[str, Any]:
+def telnyx_number(account: str, digits: str, id: str = "") -> dict[str, Any]:
     return {
-        "id": f"1{digits:0>18}",
+        "id": id or f"1{digits:0>18}",
         "record_type": "phone_number",
         "phone_number": f"+{digits}",
         "phone_number_type": "local",

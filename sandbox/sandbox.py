@@ -1,5 +1,6 @@
 """The sandbox for tests, benchmarks and the demo: start it, script it, inspect what happened."""
 
+import copy
 import secrets
 import threading
 from collections import Counter
@@ -11,6 +12,7 @@ from .calls import PhoneCall, PlacedCall
 from .carrier import Carrier
 from .deliveries import Options
 from .faults import Fault, Faults
+from .late import Late
 from .ledger import Exchange, Ledger
 from .plivo import Plivo
 from .plivo_calls import PlivoCall
@@ -37,6 +39,7 @@ class Sandbox:
         self.lock = threading.RLock()
         """Held during every access to the state."""
         self.faults = Faults()
+        self.late = Late(self.lock)
         self.book = Ledger()
         self.released = threading.Event()
         """Set to release the requests held by faults."""
@@ -71,8 +74,9 @@ class Sandbox:
             self._serving = False
 
     def stop(self) -> None:
-        """Stop listening and close every connection, including those held by a fault."""
+        """Stop listening, close every connection, including those held by a fault, and cancel late requests."""
         self.released.set()
+        self.late.cancel()
         if self._serving:
             self._server.shutdown()
         self._server.server_close()
@@ -84,8 +88,9 @@ class Sandbox:
         self.stop()
 
     def reset(self) -> None:
-        """Restore the seeds, clear the faults and the ledger, and release held requests."""
+        """Restore the seeds, clear the faults and the ledger, cancel late requests, and release held ones."""
         with self.lock:
+            self.late.cancel()
             self._begin()
             self.faults.clear()
             self.book.clear()
@@ -102,6 +107,22 @@ class Sandbox:
         with self.lock:
             return self.state.add_number(carrier, account, number, **fields)
 
+    def transfer_number(
+        self, carrier: str, number: str, to: str, *, account: str = "", keep_id: bool = False
+    ) -> dict[str, Any]:
+        """Move a number to the account `to` of the same carrier, as when it is sold or ported. It arrives unrouted.
+
+        `account` is the present owner; if empty, any account that has the number. `keep_id`: whether the number keeps
+        its Twilio SID or Telnyx id. Returns the number; raises KeyError if an account or the number does not exist.
+        """
+        with self.lock:
+            return dict(self.state.transfer_number(carrier, number, to, account=account, keep_id=keep_id))
+
+    def change_secret(self, carrier: str, account: str, secret: str) -> None:
+        """Replace an account's auth token or API key. The old one is refused from now on."""
+        with self.lock:
+            self.state.change_secret(carrier, account, secret)
+
     def console(
         self, carrier: str, account: str, *, number: str = "", application: str = "", **fields: Any
     ) -> dict[str, Any]:
@@ -117,6 +138,16 @@ class Sandbox:
         """Every setting at the three carriers; two snapshots are equal if nothing changed between them."""
         with self.lock:
             return self.state.snapshot()
+
+    @property
+    def refuse_in_use(self) -> bool:
+        """Whether Plivo and Telnyx refuse to delete an application that numbers are linked to, instead of unlinking
+        them. Neither documents which; a reset sets it to False."""
+        return self.state.refuse_in_use
+
+    @refuse_in_use.setter
+    def refuse_in_use(self, refuse: bool) -> None:
+        self.state.refuse_in_use = refuse
 
     # Calls
 
@@ -194,11 +225,19 @@ class Sandbox:
     def fault(self, kind: str, carrier: str | None = None, **options: Any) -> Fault:
         """Add a fault; the options are those of Fault."""
         fault = Fault(kind, carrier, **options)
-        self.faults.add(fault)
+        with self.lock:
+            if kind == "stale":
+                fault.past = copy.deepcopy(self.state)
+            self.faults.add(fault)
         return fault
 
     def clear_faults(self) -> None:
+        """Remove all faults. Late requests that have already arrived remain pending."""
         self.faults.clear()
+
+    def land_late(self) -> int:
+        """Carry out the pending late requests now, in order of arrival. Returns how many there were."""
+        return self.late.land()
 
     @contextmanager
     def in_flight(self, carrier: str, account: str | None) -> Iterator[bool]:

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from . import control
 from .carrier import Carrier, Reply, Request
-from .faults import NOT_APPLIED, Fault
+from .faults import APPLIED, Fault
 from .ledger import Exchange
 
 if TYPE_CHECKING:
@@ -90,8 +90,10 @@ class Handler(BaseHTTPRequestHandler):
         with sandbox.in_flight(carrier.name, exchange.account) as admitted:
             if admitted:
                 sandbox.released.wait(sandbox.delay_s)
-                fault = sandbox.faults.take(carrier.name, request.method, request.path)
-                reply = self._play(fault, exchange, carrier, lambda: carrier.handle(account, request))
+                with sandbox.lock:  # whether a stale fault applies depends on the state
+                    fault = sandbox.faults.take(carrier, request.method, request.path)
+                seen, owner = fault.as_seen(carrier, account) if fault else (carrier, account)
+                reply = self._play(fault, exchange, carrier, lambda: seen.handle(owner, request))
             else:
                 reply = carrier.error(429)
             if reply:
@@ -110,20 +112,25 @@ class Handler(BaseHTTPRequestHandler):
         """The reply, or None to break the connection. The fault decides whether the carrier carries out the request."""
         if fault:
             exchange.fault = fault.kind
-            if fault.kind in ("hang", "delay"):
-                self._hold(fault.seconds)
-            if fault.kind in NOT_APPLIED:
+            if fault.kind == "late":
+                self.server.sandbox.late.add(fault.seconds, lambda: self._carry_out(exchange, handle))
+            self._hold(fault.hold_s)
+            if fault.kind not in APPLIED:
                 return fault.forge(carrier)
-        with self.server.sandbox.lock:
-            reply = handle()
-        exchange.applied = reply.status < 400
-        if fault is None or fault.kind in ("delay", "drip"):
+        reply = self._carry_out(exchange, handle)
+        if fault is None or fault.kind in ("delay", "drip", "stale"):
             return reply
         if fault.change:
             return reply._replace(body=fault.change(copy.deepcopy(reply.body)))
         if fault.kind == "applied_hang":
             self._hold(fault.seconds)
         return fault.forge(carrier)
+
+    def _carry_out(self, exchange: Exchange, handle: Callable[[], Reply]) -> Reply:
+        with self.server.sandbox.lock:
+            reply = handle()
+            exchange.applied = reply.status < 400
+        return reply
 
     def _hold(self, seconds: float) -> None:
         """Make the caller wait, at most until it disconnects or the sandbox is reset or stopped."""

@@ -46,10 +46,15 @@ FOREIGN_URL = "https://customer.example.com"
 """Where numbers that are already in use send their calls."""
 TWILIO_DEMO_URL = "https://demo.twilio.com/welcome/voice/"
 
-_NEW_NUMBER: dict[str, Callable[[str, str], dict[str, Any]]] = {
+_NEW_NUMBER: dict[str, Callable[[str, str, str], dict[str, Any]]] = {
     "twilio": resources.twilio_number,
     "plivo": resources.plivo_number,
     "telnyx": resources.telnyx_number,
+}
+_NEW_ID: dict[str, Callable[[], str]] = {
+    "twilio": lambda: resources.twilio_sid("PN", resources.new_id(0)),
+    "plivo": str,
+    "telnyx": lambda: resources.new_id(1_693_384_261_075_731_500),
 }
 
 
@@ -115,6 +120,7 @@ class State:
         self.origin = ""
         """The sandbox's own URL, for the URLs of files."""
         self.link_key = secrets.token_bytes()
+        self.refuse_in_use = False
         self.media_not_ready = 0
         self.media_redirect: str | None = None
 
@@ -133,10 +139,24 @@ class State:
         """Add a number to an account; `fields` are raw fields of the carrier's resource."""
         owner = self.account(carrier, account)
         digits = number.lstrip("+")
-        resource = _NEW_NUMBER[carrier](owner.id, digits) | fields
-        owner.numbers[digits] = resource
-        owner.numbers_by_id[resource.get("sid") or resource.get("id") or digits] = resource
-        return resource
+        return _put(owner, digits, _NEW_NUMBER[carrier](owner.id, digits, "") | fields)
+
+    def transfer_number(
+        self, carrier: str, number: str, to: str, *, account: str = "", keep_id: bool = False
+    ) -> dict[str, Any]:
+        digits = number.lstrip("+")
+        source, target = self.owner(carrier, digits, account), self.account(carrier, to)
+        old_id = _id(source.numbers.pop(digits), digits)
+        del source.numbers_by_id[old_id]
+        new_id = old_id if keep_id else _NEW_ID[carrier]()
+        return _put(target, digits, _NEW_NUMBER[carrier](target.id, digits, new_id))
+
+    def change_secret(self, carrier: str, name: str, secret: str) -> None:
+        account = self.account(carrier, name)
+        if carrier == "telnyx":
+            del self.ids_by_key[account.secret]
+            self.ids_by_key[secret] = account.id
+        account.secret = secret
 
     def account(self, carrier: str, name: str) -> Account:
         """The account with this id or, at Telnyx, this API key. Raises KeyError if there is none."""
@@ -152,10 +172,21 @@ class State:
 
     def snapshot(self) -> dict[str, Any]:
         """A deep copy of every setting, without secrets and times of change."""
-        return {
-            carrier: {id: account.snapshot() for id, account in accounts.items()}
-            for carrier, accounts in self.accounts.items()
-        }
+        return {carrier: self.settings(carrier) for carrier in self.accounts}
+
+    def settings(self, carrier: str) -> dict[str, Any]:
+        """The part of the snapshot that concerns one carrier."""
+        return {id: account.snapshot() for id, account in self.accounts[carrier].items()}
+
+
+def _id(number: dict[str, Any], digits: str) -> str:
+    id: str = number.get("sid") or number.get("id") or digits
+    return id
+
+
+def _put(owner: Account, digits: str, number: dict[str, Any]) -> dict[str, Any]:
+    owner.numbers[digits] = owner.numbers_by_id[_id(number, digits)] = number
+    return number
 
 
 def _settings(value: Any) -> Any:

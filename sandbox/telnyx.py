@@ -49,6 +49,7 @@ class Telnyx(TelnyxHistory):
         ("GET", r"/balance", "get_balance"),
         ("GET", r"/public_key", "get_public_key"),
         ("GET", r"/phone_numbers", "list_numbers"),
+        ("GET", r"/phone_numbers/voice", "list_voice_settings"),
         ("GET", r"/phone_numbers/([^/]+)", "get_number"),
         ("PATCH", r"/phone_numbers/([^/]+)", "update_number"),
         ("GET", r"/texml_applications", "list_texml"),
@@ -118,6 +119,14 @@ class Telnyx(TelnyxHistory):
         ]
         return self.page(request, found, 20)
 
+    def list_voice_settings(self, account: Account, request: Request) -> Reply:
+        found = [
+            {name: number[name] for name in ("id", "phone_number", "connection_id") if number[name]}
+            | {"record_type": "voice_settings"}
+            for number in account.numbers.values()
+        ]
+        return self.page(request, found, 20)
+
     def get_number(self, account: Account, request: Request, number_id: str) -> Reply:
         return _data(self._find(account.numbers_by_id, number_id))
 
@@ -178,12 +187,18 @@ class Telnyx(TelnyxHistory):
         return _data(app)
 
     def delete_texml(self, account: Account, request: Request, app_id: str) -> Reply:
-        """What happens to its numbers is undocumented; here they remain, unassigned."""
+        """What happens to its numbers is undocumented; here they remain, unassigned, or the request is refused.
+
+        For external connections, Telnyx documents that deletion may be prevented if numbers use them, with a 422; error
+        10021 is "Resource in use".
+        """
         app = self._find(account.applications, app_id, "texml_application")
+        linked = [number for number in account.numbers.values() if number["connection_id"] == app_id]
+        if linked and self.state.refuse_in_use:
+            raise self.refuse(422, "The resource can not be removed as it is still in use.", 10021)
         del account.applications[app_id]
-        for number in account.numbers.values():
-            if number["connection_id"] == app_id:
-                number.update(connection_id=None, connection_name=None)
+        for number in linked:
+            number.update(connection_id=None, connection_name=None)
         return _data(app)
 
     def _texml_changes(self, account: Account, request: Request) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import logging
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -9,7 +10,6 @@ import hypothesis
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
-from django.core.management.color import no_style
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
@@ -24,11 +24,12 @@ from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, OTHERS, Good, api_urls
-from tests.support.database import Apart
+from tests.support.database import OURS, apart
 from tests.support.dialects import DIALECTS, Dialect
-from tests.support.environment import ON_MONGODB
+from tests.support.environment import ENGINE
 from tests.support.live import template
-from tests.support.people import Tenant, new_staff, new_tenant, sign_in
+from tests.support.people import Tenant, colleague_of, new_staff, new_tenant, sign_in
+from tests.support.races import wait_for
 from tests.support.tally import pytest_terminal_summary, tally  # noqa: F401  pytest finds them here
 from tests.support.webhooks import NOW, Party, join
 from users.models import User
@@ -40,9 +41,9 @@ hypothesis.settings.load_profile("any machine")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        about_sqlite = item.get_closest_marker("sqlite_only")
-        if ON_MONGODB and about_sqlite:
-            item.add_marker(pytest.mark.skip(reason=about_sqlite.kwargs["reason"]))
+        only = item.get_closest_marker("only")
+        if only and ENGINE not in only.args:
+            item.add_marker(pytest.mark.skip(reason=only.kwargs["reason"]))
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +52,9 @@ def django_db_setup(tmp_path_factory: pytest.TempPathFactory, django_db_blocker:
 
     On SQLite it is a file, as in production: threads and other processes share it, with WAL and its locks.
     """
-    database = Apart(tmp_path_factory.mktemp("database"))
+    database = apart(tmp_path_factory.mktemp("database"))
     template().copy_to(database)
-    connection.settings_dict["NAME"] = database.name if ON_MONGODB else str(database.file)
+    connection.settings_dict["NAME"] = database.name
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         flush = quick_flush()
         flush()
@@ -74,7 +75,7 @@ def quick_flush() -> Callable[[], None]:
     tables = [name for name in connection.introspection.django_table_names(only_existing=True) if name not in kept]
 
     def flush() -> None:
-        connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), tables))
+        OURS.flush(tables)
         for model, rows in as_migrated.items():
             there = model._base_manager.order_by("pk").values_list()
             if list(there) != [
@@ -143,6 +144,18 @@ def other_tenant(db: None) -> Tenant:
 
 
 @pytest.fixture
+def colleague(tenant: Tenant) -> Tenant:
+    """A second user of the tenant's workspace."""
+    return colleague_of(tenant)
+
+
+@pytest.fixture(params=["a colleague", "another workspace"])
+def another(request: pytest.FixtureRequest, tenant: Tenant) -> Tenant:
+    """Another user, of the tenant's workspace and of another one."""
+    return colleague_of(tenant) if request.param == "a colleague" else new_tenant("two")
+
+
+@pytest.fixture
 def staff(db: None) -> User:
     """A member of the group support."""
     return new_staff("support@example.com", "support")
@@ -172,6 +185,11 @@ def live_server(django_db_setup: None) -> Iterator[LiveServer]:
     server.stop()
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = shutil.which("redis-server")
@@ -182,6 +200,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder], stdout=subprocess.DEVNULL
     )
     try:
+        wait_for(lambda: listens(port))
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         server.terminate()

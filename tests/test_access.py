@@ -21,10 +21,10 @@ from django.utils import timezone
 from core.rates import parse_rate
 from tests.support.database import seen, whole_database
 from tests.support.live import run_manage
-from tests.support.people import Tenant, code_of, new_staff, shown_key, sign_in
+from tests.support.people import BAD_NAMES, GOOD_NAMES, Tenant, code_of, new_staff, shown_key, sign_in
 from tests.support.races import together
 from users import limits
-from users.models import AuditEntry, LimitCounter, StaffDevice, User
+from users.models import AuditEntry, LimitCounter, StaffDevice, User, Workspace
 from users.staff import login
 from users.staff.totp import PASSWORD_LASTS
 
@@ -419,6 +419,48 @@ def test_an_address_that_was_typed_in_capitals_signs_in(settings: Any) -> None:
     assert added.status_code == 302
     User.objects.filter(email="bob@example.com").update(is_staff=True)
     assert give_password(Client(), "BOB@example.com", CANARY).status_code == 302
+
+
+def test_the_desk_takes_and_refuses_the_names_that_commands_do(settings: Any) -> None:
+    settings.STAFF_TOTP = False
+    root = Client()
+    root.force_login(new_staff("root@example.com", is_superuser=True))
+
+    def give(name: str) -> Any:
+        return root.post("/admin/users/workspace/add/", {"name": name, "is_active": "on"})
+
+    for name, _ in BAD_NAMES:
+        if name != "\ud800":  # a form has no half characters
+            assert 'class="errorlist"' in give(name).content.decode(), repr(name)
+    assert "with at least one visible character" in give("\u3164").content.decode()
+    assert not Workspace.objects.exists()
+    for name, kept in GOOD_NAMES:
+        assert give(name).status_code == 302
+        Workspace.objects.get(name=kept).delete()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("\u200b ann@example.com\ufeff", "ann@example.com"),
+        ("\u00a0Ann@example.com\u3164\n", "ann@example.com"),
+        ("\u2066ann@example.com\u2069", "ann@example.com"),
+        ("\u202aann@example.com\u202c\u200e", "ann@example.com"),
+        ("ann@exam\u200bple.com", None),
+        ("an n@example.com", None),
+        ("\u2800", None),
+    ],
+)
+def test_the_desk_takes_an_address_without_the_blanks_around_it(
+    settings: Any, tenant: Tenant, given: str, kept: str | None
+) -> None:
+    settings.STAFF_TOTP = False
+    root = Client()
+    root.force_login(new_staff("root@example.com", is_superuser=True))
+    address, before = f"/admin/users/user/{tenant.user.pk}/change/", tenant.user.email
+    reply = root.post(address, {"email": given, "workspace": tenant.workspace.pk, "is_active": "on"})
+    tenant.user.refresh_from_db()
+    assert (reply.status_code, tenant.user.email) == ((302, kept) if kept else (200, before))
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------

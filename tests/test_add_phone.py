@@ -1,11 +1,11 @@
 """Adding a number over HTTP, against the sandbox carriers through the real SDKs: each outcome and what it leaves."""
 
-import json
 from typing import Any
 
 import pytest
 
 from core.fields import new_object_id
+from core.rates import Rate
 from integrations.transport import Deadline
 from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
@@ -14,9 +14,10 @@ from phones.services.keyring import Keyring
 from phones.services.restoring import release_line
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
-from tests.support.api import add
+from tests.support.api import add, data_of, send
 from tests.support.carrier_contract import violations
-from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, WITH_APPLICATIONS, Good
+from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, WITH_APPLICATIONS, Good, prepare_spare_application
+from tests.support.lines import remembered
 from tests.support.people import Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,6 +91,39 @@ def test_an_added_number_is_routed_to_us_and_kept(sandbox: Sandbox, tenant: Tena
     assert_routed_to_us(sandbox, carrier, carrier.number)
 
 
+def test_a_label_and_how_the_number_answers_come_with_the_add(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
+    inbound = {"action": "forward", "greeting": "Hello", "forwardTo": "+44 20 7946 0000", "record": True}
+    reply = add(tenant, carrier.body(tenant.user, label="Front desk", inbound=inbound))
+    assert reply.status_code == 201, reply.content
+    assert list(reply.json()["data"]) == ["_id", "userId", "phoneNumber", "integration", "createdAt"]
+    shown = data_of(send("GET", f"phones/{reply.json()['data']['_id']}", tenant))
+    assert shown["label"] == "Front desk"
+    assert shown["inbound"] == {**inbound, "forwardTo": "442079460000"}
+    [found] = data_of(send("GET", "phones", tenant))["items"]
+    assert found == shown
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"label": 7}, "label"),
+        ({"label": "x" * 201}, "label"),
+        ({"inbound": "reject"}, "inbound"),
+        ({"inbound": {"action": "forward"}}, "inbound"),
+        ({"inbound": {"action": "forward", "forwardTo": None}}, "inbound"),
+        ({"inbound": {"action": "hangup"}}, "inbound"),
+        ({"inbound": {"forward_to": "442079460000"}}, "inbound"),
+        ({"inbound": {"action": "forward", "forwardTo": TWILIO.number}}, "inbound"),
+    ],
+)
+def test_a_wrong_label_or_inbound_adds_nothing(
+    sandbox: Sandbox, tenant: Tenant, more: dict[str, Any], field: str
+) -> None:
+    before = sandbox.snapshot()
+    assert_refused(add(tenant, TWILIO.body(tenant.user, **more)), 400, "invalid_field", field)
+    assert_nothing_happened(sandbox, before)
+
+
 def test_the_second_number_of_an_account_shares_its_application(
     sandbox: Sandbox, tenant: Tenant, carrier: Good
 ) -> None:
@@ -142,11 +176,12 @@ def give_back_everything() -> None:
         line, lease_id = phone.line, new_object_id()
         assert line is not None
         account = line.account
-        provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(10))
-        provider.restore(line.carrier_id, json.loads(line.snapshot.open()), urls_for(account), account.application_id)
+        token, deadline = account.auth_token.open(), Deadline(10)
+        provider = connect(account.integration, account.account_id, token, deadline, account.workspace_id)
+        provider.restore(line.carrier_id, remembered(line), urls_for(account), account.application_id)
         phone.delete()
         Line.objects.filter(pk=line.pk).update(lease_id=lease_id)
-        release_line(line, lease_id, Keyring(account), Deadline(10))
+        release_line(line, lease_id, Keyring(account), Deadline(10), is_restored=True)
 
 
 # -- refused by the carrier -------------------------------------------------------------------------------------------
@@ -179,6 +214,24 @@ def test_a_number_of_another_account_is_not_owned(sandbox: Sandbox, tenant: Tena
     reply = add(tenant, carrier.body(tenant.user, phoneNumber=carrier.not_owned))
     assert_refused(reply, 400, "number_not_owned", "phoneNumber")
     assert_nothing_happened(sandbox, before)
+
+
+@pytest.mark.parametrize("number", ["5215512345678", "5551234", "+44 020 7946 0958"])
+def test_a_number_that_no_plan_makes_possible_is_put_to_the_carrier_last_of_all(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, settings: Any, number: str
+) -> None:
+    settings.LIMITS = settings.LIMITS | {"refused_credentials": Rate(1, 86400)}
+    body, before = carrier.body(tenant.user, phoneNumber=number), sandbox.snapshot()
+    reply = add(tenant, body)
+    assert_refused(reply, 400, "invalid_phone_number", "phoneNumber")
+    assert "country code" in reply.json()["errorMessage"]
+    assert_nothing_happened(sandbox, before)
+    # It says no more to somebody who guesses credentials than any other number, and refused ones are counted alike.
+    wrong = body | {"authToken": "wrong"}
+    assert_refused(add(tenant, wrong), 400, "invalid_credentials", "authToken")
+    sandbox.clear_ledger()
+    assert add(tenant, wrong).status_code == 429
+    assert sandbox.ledger == []
 
 
 def test_a_longer_number_that_contains_the_wanted_one_is_not_it(
@@ -217,14 +270,14 @@ def test_the_same_number_again_exists_however_it_is_written(sandbox: Sandbox, te
 
 @pytest.mark.engine
 def test_two_users_may_have_the_same_number_on_one_line(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
+    sandbox: Sandbox, tenant: Tenant, colleague: Tenant, carrier: Good
 ) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
-    snapshot = Line.objects.get().snapshot.open()
-    assert add(other_tenant, carrier.body(other_tenant.user)).status_code == 201
+    snapshot = remembered(Line.objects.get())
+    assert add(colleague, carrier.body(colleague.user)).status_code == 201
     assert Line.objects.count() == 1
     assert PhoneNumber.objects.count() == 2
-    assert Line.objects.get().snapshot.open() == snapshot
+    assert remembered(Line.objects.get()) == snapshot
     assert_routed_to_us(sandbox, carrier, carrier.number)
 
 
@@ -288,14 +341,26 @@ def test_a_voice_profile_is_made_where_there_is_none_and_goes_with_the_applicati
 
 @pytest.mark.engine
 def test_a_named_telnyx_application_is_used_and_put_back_as_it_was(sandbox: Sandbox, tenant: Tenant) -> None:
+    application = prepare_spare_application(sandbox)
     before = sandbox.snapshot()
-    body = TELNYX.body(tenant.user, accSId=seeds.TELNYX_CUSTOMER_APP)
+    body = TELNYX.body(tenant.user, accSId=application)
     assert add(tenant, body).status_code == 201
     assert_routed_to_us(sandbox, TELNYX, TELNYX.number)
-    assert Account.objects.get().account_id == seeds.TELNYX_CUSTOMER_APP
-    assert len(applications(sandbox, TELNYX)) == 3
+    assert Account.objects.get().account_id == application
+    assert applications(sandbox, TELNYX).keys() == before["telnyx"][TELNYX.owner]["applications"].keys()
     give_back_everything()
     assert_nothing_happened(sandbox, before)
+
+
+@pytest.mark.parametrize("state", PhoneNumber.ROUTED)
+def test_a_named_application_may_route_other_numbers_of_the_workspace_whatever_becomes_of_them(
+    sandbox: Sandbox, tenant: Tenant, state: str
+) -> None:
+    """Numbers of a file are added at once: some are linked to it and not active yet."""
+    application = prepare_spare_application(sandbox)
+    assert add(tenant, TELNYX.body(tenant.user, phoneNumber=TELNYX.another, accSId=application)).status_code == 201
+    PhoneNumber.objects.update(state=state)
+    assert add(tenant, TELNYX.body(tenant.user, accSId=application)).status_code == 201
 
 
 @pytest.mark.parametrize("acc_sid", ["999", "no-number", seeds.TELNYX_SIP_CONNECTION])
@@ -361,7 +426,7 @@ def test_every_request_and_every_reply_keeps_to_the_carriers_documents(sandbox: 
         assert add(tenant, good.body(tenant.user, phoneNumber=number)).status_code == 201
     give_back_everything()
     for good, body in (
-        (TELNYX, {"accSId": seeds.TELNYX_CUSTOMER_APP}),
+        (TELNYX, {"accSId": prepare_spare_application(sandbox)}),
         (TELNYX, {"authToken": seeds.TELNYX_NOPROFILE_KEY, "phoneNumber": "13125557777"}),
     ):
         assert add(tenant, good.body(tenant.user, **body)).status_code == 201

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from integrations import PROVIDERS
+from tests.live.doors import DOORS
+from tests.live.facts import FACTS
 from tests.support import PROJECT
 from tests.support.carriers import CARRIERS
 from tests.support.checking import FIELDS
@@ -52,6 +54,7 @@ READ_BY_PEOPLE = re.compile(r"\.md$|^docs/|^tests/(samples|carrier_specs|early|m
 # Tests that list carriers because they are about each of them in turn.
 ABOUT_EACH = {
     "tests/test_sandbox.py": "what each simulated carrier answers is its own",
+    "tests/live/doors.py": "how each carrier places a call and tells of webhooks is its own",
     "tests/test_sandbox_calls.py": "what each simulated carrier sends is its own",
 }
 
@@ -210,6 +213,8 @@ def test_no_test_enumerates_carriers() -> None:
         pytest.param({one.integration for one in HOPELESS}, id="drifts.HOPELESS"),
         pytest.param({one.carrier for one in DIALECTS.values()}, id="dialects.DIALECTS"),
         pytest.param(ENTRIES, id="entries.ENTRIES"),
+        pytest.param({fact.carrier for fact in FACTS}, id="live.FACTS"),
+        pytest.param(DOORS, id="live.DOORS"),
         pytest.param(FIRST, id="faults.FIRST"),
         pytest.param(KNOWN, id="faults.KNOWN"),
         pytest.param(UNDO, id="faults.UNDO"),

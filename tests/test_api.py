@@ -15,8 +15,10 @@ from django.utils import timezone
 
 from core.envelope import ERRORS
 from core.rates import Rate
+from phones.api.urls import urlpatterns as phone_urls
+from phones.models import PhoneNumber
 from sandbox.sandbox import Sandbox
-from tests.support.api import add, post
+from tests.support.api import ENVELOPE, add, post
 from tests.support.carriers import TWILIO, Good
 from tests.support.people import Tenant
 from users.models import ApiToken
@@ -52,12 +54,12 @@ def test_an_added_number_is_told_to_the_letter(sandbox: Sandbox, tenant: Tenant,
 
 
 def test_the_same_number_again_is_refused_and_another_user_may_add_it(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
+    sandbox: Sandbox, tenant: Tenant, colleague: Tenant, carrier: Good
 ) -> None:
     assert add(tenant, carrier.body(tenant.user)).status_code == 201
     again = add(tenant, carrier.body(tenant.user, phoneNumber=f"+{carrier.number}"))
     assert (again.status_code, again.json()["data"]) == (400, {"error": "phone_exists", "field": "phoneNumber"})
-    assert add(other_tenant, carrier.body(other_tenant.user)).status_code == 201
+    assert add(colleague, carrier.body(colleague.user)).status_code == 201
 
 
 def test_no_token_is_told_how_to_send_one(sandbox: Sandbox, tenant: Tenant) -> None:
@@ -152,8 +154,123 @@ def test_every_address_under_the_api_answers_in_the_envelope(tenant: Tenant, met
         assert reply.headers["Cache-Control"] == "no-store" and reply.headers["X-Request-ID"]
 
 
-def test_what_is_outside_the_api_has_no_envelope(tenant: Tenant) -> None:
-    reply = Client().get("/nothing")
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"]
+# As bytes of a path: characters that no id has, and bytes that are no characters. Python's own normpath() ended at a
+# NUL: https://github.com/python/cpython/issues/106242
+ODD_IDS = [
+    b"\x00", b"64e5f12345abcdef12345678\x00", b"\x01", b"\t", b"\r\nX-A: b", b"64e5f12345abcdef12345678\n", b"\x7f", b" ",
+    b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80", b"\xc2\x85", "\u200b".encode(), "\u0660".encode() * 24, b"..", b"%00", b"a" * 5000,
+]  # fmt: skip
+ODD_PATHS = [
+    b"//api", b"//api/", b"///api/call/phones", b"//api//call/phones", b"/api//call/phones", b"/api/call//phones",
+    b"//api/call/add-phone", b"//api/schema", b"//api/docs", b"/./api/call/phones", b"/x/../api/call/phones", b"/api/./call/phones",
+    b"/api/../api/call/phones", b"/api/call/phones/", b"/api/call/", b"/api", b"/api/", b"/api/webhooks", b"/api/..", b"/api/\x00",
+    b"/api/call\x00/phones", b"/api/\xff", b"/api/docs/", b"/api/call/phones;x=1", b"/api/call/phones\\", b"/api/CALL/phones",
+    b"/admin/../api/call/phones", b"/admin/../api/call/add-phone", b"/admin/./../api", b"/admin/login/../../api/docs",
+    b"/healthz/../api/call/phones", b"/metrics/../api/schema", b"/admin//../api/call/me",
+]  # fmt: skip
+
+
+def ask(path: bytes, method: str, token: str) -> Any:
+    client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    return client.generic(
+        method, "/", "{}", "application/json",
+        headers={"Authorization": f"Bearer {token}"}, PATH_INFO=path.decode("latin-1"),
+    )  # fmt: skip
+
+
+def assert_envelope(reply: Any, *statuses: int, method: str) -> None:
+    assert reply.status_code in statuses, reply.content
+    assert reply.headers["Content-Type"] == "application/json" and "Location" not in reply.headers
+    assert reply.headers["Cache-Control"] == "no-store" and reply.headers["X-Request-ID"]
+    if method != "HEAD":
+        envelope = reply.json()
+        assert list(envelope) == ENVELOPE and envelope["code"] == reply.status_code
+        assert envelope["data"]["error"] == {404: "not_found", 405: "method_not_allowed"}[reply.status_code]
+
+
+@pytest.mark.parametrize("path", ODD_PATHS)
+def test_a_path_that_is_almost_the_apis_is_not_found_in_the_envelope(tenant: Tenant, path: bytes) -> None:
+    for method in METHODS:
+        assert_envelope(ask(path, method, tenant.token), 404, method=method)
+
+
+@pytest.mark.parametrize("id", ODD_IDS)
+def test_what_is_no_id_is_not_found_in_the_envelope(tenant: Tenant, unlimited: None, id: bytes) -> None:
+    for route in (str(one.pattern) for one in phone_urls):
+        if "<str:id>" in route:
+            path = b"/api/call/" + route.encode().replace(b"<str:id>", id)
+            replies = {method: ask(path, method, tenant.token) for method in METHODS}
+            for method, reply in replies.items():
+                assert_envelope(reply, 404, 405, method=method)
+            assert 404 in {reply.status_code for reply in replies.values()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", ["/api/schema", "/api/docs"])
+def test_the_documentation_is_only_read(path: str, method: str) -> None:
+    reply = ask(path.encode(), method, "")
+    if method in ("GET", "HEAD"):
+        assert reply.status_code == 200
+    else:
+        assert_envelope(reply, 405, method=method)
+
+
+def test_a_name_that_an_address_does_not_know_is_refused(
+    sandbox: Sandbox, tenant: Tenant, phone: PhoneNumber, unlimited: None
+) -> None:
+    """In the query string of every address and in each body; but add-phone's public page lets clients send more."""
+    client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {tenant.token}"})
+    for route in phone_urls:
+        path = f"/api/call/{route.pattern}".replace("<str:id>", phone.pk)
+        if path == PATH:
+            continue
+        for method in route.callback.view_class.http_method_names:  # type: ignore[attr-defined]
+            asked = {f"{path}?nonsense=1": "{}"}
+            if method not in ("get", "delete"):
+                asked[path] = '{"nonsense": 1}'
+            for address, body in asked.items():
+                reply = client.generic(method, address, body, "application/json")
+                assert reply.status_code == 400, (method, address, reply.content)
+                assert reply.json()["data"] == {"error": "invalid_field", "field": "nonsense"}
+                assert "nonsense: this name is not known here." in reply.json()["errorMessage"]
+    assert PhoneNumber.objects.get().state == PhoneNumber.State.ACTIVE
+
+
+def test_a_query_string_is_judged_after_media_type_and_json(sandbox: Sandbox, tenant: Tenant, unlimited: None) -> None:
+    assert add(tenant, TWILIO.body(tenant.user)).status_code == 201
+    client = Client(raise_request_exception=False, headers={"Authorization": f"Bearer {tenant.token}"})
+    number = f"/api/call/phones/{PhoneNumber.objects.get().pk}"
+    for media_type, body, code in (
+        ("text/plain", "{}", "unsupported_media_type"),
+        ("application/json", "{", "invalid_json"),
+        ("application/json", "{}", "invalid_field"),
+    ):
+        for method, address in (
+            ("POST", "/api/call/available-phones"),
+            ("POST", f"{number}/check"),
+            ("PATCH", number),
+        ):
+            reply = client.generic(method, f"{address}?x=1", body, media_type)
+            assert error(reply) == code, (method, address, reply.content)
+    for method, address in (("GET", number), ("DELETE", number), ("POST", f"{number}/check")):
+        reply = client.generic(method, f"{address}?x=1")
+        assert reply.json()["data"] == {"error": "invalid_field", "field": "x"}, method
+        assert "This address takes no query parameters." in reply.json()["errorMessage"]
+    assert "A name is empty." in client.get(f"{number}?=1").json()["errorMessage"]
+    assert PhoneNumber.objects.get().state == PhoneNumber.State.ACTIVE
+
+
+def test_add_phone_ignores_names_that_it_does_not_know(sandbox: Sandbox, tenant: Tenant) -> None:
+    body = TWILIO.body(tenant.user, nonsense=1, Label="x", _id="64e5f12345abcdef12345678")
+    reply = post(f"{PATH}?nonsense=1", body, tenant.token)
+    assert reply.status_code == 201, reply.content
+    assert reply.json()["data"]["_id"] != body["_id"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/API", "/apis", "/api-docs", "/x/api/call/phones", "//"])
+def test_what_is_outside_the_api_has_no_envelope(tenant: Tenant, path: str) -> None:
+    reply = ask(path.encode(), "GET", "")
     assert reply.status_code == 404
     assert "html" in reply.headers["Content-Type"]
     assert reply.headers["X-Request-ID"]

@@ -38,6 +38,7 @@ from tests.support.api import add
 from tests.support.bulk import assert_ours, counted, csv_of, done, rows_of, some
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.database import READ, failing, table_away
+from tests.support.lines import remembered
 from tests.support.people import Tenant
 from users.models import AuditEntry, LimitCounter, User
 
@@ -83,6 +84,8 @@ VERDICTS: dict[str, dict[str, Any]] = {
     "a bad choice": {"onConflict": "maybe"},
     "a wrong token": {"authToken": "wrong"},
     "not owned": {"phoneNumber": "12125559999"},
+    "not owned, and not possible": {"phoneNumber": "5215512345678"},
+    "not possible, and a wrong token": {"phoneNumber": "5215512345678", "authToken": "wrong"},
     "no voice": {"phoneNumber": "12125550004"},
     "routed elsewhere": {"phoneNumber": "12125550002", "onConflict": "refuse"},
 }
@@ -211,7 +214,7 @@ def test_a_list_without_the_wanted_numbers_is_soon_left_alone(sandbox: Sandbox, 
 
 def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandbox: Sandbox, tenant: Tenant) -> None:
     some(sandbox, TWILIO, 600)
-    credentials = Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token)
+    credentials = Credentials(None, "twilio", TWILIO.acc_sid, TWILIO.auth_token)
     with pytest.raises(InvalidCredentials):
         sandbox.state.account("twilio", TWILIO.acc_sid).status = "suspended"
         ListedNumbers(credentials).read_page([])
@@ -224,7 +227,7 @@ def test_the_status_of_a_twilio_account_is_asked_with_the_first_page_alone(sandb
 
 
 def test_the_list_is_not_believed_of_a_number_that_is_routed_anywhere(sandbox: Sandbox, carrier: Good) -> None:
-    listed = ListedNumbers(Credentials(carrier.integration, carrier.acc_sid, carrier.auth_token))
+    listed = ListedNumbers(Credentials(None, carrier.integration, carrier.acc_sid, carrier.auth_token))
     listed.read_page([carrier.number, carrier.routed_elsewhere])
     assert listed.fresh() == {carrier.number}
     assert listed.pop(carrier.routed_elsewhere) is None
@@ -234,7 +237,7 @@ def test_a_page_that_was_not_used_up_in_time_is_read_again_before_the_next(
     sandbox: Sandbox, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = some(sandbox, TWILIO, 300)
-    listed = ListedNumbers(Credentials("twilio", TWILIO.acc_sid, TWILIO.auth_token))
+    listed = ListedNumbers(Credentials(None, "twilio", TWILIO.acc_sid, TWILIO.auth_token))
     listed.read_page(numbers)
     monkeypatch.setattr(listed_numbers, "FRESH_S", 0.0)
     listed.read_page(numbers)
@@ -266,7 +269,7 @@ def test_what_the_list_said_too_long_ago_is_not_remembered_as_the_customers(
     monkeypatch.setattr(listed_numbers, "FRESH_S", 0.05)
     monkeypatch.setattr(ListedNumbers, "read_page", read_then_change)
     assert counted(done(rows_of(tenant, TWILIO, numbers), workers=1)) == {"added": 30}
-    before = {line.number: json.loads(line.snapshot.open())["voice_url"] for line in Line.objects.all()}
+    before = {line.number: remembered(line)["voice_url"] for line in Line.objects.all()}
     assert sum(url == f"https://new.example/{number}" for number, url in before.items()) >= 11
     phone = PhoneNumber.objects.get(number=numbers[-1])
     assert remove_phone(phone) is Restoration.DONE
@@ -468,7 +471,7 @@ def test_a_stopped_run_finishes_what_is_under_way(sandbox: Sandbox, tenant: Tena
             stop.set()
     told = Counter(one.outcome for one in outcomes)
     assert set(told) == {"added", "not_tried"} and told.total() == 60 and 10 <= told["added"] <= 15
-    assert_ours(sandbox, TWILIO, [one.phone_number for one in outcomes if one.outcome == "added"])
+    assert_ours(sandbox, TWILIO, [one.key[1] for one in outcomes if one.outcome == "added"])
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
@@ -510,11 +513,18 @@ def test_the_sample_file_has_every_outcome(sandbox: Sandbox, tenant: Tenant, tmp
     assert told["summary"] == {"total": 40, "added": added, "exists": exists, "failed": 40 - added - exists}
     assert set(told) == {"summary", "rows"}
     assert {tuple(row) for row in told["rows"]} == {("line", "userId", "phoneNumber", "outcome", "error", "message")}
+    assert [row["line"] for row in told["rows"]] == list(expected), "not in the order of the file"
     with report.open() as file:
         reported = list(csv.DictReader(file))
     assert [{**row, "line": str(row["line"]), "error": row["error"] or ""} for row in told["rows"]] == [
-        {**row, "phoneNumber": row["phoneNumber"].removeprefix("'")} for row in reported
+        {**{name: row[name] for name in told["rows"][0]}, "phoneNumber": row["phoneNumber"].removeprefix("'")}
+        for row in reported
     ]
+    with SAMPLE.open() as file:
+        sample = list(csv.DictReader(file))
+    for name in ("integration", "accSId", "label", "onConflict", "action", "greeting", "forwardTo", "record"):
+        assert [row[name] for row in reported] == [row[name] for row in sample]
+    assert "authToken" not in reported[0]
 
     before = sandbox.snapshot()
     assert json.loads(command(str(SAMPLE), "--output", "json")[1])["summary"]["exists"] == added + exists

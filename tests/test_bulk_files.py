@@ -6,7 +6,6 @@ import re
 import tracemalloc
 import zipfile
 from collections.abc import Callable
-from datetime import date
 from typing import Any
 
 import openpyxl
@@ -100,18 +99,18 @@ def test_what_a_file_leaves_out_is_filled_in() -> None:
 def test_unknown_columns_are_told_and_no_more() -> None:
     rows = read_rows(io.BytesIO(f"{HEADER},price,{'x' * 99}\n{ROW},5,6\n".encode()))
     assert next(rows).fields == WANTED
-    assert rows.unknown_columns == ["price", "x" * 40]
+    assert rows.told == [f"Unknown columns were ignored: price, {'x' * 40}."]
 
 
 SHARED_STRINGS = b"application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
 
 
-def dangerous(name: str, content: bytes) -> bytes:
+def dangerous(name: str, content: bytes, *, of: bytes = FILES["xlsx"]) -> bytes:
     """An xlsx with one of its parts replaced, or with one for the texts that cells share."""
     declared = b'<Override PartName="/%b" ContentType="%b"/></Types>' % (name.encode(), SHARED_STRINGS)
     file = io.BytesIO()
     with (
-        zipfile.ZipFile(io.BytesIO(FILES["xlsx"])) as before,
+        zipfile.ZipFile(io.BytesIO(of)) as before,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after,
     ):
         for part in before.namelist():
@@ -133,6 +132,20 @@ def sheet(rows: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
     """An xlsx with these rows, and with more before and after them."""
     data = b"<worksheet %b>%b<sheetData>%b</sheetData>%b</worksheet>" % (MAIN, before, rows, after)
     return dangerous("xl/worksheets/sheet1.xml", data)
+
+
+def sheets_of_one_part(count: int, rows: bytes) -> bytes:
+    """An xlsx whose workbook names one part as many sheets."""
+    name = "xl/_rels/workbook.xml.rels"
+    of = sheet(rows)
+    workbook, links = (zipfile.ZipFile(io.BytesIO(of)).read(part) for part in ("xl/workbook.xml", name))
+    one, link = re.search(rb"<sheet [^>]*>", workbook), re.search(rb'<Relationship [^>]*/sheet1.xml"[^>]*>', links)
+    assert one and link
+    ids = [b"rId%d" % (index + 1000) for index in range(count)]
+    named = [re.sub(rb'r?:?id="[^"]*"', b'r:id="%b"' % id, one[0]).replace(b'name="', b'name="%b' % id) for id in ids]
+    linked = [re.sub(rb'Id="[^"]*"', b'Id="%b"' % id, link[0]) for id in ids]
+    of = dangerous("xl/workbook.xml", workbook.replace(one[0], b"".join(named)), of=of)
+    return dangerous(name, links.replace(link[0], link[0] + b"".join(linked)), of=of)
 
 
 def sst(text: bytes, times: int) -> bytes:
@@ -188,7 +201,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "many empty rows": (lambda: sheet(HEADED + b"<row/>" * 110_000), "empty rows"),
     "many rows of blanks": (
-        lambda: sheet(HEADED + b'<row><c t="inlineStr"><is><t> </t></is></c></row>' * 101_000), "empty rows"
+        lambda: sheet(HEADED + b'<row><c t="inlineStr"><is><t> </t></is></c></row>' * 101_000), "too large"
     ),
     "a row of a million cells": (lambda: sheet(b"<row>" + b"<c/>" * 1_000_000 + b"</row>"), "too large"),
     "many things that are no rows": (lambda: sheet(HEADED, after=b"<x/>" * 300_000), "too large"),
@@ -208,12 +221,19 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "64 MB of shared texts": (lambda: dangerous("xl/sharedStrings.xml", sst(SHARED, 64_000)), "too large"),
     "a million shared texts": (lambda: dangerous("xl/sharedStrings.xml", sst(b"<si/>", 1_000_001)), "too large"),
     "shared texts by another name": (lambda: dangerous("xl/media/x.png", sst(SHARED, 20_000)), "too large"),
+    "rows of cells that are packed to nearly nothing": (
+        lambda: sheet(HEADED + (b"<row>" + b"<c><v>1</v></c>" * 6 + b"</row>") * 30_000), "too large"
+    ),
+    "many names": (
+        lambda: dangerous("xl/workbook.xml", b"<workbook>" + b'<definedName name="a"/>' * 100_000 + b"</workbook>"), "too large"
+    ),
     "many styles": (
         lambda: dangerous("xl/styles.xml", b"<styleSheet>" + b"<xf/>" * 300_000 + b"</styleSheet>"), "too large"
     ),
     "a thousand sheets that are one": (
         lambda: dangerous("xl/workbook.xml", b"<workbook>" + b'<sheet name="a"/>' * 1_000 + b"</workbook>"), "too large"
     ),
+    "sheets that are one part": (lambda: sheets_of_one_part(256, b"<row/>" * 90_000), "Save it again"),
     "blank lines": (lambda: HEADER.encode() + b"\n" * 200_000, "empty rows"),
     "lines of commas": (lambda: HEADER.encode() + b"\n" + b" ,,,,,\n" * 200_000, "empty rows"),
     "blank lines before a header": (lambda: b" \n" * 200_000 + CSV.encode(), "empty rows"),
@@ -262,7 +282,7 @@ def test_a_file_of_another_kind_is_refused_by_its_name() -> None:
 BAD_ROWS: dict[str, tuple[bytes, str, str | None]] = {
     "more cells than columns": (f"{HEADER}\n{ROW},x\n".encode(), "invalid_field", None),
     "a line that is no JSON": (f'{json.dumps(WANTED)}\n{{"userId": "{CANARY}\n'.encode(), "invalid_json", None),
-    "a line with a key twice": (b'{"userId": "a", "userId": "b"}', "invalid_json", None),
+    "a line with a key twice": (f'{json.dumps(WANTED)}\n{{"userId": "a", "userId": "b"}}'.encode(), "invalid_json", None),
     "a list of texts": (json.dumps([WANTED, CANARY]).encode(), "invalid_json", None),
     "a number that was rounded": (xlsx(list(WANTED), [USER, "12125551234", "telnyx", CANARY, 1400000000000000001]), "invalid_field", "accSId"),
     "a broken number": (xlsx(list(WANTED), [USER, 12.5, "telnyx", CANARY]), "invalid_field", "phoneNumber"),
@@ -277,15 +297,98 @@ def test_a_bad_row_spoils_no_other(kind: str) -> None:
     assert CANARY not in f"{row!r} {row.problem} {row.shown()}"
 
 
-def test_what_is_shown_of_a_row_looks_like_an_id_and_a_number() -> None:
-    assert FileRow(1, {"userId": USER, "phoneNumber": "+1 (212) 555-1234"}).shown() == (USER, "+1 (212) 555-1234")
-    assert FileRow(1, {"userId": CANARY, "phoneNumber": CANARY}).shown() == ("", "")
-    assert FileRow(1, {"userId": 5, "phoneNumber": None}).shown() == ("", "")
+TOKEN_SHAPES = {
+    "of Twilio": "0123456789abcdef0123456789abcdef", "of Plivo": "MmRjNjY5OGEwMzBlZjE2ZDI4ZjcxZTI1YWIyMDI1",
+    "of Telnyx": "KEY0123456789ABCDEF0123456789ABCDEF_abcdefghijklmnopqrstuv",
+    "a UUID": "a1b2c3d4-e5f6-7890-abcd-ef0123456789", "31 characters of one": "0123456789abcdef0123456789abcde",
+}  # fmt: skip
+BASE64 = ["ODg3ZmQ5YTk0/YTk4+NjQ5ZTY2NmQ5YzY0ZmY=", "ODg3ZmQ5YTk0_YTk4-NjQ5ZTY2NmQ5YzY0ZmY"]
+PUBLIC_KEY = "abCDef12+/ghIJkl34mnOPqr56stUVwx78yzABcd901="
 
 
-def test_a_date_is_a_text_that_the_field_will_refuse() -> None:
-    (row,) = read(xlsx(list(WANTED), [USER, date(2026, 11, 23), "twilio", CANARY]))
-    assert row.fields["phoneNumber"] == "2026-11-23 00:00:00"
+@pytest.mark.parametrize("shape", TOKEN_SHAPES)
+def test_results_repeat_what_was_typed_but_no_token(shape: str) -> None:
+    """A cell gets into the wrong column, even in a row without authToken."""
+    token = TOKEN_SHAPES[shape]
+    typed = {"userId": "ann", "phoneNumber": "+1 (212) 555-12", "label": "Front desk", "accSId": "AC" + "a" * 32}
+    assert FileRow(1, {**typed, "authToken": token}).shown() == typed
+    for wrong in (CANARY, f"x{CANARY}", f"{CANARY[:9]}\u200b{CANARY[9:]}"):
+        row = {"userId": wrong, "phoneNumber": "12", "label": f"see {wrong}", "authToken": CANARY}
+        assert FileRow(1, row).shown() == {"phoneNumber": "12"}
+    assert FileRow(1, {**typed, "userId": token, "phoneNumber": f"{token}, 12"}).shown() == {
+        "label": "Front desk", "accSId": typed["accSId"],
+    }  # fmt: skip
+    assert FileRow(1, {"userId": ["a"], "phoneNumber": None, "label": "a\ud800b\u202e"}).shown() == {"label": "ab"}
+
+
+@pytest.mark.parametrize("token", BASE64)
+def test_base64_is_not_repeated_where_no_sentence_is_expected(token: str) -> None:
+    """A label may have as many words, joined by dashes or slashes."""
+    sid, label = "AC0123456789abcdef0123456789abcdef", "Front-desk-of-the-2nd-floor/Old-Building"
+    row = {"userId": USER, "phoneNumber": token, "accSId": sid, "label": label, "authToken": "AC1"}
+    assert FileRow(1, row).shown() == {"userId": USER, "accSId": sid, "label": label}
+
+
+API_KEYS = ["KEY0193B1E2C3F4A5B6C7D8E9F0A1B2C3D4_XyZabcdefghij", CANARY, f"{PUBLIC_KEY}{PUBLIC_KEY}"]
+
+
+@pytest.mark.parametrize("typed", API_KEYS)
+@pytest.mark.parametrize("shape", ["csv", "xlsx", "json"])
+def test_a_public_key_is_repeated_but_no_token_in_its_place(typed: str, shape: str) -> None:
+    """The Telnyx console shows the API key and the public key side by side."""
+    head = ["userId", "phoneNumber", "integration", "authToken", "publicKey"]
+    for token, key, repeated in (
+        (CANARY, PUBLIC_KEY, PUBLIC_KEY), (PUBLIC_KEY, typed, None), (CANARY, typed, None), (PUBLIC_KEY, PUBLIC_KEY, None)
+    ):  # fmt: skip
+        cells = [USER, "13125551234", "telnyx", token, key]
+        texts = {
+            "csv": "\n".join(map(",".join, [head, cells])),
+            "json": json.dumps([dict(zip(head, cells, strict=True))]),
+        }
+        (row,) = read(texts[shape] if shape in texts else xlsx(head, cells))
+        assert row.shown().get("publicKey") == repeated and row.fields["publicKey"] == key
+    (row,) = read(json.dumps([{**WANTED, "authToken": None, "publicKey": API_KEYS[0]}]))
+    assert "publicKey" not in row.shown()
+
+
+def test_a_short_token_is_not_repeated_as_a_word_of_a_text() -> None:
+    row = {"userId": USER, "phoneNumber": "+1 212", "label": "abc1234 is my token", "authToken": "abc1234"}
+    assert FileRow(1, row).shown() == {"userId": USER, "phoneNumber": "+1 212"}
+    rows = read(f"{HEADER}\n{USER},1,twilio,1,AC1,a\n{USER},+1 212,twilio,x1y,AC1,x1yz\n")
+    assert rows[1].shown()["phoneNumber"] == "+1 212" and rows[1].shown()["label"] == "x1yz"
+
+
+def test_a_token_is_not_told_as_the_name_of_a_column() -> None:
+    for token in [*TOKEN_SHAPES.values(), *BASE64, CANARY]:
+        for content in (f"{HEADER},price,{token}\n{ROW},5,6\n", json.dumps([{**WANTED, "price": 5, token: 6}])):
+            rows = read_rows(io.BytesIO(content.encode()))
+            assert len(list(rows)) == 1
+            assert rows.told == ["Unknown columns were ignored: price, (looks like an auth token)."]
+
+
+def test_two_keys_that_name_one_field_are_refused_as_two_columns_are() -> None:
+    for other in ("user_id", "User ID", "user id"):
+        (row,) = read(json.dumps([{**WANTED, other: "f" * 24}]))
+        assert row.problem and row.problem.field == "userId" and "two keys" in str(row.problem)
+    (row,) = read(json.dumps([{**WANTED, "authToken": CANARY[::-1], "auth token": CANARY, "label": CANARY}]))
+    assert row.problem and "label" not in row.shown()
+    assert read(json.dumps([{**WANTED, "user_id": None}]))[0].problem is None
+
+
+def test_an_object_around_the_list_is_told() -> None:
+    for content in (json.dumps({"numbers": [WANTED]}), json.dumps([{"rows": [WANTED]}])):
+        with pytest.raises(UnreadableFile, match="Send a list of objects"):
+            read(content)
+    rows = read(json.dumps([WANTED, {"a": 1}, {"userId": None, "a": 1}]))
+    assert [row.problem and str(row.problem)[:6] for row in rows] == [None, "No key", None]
+
+
+def test_a_token_of_another_row_is_not_repeated_either() -> None:
+    """A row that lacks a cell has its token one column too early."""
+    rows = read(f"{HEADER}\n{ROW}\n{USER},12125551235,{CANARY},AC1,Front\n")
+    assert rows[1].shown() == {"userId": USER, "phoneNumber": "12125551235", "accSId": "Front"}
+    (row,) = read(f"userId,phoneNumber,integration\n{USER},{CANARY},x\n", defaults={"authToken": CANARY})
+    assert row.shown() == {"userId": USER, "integration": "x"}
 
 
 def test_a_formula_counts_as_what_it_showed_when_the_file_was_saved() -> None:

@@ -19,7 +19,7 @@ from django.db import connections
 
 from phones.models import Account, Line, PhoneNumber
 from phones.services import at_once, carriers, checking
-from phones.services.reasons import public_setting
+from phones.services.reasons import in_words, public_setting
 from sandbox import state as seeds
 from sandbox.ledger import Exchange
 from sandbox.sandbox import Sandbox
@@ -99,7 +99,7 @@ def test_drift_is_found_and_repaired_and_removal_still_restores(sandbox: Sandbox
 
 
 def test_each_reason_of_each_carrier_is_produced() -> None:
-    produced = {name: {"carrier_unavailable"} for name in REASONS}
+    produced = {name: {"carrier_unavailable", "carrier_refuses"} for name in REASONS}
     cases: list[Drift | Hopeless] = [*DRIFTS, *HOPELESS]
     for case in cases:
         produced[case.integration].add(case.reason)
@@ -212,6 +212,20 @@ DOWN: dict[str, dict[str, Any]] = {
     "a list": {"kind": "status", "status": 200, "body": []},
     "redirect": {"kind": "redirect", "location": "https://elsewhere.example.com/"},
 }
+
+
+@pytest.mark.parametrize("status", [400, 402, 422, 451])
+def test_a_carrier_that_refuses_to_answer_is_not_one_that_is_down(
+    sandbox: Sandbox, tenant: Tenant, carrier: Good, status: int
+) -> None:
+    scene = stage(sandbox, tenant, carrier)
+    sandbox.fault("status", carrier.integration, status=status, times=None)
+
+    for repair in (False, True):
+        found = check(scene.phone, tenant, repair=repair)
+        assert (found["health"], reasons(found), found["repaired"]) == ("unreachable", {"carrier_refuses"}, False)
+    assert not any("again in a minute" in words for words in in_words("carrier_refuses"))
+    assert writes(sandbox) == []
 
 
 @pytest.mark.parametrize("down", DOWN)
@@ -350,7 +364,7 @@ def test_a_customers_own_application_that_was_deleted_is_told_and_not_made_again
 @pytest.mark.engine
 @in_parallel
 def test_a_telnyx_application_that_was_made_again_names_the_account(
-    sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, other_tenant: Tenant
+    sandbox: Sandbox, live_server: Any, settings: Any, tenant: Tenant, colleague: Tenant
 ) -> None:
     """The webhooks' address stays, calls come in, and later adds find the same account."""
     settings.PUBLIC_URL = live_server.url
@@ -367,7 +381,7 @@ def test_a_telnyx_application_that_was_made_again_names_the_account(
     (call,) = data_of(send("GET", "calls", tenant))["items"]
     assert (call["status"], call["phoneNumber"]) == ("completed", scene.phone.number)
 
-    for number, whose in ((TELNYX.number, tenant), (TELNYX.another, other_tenant)):
+    for number, whose in ((TELNYX.number, tenant), (TELNYX.another, colleague)):
         assert add(whose, TELNYX.body(whose.user, phoneNumber=number)).status_code == 201
     assert Account.objects.count() == 1
     assert len(ours(scene)) == 1
@@ -506,16 +520,16 @@ def test_a_number_that_is_removed_during_its_repair_stays_removed(
 @repeated(3)
 @each_with_application
 def test_repairs_and_adds_at_once_make_one_application(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, good: Good, attempt: int
+    sandbox: Sandbox, tenant: Tenant, colleague: Tenant, good: Good, attempt: int
 ) -> None:
     scene = stage(sandbox, tenant, good)
-    second = stage(sandbox, other_tenant, good, phoneNumber=good.number)
+    second = stage(sandbox, colleague, good, phoneNumber=good.number)
     scene.delete_application()
     jitter(sandbox)
 
     first, other, added = together(
         lambda: check(scene.phone, tenant, repair=True),
-        lambda: check(second.phone, other_tenant, repair=True),
+        lambda: check(second.phone, colleague, repair=True),
         lambda: add(tenant, good.body(tenant.user, phoneNumber=good.another)),
     )
 
@@ -527,7 +541,7 @@ def test_repairs_and_adds_at_once_make_one_application(
         assert made in scene.owner.numbers[number][good.route_field]
     sandbox.clear_faults()
     for phone in PhoneNumber.objects.all():
-        assert check(phone, tenant if phone.user == tenant.user else other_tenant)["health"] == "ok"
+        assert check(phone, tenant)["health"] == "ok"
     assert_nothing_is_leased()
 
 
@@ -651,9 +665,9 @@ def test_check_phones_without_numbers_is_well(db: None) -> None:
 @pytest.mark.engine
 @in_parallel
 def test_check_phones_checks_active_numbers_only_and_each_line_once(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, scenes: dict[str, Scene]
+    sandbox: Sandbox, tenant: Tenant, colleague: Tenant, scenes: dict[str, Scene]
 ) -> None:
-    stage(sandbox, other_tenant, TWILIO)
+    stage(sandbox, colleague, TWILIO)
     PhoneNumber.objects.filter(integration="plivo").update(state=PhoneNumber.State.REMOVING)
     ran = run_check_phones("--output", "json")
     assert len(ran.out.splitlines()) == len(CARRIERS) - 1

@@ -1,19 +1,18 @@
-"""The commands of users/, and checks of the settings."""
+"""The commands of users/."""
 
 import json
 import re
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import override_settings
 from django.utils import timezone
 
 from tests.support import PROJECT
 from tests.support.api import add
-from tests.support.people import Tenant
+from tests.support.people import BAD_NAMES, GOOD_NAMES, Tenant
 from users.models import ApiToken, User, Workspace
-from workspace.checks import check_debug
 
 
 def run(*arguments: str) -> str:
@@ -38,8 +37,52 @@ def test_create_workspace_makes_all_that_a_first_request_needs() -> None:
 
 
 @pytest.mark.django_db
+def test_create_workspace_says_what_comes_next_beside_what_programs_read(settings: Any) -> None:
+    settings.PUBLIC_URL = "https://calls.example.com"
+    out, err = StringIO(), StringIO()
+    call_command("create_workspace", "Acme", "--email", "ann@example.com", stdout=out, stderr=err)
+    made = json.loads(out.getvalue())
+    for what in (
+        "manage.py create_staff",
+        "https://calls.example.com/admin/",
+        made["userId"],
+        "manage.py worker",
+    ):
+        assert what in err.getvalue()
+    assert made["token"] not in err.getvalue()
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
-    "email", ["", "ann", "ann@", "@example.com", "a b@example.com", "ann@example.com\n\nx", "a" * 250 + "@example.com"]
+    ("totp", "hint"), [(True, "authenticator app"), (False, "this e-mail address and password.\n")]
+)
+def test_create_staff_says_where_to_sign_in(settings: Any, totp: bool, hint: str) -> None:
+    settings.STAFF_TOTP = totp
+    out, err = StringIO(), StringIO()
+    call_command("create_staff", "--email", "eve@example.com", "--group", "support", stdout=out, stderr=err)
+    assert "https://phones.example.com/admin/" in err.getvalue() and hint in err.getvalue()
+    assert json.loads(out.getvalue())["password"] not in err.getvalue()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        " ",
+        "\u200b",
+        "ann",
+        "ann@",
+        "@example.com",
+        "a b@example.com",
+        "ann@example.com\n\nx",
+        "a" * 250 + "@example.com",
+        "ann@exam\u200bple.com",
+        "ann@example.c\u3164om",
+        "a\u00adnn@example.com",
+        "ann@\ufeffexample.com",
+        "ann\x00@example.com",
+    ],
 )
 def test_a_bad_address_makes_nothing(email: str) -> None:
     with pytest.raises(CommandError):
@@ -49,11 +92,18 @@ def test_a_bad_address_makes_nothing(email: str) -> None:
 
 @pytest.mark.engine
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", ["", "a" * 201])
-def test_a_bad_name_makes_nothing(name: str) -> None:
-    with pytest.raises(CommandError):
+@pytest.mark.parametrize(("name", "why"), [("a" * 201, "at most 200"), *BAD_NAMES])
+def test_a_bad_name_makes_nothing(name: str, why: str) -> None:
+    with pytest.raises(CommandError, match=why):
         run("create_workspace", name, "--email", "ann@example.com")
     assert (Workspace.objects.count(), User.objects.count()) == (0, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("given", "kept"), GOOD_NAMES)
+def test_a_name_is_kept_without_the_blanks_around_it(given: str, kept: str) -> None:
+    run("create_workspace", given, "--email", "\ufeff Ann@Example.com\u200b\n")
+    assert (Workspace.objects.get().name, User.objects.get().email) == (kept, "ann@example.com")
 
 
 @pytest.mark.django_db
@@ -124,21 +174,6 @@ def test_a_prefix_that_names_no_token_or_several_revokes_none(tenant: Tenant) ->
 
 def test_the_models_are_as_the_migrations_have_made_them(db: None) -> None:
     run("makemigrations", "--check", "--dry-run")
-
-
-# -- settings ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("bind", "starts"),
-    [("127.0.0.1:8000", True), ("[::1]:8000", True), ("localhost:1", True), ("unix:/run/phones", True), ("0.0.0.0:8000", False),
-     (":8000", False), ("[::]:8000", False), ("[::", False), ("10.0.0.1:8000", False), ("127.0.0.1:1,0.0.0.0:1", False), ("fd://3", False)],
-)  # fmt: skip
-def test_debug_is_for_this_machine_alone(bind: str, starts: bool) -> None:
-    with override_settings(DEBUG=True, BIND=bind, PUBLIC_URL="http://localhost:8000"):
-        assert [error.id for error in check_debug(None)] == ([] if starts else ["workspace.E008"])
-    with override_settings(DEBUG=False, BIND=bind):
-        assert check_debug(None) == []
 
 
 def test_the_security_page_names_tests_that_exist() -> None:

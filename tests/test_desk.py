@@ -16,11 +16,11 @@ from django.utils import timezone
 from django.views.debug import get_exception_reporter_filter
 
 from integrations.base import Provider
-from integrations.errors import InvalidCredentials
+from integrations.errors import BadSignature, InvalidCredentials
 from phones.desk.number_admin import PhoneNumberAdmin
 from phones.models import Account, Call, Figure, Import, ImportRow, Line, PhoneNumber, SearchTerm
 from phones.services import add_phone, change_phone
-from phones.services.searching import find_phones
+from phones.services.searching import find_phones, reindex_phone
 from phones.templatetags.dashboard import GAP, HEIGHT, LABEL_HEIGHT, WIDTH, by_day
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
@@ -68,8 +68,9 @@ def test_a_number_is_added_as_the_api_adds_it(desk: Client, tenant: Tenant, sand
 
 @pytest.mark.parametrize(
     "pasted",
-    ["+1 (212) 555-1234", "1.212.555.1234", "tel:+12125551234", "+1\u00a0212\u2011555\u20111234", "1/212/5551234"],
-)
+    ["+1 (212) 555-1234", "1.212.555.1234", "tel:+12125551234", "+1\u00a0212\u2011555\u20111234", "1/212/5551234",
+     "\u202a+12125551234\u202c", "\ufeff12125551234", "1\u00ad212\u2060555\u200b1234"],
+)  # fmt: skip
 def test_a_number_may_be_pasted_as_it_stands_elsewhere(
     desk: Client, tenant: Tenant, sandbox: Sandbox, pasted: str
 ) -> None:
@@ -84,6 +85,8 @@ REFUSED = [
     ({"number": "12125550004"}, "number", "number_not_usable"),
     ({"number": TWILIO.routed_elsewhere, "on_conflict": "refuse"}, "number", "number_routed_elsewhere"),
     ({"number": "123"}, "number", "invalid_phone_number"),
+    ({"number": "5215512345678"}, "number", "invalid_phone_number"),
+    ({"number": "+44 0020 7946 0958"}, "number", "invalid_phone_number"),
     ({"number": ""}, "number", "invalid_field"),
     ({"auth_token": ""}, "auth_token", "invalid_field"),
     ({"account_id": ""}, "account_id", "invalid_field"),
@@ -288,12 +291,19 @@ def test_several_numbers_are_checked_and_repaired_at_once(desk: Client, tenant: 
 @pytest.mark.engine
 def test_label_and_answer_are_changed(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
     phone = added(tenant, TWILIO)
-    typed = {"label": "Night", "action": "forward", "forward_to": "+44 20 7946 0018", "record": "on", "greeting": ""}
+    pasted = "\u202a+44\u00a020\u00a07946\u20110018\u202c"
+    typed = {"label": "Night", "action": "forward", "forward_to": pasted, "record": "on", "greeting": ""}
     assert desk.post(page_of(phone), typed).status_code == 302
     phone.refresh_from_db()
     assert (phone.label, phone.action, phone.forward_to, phone.record) == ("Night", "forward", "442079460018", True)
     assert AuditEntry.objects.get(action="phone.change").detail == "action, forward_to, label, record"
     assert errors_of(desk.post(page_of(phone), typed | {"forward_to": ""})) == {"forward_to": ["invalid_field"]}
+    # As contacts of iOS and spreadsheets have them, and as older versions stored them.
+    for label in ("\u2068Ann\u2069", "Ann\tBerlin", "a\u202eb\u202c", "Ann\u2028Bob", "a\x85b"):
+        PhoneNumber.objects.update(label=label, action="forward")
+        assert desk.post(page_of(phone), typed | {"label": label, "action": "reject"}).status_code == 302
+        phone.refresh_from_db()
+        assert (phone.label, phone.action) == (label, "reject"), ascii(label)
 
 
 def test_a_new_token_is_verified_before_it_is_kept(desk: Client, tenant: Tenant, sandbox: Sandbox) -> None:
@@ -319,10 +329,10 @@ def test_removing_says_first_what_comes_back_and_then_brings_it_back(
 
 
 def test_a_number_that_another_user_has_too_changes_nothing_at_the_carrier(
-    desk: Client, tenant: Tenant, other_tenant: Tenant, sandbox: Sandbox
+    desk: Client, tenant: Tenant, colleague: Tenant, sandbox: Sandbox
 ) -> None:
     phone = added(tenant, TWILIO)
-    added(other_tenant, TWILIO)
+    added(colleague, TWILIO)
     assert "another user here also has this number" in desk.get(f"{LIST}{phone.pk}/delete/").content.decode()
 
 
@@ -367,7 +377,7 @@ def test_five_refused_webhooks_are_remembered(tenant: Tenant, sandbox: Sandbox) 
     added(tenant, TWILIO)
     for number in range(7):
         account = Account.objects.get()
-        note_refused(account, "status", f"reason {number}")
+        note_refused(account, "status", BadSignature(f"reason {number}"))
         Account.objects.update(refused_at=timezone.now() - timedelta(seconds=20))
     assert [one.reason for one in refused_webhooks(Account.objects.get())] == [f"reason {n}" for n in (6, 5, 4, 3, 2)]
 
@@ -434,7 +444,10 @@ def test_a_number_that_is_being_added_or_removed_is_not_shown(desk: Client, tena
     [
         ("12125551234", True), ("5551234", True), ("1234", True), ("212 555", True), ("+1 (212)", True), ("255512", True),
         ("user@one.example.com", True), ("one.ex", True), ("example", True), ("user", True), ("USER@one", True),
-        ("berlin", True), ("desk", True), ("front ber", True), ("desk user", True), ("stgt", False), ("5559", False),
+        ("+1 (212) 555-1234", True), ("212.555.1234", True), ("1/212/5551234", True), ("tel:+12125551234", True),
+        ("\u202a+12125551234\u202c", True), ("+1\u00a0212\u00a0555\u00a01234", True), ("555\u20111234", True),
+        ("\u200e212\u202f555", True), ("\ufeff2125551234\u200b", True), ("1\u00ad2125551235", False),
+        ("berlin", True), ("\u200bberlin\u200b", True), ("desk", True), ("front ber", True), ("desk user", True), ("stgt", False), ("5559", False),
         ("esk", False), ("two", False), ("front paris", False), ("%", False), ("'", False),
     ],
 )  # fmt: skip
@@ -443,6 +456,27 @@ def test_a_number_is_found_by_any_part_of_it_and_by_words(
 ) -> None:
     change_phone(added(tenant, TWILIO), {"label": "Front desk, Berlin"})
     assert find_phones(PhoneNumber.objects.all(), typed).exists() == is_found
+
+
+@pytest.mark.engine
+def test_a_search_reads_labels_and_numbers_as_they_are_written(tenant: Tenant, sandbox: Sandbox) -> None:
+    phone = added(tenant, TWILIO)
+    for label, typed in (
+        ("2024/05/01 campaign", "2024/05/01"),
+        ("2024/05/01 campaign", "05/01 \u200bcampaign"),
+        ("24 05 2031 campaign", "24 05 2031"),
+        ("می\u200cخواهم", "\u200fمی\u200cخواهم"),
+        ("क्\u200dष desk", "क्\u200dष"),
+        ("Donau\u00addampfer", "donau\u00addampfer"),
+        ("Front desk", "fr\u200bont"),
+    ):
+        change_phone(phone, {"label": label})
+        assert find_phones(PhoneNumber.objects.all(), typed).exists(), ascii(label)
+    PhoneNumber.objects.update(number="390612345678")
+    reindex_phone(PhoneNumber.objects.get())
+    for typed in ("+39 (0)6 1234 5678", "+39 ( 0 ) 6 1234", "(0)6 1234"):
+        assert find_phones(PhoneNumber.objects.all(), typed).exists(), typed
+    assert not find_phones(PhoneNumber.objects.all(), "+39 (0)7 1234").exists()
 
 
 @pytest.mark.engine

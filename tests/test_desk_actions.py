@@ -11,8 +11,9 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 
 from core import clock
+from core.leased import LEASE
 from phones.desk import number_admin
-from phones.models import LEASE, Account, Import, Line, PhoneNumber
+from phones.models import Account, Import, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import slots
 from sandbox import state as seeds

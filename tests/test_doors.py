@@ -12,7 +12,7 @@ from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, Good
 from tests.support.doors import DOORS, Case, Door, Doors, by_api
-from tests.support.people import Tenant, sign_in
+from tests.support.people import Tenant, new_tenant, sign_in
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +70,12 @@ def a_colleague(tenant: Tenant) -> str:
     return User.objects.create_user("colleague@one.example.com", workspace=tenant.workspace).pk
 
 
+def a_stranger(tenant: Tenant) -> str:
+    return new_tenant("two").user.pk
+
+
+# Mexico's former mobile prefix, which carriers' lists still had (daviddrysdale/python-phonenumbers#306).
+IMPOSSIBLE = {"phoneNumber": "5215512345678"}
 NO_KEY = {"authToken": seeds.TELNYX_NOPROFILE_KEY, "phoneNumber": "13125557777"}
 A_PUBLIC_KEY = "A" * 43 + "="
 ITS_PUBLIC_KEY = seeds.Account("telnyx", seeds.TELNYX_ACCOUNT, "").public_key()
@@ -88,6 +94,12 @@ CASES = {
     **at_each("on a trunk, taken over", lambda good: Case(good, changes={"phoneNumber": good.on_a_trunk})),
     **at_each("a number that a colleague has", lambda good: Case(good, holder=a_colleague)),
     **at_each("a label and a forward", lambda good: Case(good, settings=FORWARD)),
+    **at_each("a number that no plan makes possible", lambda good: Case(
+        good, changes={"phoneNumber": "+52 1 55 1234-5678"}, bought=IMPOSSIBLE["phoneNumber"]
+    )),
+    **at_each("a number with what looks like a trunk prefix", lambda good: Case(
+        good, changes={"phoneNumber": "4402079460018"}, bought="4402079460018"
+    )),
     "calls are rejected": Case(TWILIO, settings={"inbound": {"action": "reject", "record": False}}),
     **at_each("one request too many", lambda good: Case(
         good, fault=read_fault("status", status=429, headers=AGAIN_AT_ONCE)
@@ -100,7 +112,9 @@ CASES = {
     "the carrier's demo, which is no route": Case(TWILIO, changes={"phoneNumber": "12125550005", **REFUSE}),
     "routed nowhere, nothing to take over": Case(PLIVO, changes=REFUSE),
     "an owner in capitals": Case(TWILIO, owner=in_capitals),
-    "telnyx, on an application of the customer's": Case(TELNYX, changes={"accSId": seeds.TELNYX_CUSTOMER_APP}),
+    "telnyx, on an application of the customer's": Case(
+        TELNYX, changes={"accSId": seeds.TELNYX_CUSTOMER_APP, "phoneNumber": TELNYX.routed_elsewhere}
+    ),
     "telnyx, with its public key": Case(TELNYX, changes={"publicKey": ITS_PUBLIC_KEY}),
     "telnyx, with another's public key": Case(TELNYX, "invalid_field", "publicKey", {"publicKey": A_PUBLIC_KEY}),
     "telnyx, neither key nor voice profile": Case(TELNYX, changes=NO_KEY),
@@ -114,9 +128,10 @@ CASES = {
     "a number without country code": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "0205550001"}),
     "letters for a number": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "1800FLOWERS"}),
     "digits of another script": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "١٢١٢٥٥٥١٢٣٤"}),
+    "a trunk prefix in parentheses": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "+1 (0)2125551234"}),
+    "an extension": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "12125551234;ext=1"}),
     "no carrier": Case(TWILIO, "invalid_field", "integration", {"integration": None}),
     "an unknown carrier": Case(TWILIO, "invalid_field", "integration", {"integration": "sinch"}),
-    "a carrier in capitals": Case(TWILIO, "invalid_field", "integration", {"integration": "Twilio"}),
     **at_each("no token", lambda good: Case(good, "invalid_field", "authToken", {"authToken": None})),
     "a token with a blank in it": Case(TWILIO, "invalid_field", "authToken", {"authToken": "a b"}),
     "a token with a line break in it": Case(TWILIO, "invalid_field", "authToken", {"authToken": "a\nb"}),
@@ -136,7 +151,6 @@ CASES = {
     "an unknown onConflict": Case(TWILIO, "invalid_field", "onConflict", {"onConflict": "maybe"}),
     "no owner": Case(TWILIO, "invalid_field", "userId", {"userId": None}),
     "an owner that is no id": Case(TWILIO, "invalid_user_id", "userId", {"userId": "ann"}),
-    "an owner with a line break": Case(TWILIO, "invalid_user_id", "userId", {"userId": "64e5f12345abcdef12345678\n"}),
     "an unknown owner": Case(TWILIO, "user_not_found", "userId", {"userId": "64e5f12345abcdef12345678"}),
     "an owner who has left": Case(TWILIO, "user_not_found", "userId", owner=who_has_left),
     "an owner without workspace": Case(TWILIO, "user_not_found", "userId", owner=without_workspace),
@@ -152,9 +166,33 @@ CASES = {
     **at_each("a suspended account", lambda good: Case(
         good, "invalid_credentials", "authToken", suspended(good)
     )),
+    "telnyx, an application that routes another number": Case(
+        TELNYX, "application_in_use", "accSId", {"accSId": seeds.TELNYX_CUSTOMER_APP}
+    ),
+    **at_each("another workspace's number", lambda good: Case(
+        good, "number_in_another_workspace", "phoneNumber", holder=a_stranger
+    )),
     **at_each("somebody else's number", lambda good: Case(
         good, "number_not_owned", "phoneNumber", {"phoneNumber": good.not_owned}
     )),
+    **at_each("nobody's number, which no plan makes possible", lambda good: Case(
+        good, "invalid_phone_number", "phoneNumber", IMPOSSIBLE
+    )),
+    "no country code, which looks like another one": Case(
+        TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "2125551234"}
+    ),
+    **at_each("no plan makes it possible, wrong token", lambda good: Case(
+        good, "invalid_credentials", "authToken", {**IMPOSSIBLE, **WRONG}
+    )),
+    "no plan makes it possible, an unknown owner": Case(
+        TWILIO, "user_not_found", "userId", {**IMPOSSIBLE, "userId": "64e5f12345abcdef12345678"}
+    ),
+    "no plan makes it possible, an unknown carrier": Case(
+        TWILIO, "invalid_field", "integration", {**IMPOSSIBLE, "integration": "sinch"}
+    ),
+    "no plan makes it possible, the carrier is down": Case(
+        TWILIO, "carrier_unavailable", changes=IMPOSSIBLE, fault=fault("reset")
+    ),
     **at_each("a number that cannot take calls", lambda good: Case(
         good, "number_not_usable", "phoneNumber", {"phoneNumber": next(iter(good.unusable))}
     )),
@@ -217,6 +255,8 @@ def test_all_three_doors_give_the_same_verdict_and_leave_the_same(name: str, doo
 REFUSED_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "forwarded to nobody": ({"inbound": {"action": "forward"}}, "inbound"),
     "forwarded to no number": ({"inbound": {"action": "forward", "forwardTo": "911"}}, "inbound"),
+    "forwarded to an impossible number": ({"inbound": {"action": "forward", "forwardTo": "5215512345678"}}, "inbound"),
+    "forwarded to a trunk prefix": ({"inbound": {"action": "forward", "forwardTo": "+1 (0)212 555 0018"}}, "inbound"),
     "an unknown action": ({"inbound": {"action": "sing"}}, "inbound"),
     "a greeting that is too long": ({"inbound": {"greeting": "x" * 1001}}, "inbound"),
     "a greeting with control characters": ({"inbound": {"greeting": "a\x07b"}}, "inbound"),
@@ -236,27 +276,57 @@ def test_all_three_doors_refuse_the_same_settings(name: str, doors: Doors) -> No
         assert (outcome.is_untouched, outcome.asked) == (True, [])
 
 
-# What programs must send exactly may be typed and pasted: the desk drops what is around it and then decides the same.
+# What programs must send exactly may be typed and pasted: the doors for people drop what is around it and then decide
+# the same.
 PASTED = {
     **at_each("a line break after the token", lambda good: Case(
         good, "invalid_field", "authToken", {"authToken": f"{good.auth_token}\n"}
     )),
     "a blank after the account id": Case(TWILIO, "invalid_field", "accSId", {"accSId": f"{TWILIO.acc_sid} "}),
-    "dots in the number": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "+1.212.555.1234"}),
+    **{
+        f"pasted, {kind}": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": pasted})
+        for kind, pasted in {
+            "contacts of Windows": "\u202a+12125551234\u202c",
+            "a page from right to left": "\u200e12125551234",
+            "a messenger": "\u2068+12125551234\u2069",
+            "a zero-width space inside": "1212555\u200b1234",
+            "a word joiner": "1212\u20605551234",
+            "a soft hyphen": "1\u00ad2125551234",
+            "a PDF document": "+1\ufe0d-212-555-1234",
+            "narrow no-break spaces": "+1\u202f212\u202f555\u202f1234",
+            "no-break hyphens": "+1\u2011212\u2011555\u20111234",
+            "full width": "\uff0b\uff11\uff12\uff11\uff12\uff15\uff15\uff15\uff11\uff12\uff13\uff14",
+        }.items()
+    },
     "the address of a link": Case(TWILIO, "invalid_phone_number", "phoneNumber", {"phoneNumber": "tel:+12125551234"}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PASTED)
-def test_only_the_desk_tidies_what_was_pasted(name: str, doors: Doors) -> None:
+def test_the_doors_for_people_tidy_what_was_pasted(name: str, doors: Doors) -> None:
     case = PASTED[name]
     api, admin, command = doors.try_each(case)
     assert (api.verdict.code, api.verdict.wire_name) == (case.code, case.wire_name)
-    assert (command.verdict.code, command.verdict.sentence) == (case.code, api.verdict.sentence)
-    for outcome in (api, command):
-        assert (outcome.is_untouched, outcome.asked) == (True, [])
+    assert (api.is_untouched, api.asked) == (True, [])
     tidy = doors.try_one(by_api, Case(case.good), doors.tenant.user.pk)
-    assert (admin.verdict, admin.carriers, admin.rows) == (tidy.verdict, tidy.carriers, tidy.rows)
+    for outcome in (admin, command):
+        assert (outcome.verdict, outcome.carriers, outcome.rows) == (tidy.verdict, tidy.carriers, tidy.rows)
+
+
+# Where the desk has a list to choose from, a file has a text.
+WRITTEN_BY_PEOPLE = {
+    "a carrier in capitals": Case(TWILIO, "invalid_field", "integration", {"integration": "Twilio"}),
+    "a choice with a capital": Case(TWILIO, "invalid_field", "onConflict", {"onConflict": "Refuse"}),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_PEOPLE)
+def test_a_file_may_write_choices_in_any_case(name: str, doors: Doors) -> None:
+    case = WRITTEN_BY_PEOPLE[name]
+    api, _, command = doors.try_each(case)
+    assert (api.verdict.code, api.verdict.wire_name, api.is_untouched) == (case.code, case.wire_name, True)
+    tidy = doors.try_one(by_api, Case(case.good), doors.tenant.user.pk)
+    assert (command.verdict, command.carriers, command.rows) == (tidy.verdict, tidy.carriers, tidy.rows)
 
 
 # -- who may, and how often -------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
-from integrations.events import CallStatus
+from integrations import events
+from integrations.events import CallStatus, read_event, read_payload
 from phones.models import Call, CallEvent, Recording
 from phones.reconciling import reconcile
 from sandbox.sandbox import Sandbox
@@ -161,7 +162,9 @@ def failing_savepoint() -> Iterator[None]:
         pytest.param(lambda: failing(INSERT, Call, times=1), id="make the call"),
         pytest.param(lambda: failing(INSERT, Recording, times=1), id="make the recording"),
         pytest.param(
-            failing_savepoint, id="savepoint", marks=pytest.mark.sqlite_only(reason="MongoDB has no savepoints")
+            failing_savepoint,
+            id="savepoint",
+            marks=pytest.mark.only("sqlite", "postgresql", reason="MongoDB has no savepoints"),
         ),
     ],
 )
@@ -188,7 +191,7 @@ def test_an_event_that_is_kept_and_not_merged_is_merged_by_reconcile(
     assert log_of("CA-1") == before
 
 
-@pytest.mark.sqlite_only(reason="MongoDB has no savepoints")
+@pytest.mark.only("sqlite", "postgresql", reason="MongoDB has no savepoints")
 def test_an_event_whose_merge_cannot_even_be_undone_is_not_acknowledged(party: Party, dialect: Dialect) -> None:
     def fail(run: Callable[[], Any], statement: Statement) -> Any:
         if statement.sql.startswith("ROLLBACK TO SAVEPOINT"):
@@ -223,3 +226,27 @@ def test_events_that_came_before_the_number_was_ours_are_kept(party: Party, dial
     call = Call.objects.get()
     assert (call.line, call.status) == (None, "completed")
     assert not CallEvent.objects.filter(merged_at=None).exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        ("CallSid=CA%00-1&From=\0&To=%2500", "CallSid=CA%EF%BF%BD-1&From=%EF%BF%BD&To=%2500"),
+        (r'{"CallSid": "CA\u0000-1", "From": "\u0000", "To": "%00"}', r'{"CallSid": "CA\ufffd-1", "From": "\ufffd", "To": "%00"}'),
+        # After an even number of backslashes these are five letters and digits.
+        (r'{"a": "\\u0000", "b": ["\\\u0000\u0000"]}', r'{"a": "\\u0000", "b": ["\\\ufffd\ufffd"]}'),
+    ],
+)  # fmt: skip
+def test_what_postgresql_cannot_store_is_replaced_where_a_body_is_read(body: str, stored: str) -> None:
+    payload, kept = read_event(body, lambda payload: payload)  # type: ignore[arg-type, return-value]
+    assert kept == stored
+    assert payload == read_payload(stored) == read_payload(body)
+    assert "\0" not in str(payload) + kept and "\\x00" not in repr(payload)
+
+
+def test_so_it_is_where_a_carriers_reply_is_read() -> None:
+    assert (events.text("a\0b"), events.party("\0anonymous"), events.party("+1212\0")) == (
+        "a\ufffdb",
+        "\ufffdanonymous",
+        "+1212\ufffd",
+    )

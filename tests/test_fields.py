@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from core.fields import MillisecondField, ObjectIdField, new_object_id, whole_milliseconds
 from core.secrets import CannotOpen, Secret, is_key
+from phones.api.fields import OwnerField
 from phones.models import Account
 from tests.support.database import stored
 from users.models import Workspace
@@ -202,3 +203,10 @@ def test_a_moment_loses_what_is_below_a_millisecond_and_nothing_else(moment: dat
 def test_a_saved_row_has_the_time_that_the_database_has() -> None:
     workspace = Workspace.objects.create(name="one")
     assert workspace.created_at == Workspace.objects.get(pk=workspace.pk).created_at
+
+
+@pytest.mark.parametrize(
+    "around", ["\u200b{}", "{}\ufeff", "\u202a{}\u202c", "\u2068{}\u2069", "\u200e{}\u200f", " {}\n"]
+)
+def test_an_owner_is_read_without_what_is_pasted_around_the_address(around: str) -> None:
+    assert OwnerField().run_validation(around.format("Ann@example.com")) == "ann@example.com"

@@ -81,7 +81,7 @@ def test_another_body_with_the_key_is_refused(sandbox: Sandbox, tenant: Tenant) 
 
 def test_keys_are_apart_for_each_workspace(sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant) -> None:
     first = add(tenant, TWILIO.body(tenant.user), **KEY)
-    second = add(other_tenant, TWILIO.body(other_tenant.user), **KEY)
+    second = add(other_tenant, TWILIO.body(other_tenant.user, phoneNumber=TWILIO.another), **KEY)
     assert second.status_code == 201
     assert "Idempotent-Replayed" not in second.headers
     assert second.content != first.content

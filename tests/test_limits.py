@@ -17,7 +17,7 @@ from core.rates import Rate, parse_rate
 from phones.reconciling import reconcile
 from sandbox.sandbox import Sandbox
 from tests.support.api import DAY_S, add, assert_throttled, post
-from tests.support.carriers import PLIVO, TELNYX, TWILIO
+from tests.support.carriers import TELNYX, TWILIO
 from tests.support.people import Tenant, new_tenant
 from tests.support.state import asked_of_carrier
 from users import limits
@@ -116,15 +116,14 @@ def test_refused_credentials_are_counted_by_workspace(
     assert add(other_tenant, TWILIO.body(other_tenant.user)).status_code == 201
 
 
-def test_refused_credentials_are_counted_by_account(sandbox: Sandbox, tenant: Tenant, limit: Any) -> None:
+def test_guesses_of_others_at_an_account_lock_nobody_out_of_it(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, limit: Any
+) -> None:
     limit(refused_credentials=3)
     for number in range(3):
-        assert guess(new_tenant(f"guesser{number}"), number).status_code == 400
-    sandbox.clear_ledger()
-    assert_throttled(guess(tenant))
-    assert sandbox.ledger == []
-    other_account = PLIVO.body(tenant.user)
-    assert add(tenant, other_account).status_code == 201
+        assert guess(other_tenant, number).status_code == 400
+    assert_throttled(guess(other_tenant))
+    assert add(tenant, TWILIO.body(tenant.user)).status_code == 201
 
 
 def test_refused_credentials_are_counted_in_all(sandbox: Sandbox, tenant: Tenant, limit: Any) -> None:
@@ -253,14 +252,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[limits.Store]:
         yield limits.DatabaseStore()
         return
     store = limits.RedisStore(request.getfixturevalue("redis_url"))
-    give_up_at = time.monotonic() + 10
-    while True:
-        try:
-            store.redis.flushall()
-            break
-        except OSError:
-            assert time.monotonic() < give_up_at
-            time.sleep(0.05)
+    store.redis.flushall()
     yield store
     store.redis.close()
 
@@ -349,16 +341,27 @@ def test_who_waits_for_a_hold_in_vain_may_come_back_soon(limit: Any, monkeypatch
     [
         (0, None, "10.0.0.9"), (0, "1.1.1.1", "10.0.0.9"), (1, "1.1.1.1", "1.1.1.1"), (1, "6.6.6.6, 1.1.1.1", "1.1.1.1"),
         (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "1.1.1.1"), (2, "1.1.1.1", "1.1.1.1"), (1, None, "10.0.0.9"), (1, "", "10.0.0.9"),
-        (1, " , ", "10.0.0.9"), (3, None, "10.0.0.9"), (1, "6.6.6.6,", "6.6.6.6"), (1, "unknown", "unknown"),
+        (1, " , ", "10.0.0.9"), (3, None, "10.0.0.9"), (1, "6.6.6.6,", "10.0.0.9"), (1, "unknown", "10.0.0.9"),
         (1, "1.1.1.1:40000", "1.1.1.1"), (2, "1.1.1.1:1, 2.2.2.2:2", "1.1.1.1"), (1, "[2001:DB8::1]:443", "2001:db8::1"),
         (1, "[2001:db8::1]", "2001:db8::1"), (1, "2001:db8:0::1", "2001:db8::1"), (1, "::ffff:1.1.1.1", "1.1.1.1"),
-        (1, "x" * 300, "x" * 45),
+        (1, "x" * 300, "10.0.0.9"), (1, "[]:80", "10.0.0.9"), (1, "[]", "10.0.0.9"), (1, "6.6.6.6, _hidden", "10.0.0.9"), (2, "6.6.6.6, unknown, 2.2.2.2", "2.2.2.2"),
+        (2, "6.6.6.6, ,2.2.2.2:9", "2.2.2.2"), (2, "unknown, unknown", "10.0.0.9"), (2, "1.1.1.1, unknown", "1.1.1.1"),
+        (1, "1.1.1.1:", "10.0.0.9"), (1, "1.1.1.1:port", "10.0.0.9"), (1, '"1.1.1.1"', "10.0.0.9"), (1, "1.1.1", "10.0.0.9"),
+        (1, "fe80::1%eth0", "fe80::1"), (1, "[fe80::1%25eth0]:443", "fe80::1"), (1, "[::ffff:1.1.1.1]:443", "1.1.1.1"),
+        (1, "-", "10.0.0.9"), (1, "1.1.1.1;drop", "10.0.0.9"), (1, "[2001:db8::1", "10.0.0.9"),
     ],
 )  # fmt: skip
 def test_only_trusted_proxies_are_believed(settings: Any, proxies: int, forwarded: str | None, address: str) -> None:
     settings.TRUSTED_PROXY_COUNT = proxies
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     assert client_address(RequestFactory().get("/", REMOTE_ADDR="10.0.0.9", headers=headers)) == address
+
+
+@pytest.mark.parametrize(("forwarded", "address"), [("1.1.1.1", "1.1.1.1"), ("unknown", ""), ("", "")])
+def test_a_proxy_at_a_unix_socket_has_no_address(settings: Any, forwarded: str, address: str) -> None:
+    settings.TRUSTED_PROXY_COUNT = 1
+    request = RequestFactory().get("/", REMOTE_ADDR="", headers={"X-Forwarded-For": forwarded})
+    assert (client_address(request), counted_address(request)) == (address, address)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +387,7 @@ def test_a_client_is_counted_as_one_whatever_its_port_and_spelling(
 def test_ports_and_addresses_of_one_network_are_no_way_round_a_limit(limit: Any, settings: Any) -> None:
     settings.TRUSTED_PROXY_COUNT = 1
     limit(failed_tokens=3)
-    for clients in (["203.0.113.5:1", "203.0.113.5:2"], ["2001:db8::1", "[2001:db8::ffff]:3"]):
+    for clients in (["203.0.113.5:1", "203.0.113.5:2"], ["2001:db8::1", "[2001:db8::ffff]:3"], ["unknown", "_x7"]):
         statuses = [post(PATH, {}, "wrong", **{"X-Forwarded-For": one}).status_code for one in clients * 2]
         assert statuses == [401, 401, 401, 429]
 
@@ -404,7 +407,7 @@ def test_a_limit_is_read_as_it_is_written(text: str, rate: Rate | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "20", "20/week", "0/hour", "-1/hour", "1.5/hour", "٢/hour", "20 / hour", "OFF", "1e3/day", "20/hours"]
+    "text", ["", "20", "20/week", "0/hour", "-1/hour", "1.5/hour", "٢/hour", "20 / hour", "1e3/day", "20/hours"]
 )
 def test_a_limit_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="N/minute"):

@@ -7,7 +7,8 @@ import pytest
 
 from core import clock
 from core.fields import new_object_id
-from phones.models import LEASE, Account, Call, Line, PhoneNumber
+from core.leased import LEASE
+from phones.models import Account, Call, Line, PhoneNumber
 from phones.reconciling import reconcile
 from phones.services import leases
 from phones.services.restoring import delete_line

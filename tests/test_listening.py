@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.db import connection
+from django.http import StreamingHttpResponse
+from django.test import Client, RequestFactory
 
 from phones.models import PhoneNumber, Recording
 from phones.services import slots
@@ -14,6 +16,7 @@ from tests.support.carriers import TWILIO
 from tests.support.database import INSERT, failing
 from tests.support.people import Tenant, new_staff, sign_in
 from users.models import ApiToken, AuditEntry, User
+from workspace.asgi import answer
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
@@ -101,3 +104,23 @@ def test_without_an_entry_nothing_is_heard_and_the_slot_is_free_again(listen: Li
     assert heard() == []
     listen().close()
     assert len(heard()) == 1
+
+
+def test_while_it_is_streamed_its_thread_has_no_database_connection(
+    recording: Recording, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL, which has fewer than we have threads. Django closes it in the thread that ends the reply."""
+    done = []
+    monkeypatch.setattr(connection, "give_back", lambda: done.append("gave back"), raising=False)
+
+    def query(execute: Callable[..., Any], *arguments: Any) -> Any:
+        done.append("asked")
+        return execute(*arguments)
+
+    headers = {"Authorization": f"Bearer {tenant.token}"}
+    environ = RequestFactory().get(f"/api/call/recordings/{recording.pk}/media", headers=headers).environ
+    with connection.execute_wrapper(query):
+        start, reply = answer(environ)
+    assert start["status"] == 200 and isinstance(reply, StreamingHttpResponse)
+    reply.close()
+    assert done[-1] == "gave back"

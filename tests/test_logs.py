@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -142,3 +143,35 @@ def test_a_traceback_that_another_handler_wrote_is_not_taken_over() -> None:
     assert TOKEN in logging.Formatter().format(record)
     RequestIdFilter().filter(record)
     assert TOKEN not in TextLines().format(record)
+
+
+HOSTILE = {
+    "a word": "r", "names of secrets": "secret", "names and dashes": "auth-token-", "colons": ":", "schemes": "x://",
+    "a scheme and colons": "x://" + ":" * 50, "bearers": "Bearer ", "blanks": "password   ", "quotes": "token\\\"'",
+    "prefixes": "wp_", "paths": "/api/webhooks/",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_a_line_takes_time_in_proportion_to_its_length(shape: str) -> None:
+    """A client may send 64 KB of anything that is logged, and all threads of the process wait meanwhile."""
+
+    def seconds(length: int) -> float:
+        text = "x://" * (shape == "colons") + (HOSTILE[shape] * length)[:length]
+        times = []
+        for _ in range(5):
+            began = time.process_time()
+            redact(text)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    assert seconds(32_000) < 4 * seconds(8_000) * 2.5 + 0.001
+
+
+def test_a_message_is_cut_off_after_it_was_redacted() -> None:
+    record = logging.LogRecord(
+        "x", logging.INFO, "", 0, "a" * 4090 + " password=hunter2hunter2 " + "b" * 9000, None, None
+    )
+    record.request_id = "-"
+    line = TextLines().format(record)
+    assert len(line) < 4100 and line.endswith("…") and "hunter2" not in line

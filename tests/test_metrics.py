@@ -54,6 +54,12 @@ def grown() -> Iterator[Any]:
 # -- who may read it --------------------------------------------------------------------------------------------------
 
 
+def test_prometheus_may_call_it_by_the_address_of_a_pod() -> None:
+    """As its service discovery in Kubernetes does: kubernetes-sd, role pod."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Host": "10.0.0.5:8000"}
+    assert Client(headers=headers).get("/metrics").status_code == 200
+
+
 @pytest.mark.parametrize("wrong", ["", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer ", "Bearer é"])
 def test_only_the_token_opens_it(wrong: str) -> None:
     reply = ask(wrong)

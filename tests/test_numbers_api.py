@@ -6,7 +6,6 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from core.envelope import INTERNAL_ERROR
 from phones.models import Account, Call, Line, PhoneNumber, token_digest
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
@@ -15,6 +14,7 @@ from tests.support.carriers import CARRIERS, SUBJECTS, Good
 from tests.support.database import UPDATE, failing
 from tests.support.killing import NEW_TOKEN, rotate_at_the_carrier
 from tests.support.people import Tenant
+from workspace.exceptions import STORE_AWAY
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +38,7 @@ def test_a_number_is_shown_as_it_is(phone: PhoneNumber, tenant: Tenant, carrier:
         "checkedAt": shown["checkedAt"],
         "lastCallAt": None,
         "createdAt": shown["createdAt"],
+        "sharedWith": 0,
     }
     assert shown["checkedAt"] >= shown["createdAt"]
     assert data_of(send("GET", "phones", tenant)) == {"items": [shown], "nextCursor": None}
@@ -93,6 +94,35 @@ def test_a_shared_list_shows_only_the_own_workspace_and_pages(
     assert numbers("integration=plivo") == numbers("health=drift") == numbers(f"userId={other_tenant.user.pk}") == []
 
 
+NO_NUMBER = {"error": "invalid_phone_number", "field": "phoneNumber"}
+
+
+def test_a_filter_takes_a_number_that_no_plan_makes_possible_once_the_workspace_has_it(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, carrier: Good
+) -> None:
+    number = "5215512345678"
+    sandbox.add_number(carrier.integration, carrier.owner, number)
+    assert add(other_tenant, carrier.body(other_tenant.user, phoneNumber=number)).status_code == 201
+    for path in ("phones", "calls"):
+        reply = send("GET", f"{path}?phoneNumber={number}", tenant)
+        assert (reply.status_code, reply.json()["data"]) == (400, NO_NUMBER)
+        assert "country code" in reply.json()["errorMessage"]
+    (listed,) = data_of(send("GET", "phones?phoneNumber=%2B52 1.55-1234(5678)", other_tenant))["items"]
+    assert (listed["phoneNumber"], listed["integration"]) == (number, carrier.integration)
+    assert add(other_tenant, carrier.body(other_tenant.user)).status_code == 201
+    another = PhoneNumber.objects.get(number=carrier.number)
+    for path in ("calls", f"phones/{another.pk}/calls"):
+        assert data_of(send("GET", f"{path}?phoneNumber={number}", other_tenant))["items"] == []
+    assert data_of(send("GET", f"phones?phoneNumber={number}&health=drift", other_tenant))["items"] == []
+
+
+@pytest.mark.parametrize("path", ["phones", "calls"])
+def test_a_filter_names_a_character_that_nobody_sees(tenant: Tenant, path: str) -> None:
+    reply = send("GET", f"{path}?phoneNumber=12125551234%E2%80%8B", tenant)
+    assert (reply.status_code, reply.json()["data"]) == (400, NO_NUMBER)
+    assert reply.json()["errorMessage"].startswith("phoneNumber: there is an invisible character (U+200B) in it.")
+
+
 def test_the_last_call_of_a_number_is_told(phone: PhoneNumber, tenant: Tenant) -> None:
     for hours in (5, 2, 9):
         Call.objects.create(
@@ -107,8 +137,21 @@ def test_the_last_call_of_a_number_is_told(phone: PhoneNumber, tenant: Tenant) -
 @pytest.mark.parametrize(
     ("body", "field"),
     [
+        ({"action": "reject"}, "action"),
+        ({"Label": "x"}, "Label"),
+        ({"": "x"}, ""),
+        ({"\ud800\x00": "x"}, "\ud800\x00"),
+        ({"n" * 5000: 1}, "n" * 11 + "…"),
+        ({"_id": "64e5f12345abcdef12345678"}, "_id"),
+        ({"auth_token": "x", "label": 7}, "auth_token"),
+        ({"inbound": {"forward_to": "442079460000"}}, "inbound"),
+        ({"inbound": {"record": True, "recording": True}}, "inbound"),
         ({"label": 7}, "label"),
         ({"label": None}, "label"),
+        ({"label": "  "}, "label"),
+        ({"label": "\u200b\ufeff"}, "label"),
+        ({"label": "\u3164"}, "label"),
+        ({"label": "a\x1bb"}, "label"),
         ({"label": "x" * 201}, "label"),
         ({"label": "a\u0000b"}, "label"),
         ({"label": "\ud800"}, "label"),
@@ -240,8 +283,8 @@ def test_a_change_that_fails_alone_claims_nothing(phone: PhoneNumber, tenant: Te
         reply = send("PATCH", f"phones/{phone.pk}", tenant, {"label": "new"})
 
     assert reply.status_code == 500
-    assert reply.json()["errorMessage"] == INTERNAL_ERROR
-    assert "nothing" not in INTERNAL_ERROR
+    assert (reply.json()["errorMessage"], reply.headers["Retry-After"]) == (STORE_AWAY, "60")
+    assert "nothing" not in STORE_AWAY
 
 
 def test_a_forward_loop_is_refused_before_the_token_is_verified(

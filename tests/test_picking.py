@@ -14,7 +14,7 @@ from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import DAY_S, add, assert_throttled, check, data_of, reasons, send
 from tests.support.carrier_contract import violations
-from tests.support.carriers import CARRIERS, OTHERS, PLIVO, TELNYX, TWILIO, Good
+from tests.support.carriers import CARRIERS, OTHERS, PLIVO, TELNYX, TWILIO, Good, prepare_spare_application
 from tests.support.database import last_write, written
 from tests.support.people import Tenant
 from tests.support.state import rows
@@ -97,6 +97,24 @@ def test_every_kind_of_number_is_shown_as_it_is(sandbox: Sandbox, tenant: Tenant
     assert_only_read(sandbox)
 
 
+# More digits than a plan has, fewer, those of no country, and what looks like a trunk prefix.
+IMPOSSIBLE = ["5215512345678", "5551234", "999123456789", "4402079460018"]
+
+
+def test_whatever_the_list_offers_can_be_added(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
+    for number in IMPOSSIBLE:
+        sandbox.add_number(carrier.integration, carrier.owner, number)
+    offered = listed(tenant, body(carrier))
+    for number in IMPOSSIBLE:
+        assert offered[number] == ITEM
+        reply = add(tenant, carrier.body(tenant.user, phoneNumber=number))
+        assert (reply.status_code, reply.json()["data"].get("phoneNumber")) == (201, number)
+    assert {number for number, one in listed(tenant, body(carrier)).items() if one["added"]} == set(IMPOSSIBLE)
+    phone = PhoneNumber.objects.get(number=IMPOSSIBLE[0])
+    assert check(phone, tenant)["health"] == "ok"
+    assert data_of(send("DELETE", f"phones/{phone.pk}", tenant))["restored"] is True
+
+
 def test_nothing_is_stored_and_nothing_written(sandbox: Sandbox, tenant: Tenant, carrier: Good) -> None:
     there, before = sandbox.snapshot(), last_write()
     owner = sandbox.state.account(carrier.integration, carrier.owner)
@@ -143,7 +161,7 @@ def test_a_number_that_drifted_away_is_told_as_routed_elsewhere(
 
 
 def test_a_number_on_a_customers_own_application_that_points_at_us_is_ours(sandbox: Sandbox, tenant: Tenant) -> None:
-    named = {"accSId": seeds.TELNYX_CUSTOMER_APP}
+    named = {"accSId": prepare_spare_application(sandbox)}
     assert listed(tenant, body(TELNYX, **named))[TELNYX.routed_elsewhere]["route"] == "elsewhere"
     assert add(tenant, TELNYX.body(tenant.user, **named)).status_code == 201
     for fields in (body(TELNYX, **named), body(TELNYX)):
@@ -359,13 +377,13 @@ def test_the_token_of_a_suspended_account_is_refused(
 
 @pytest.mark.engine
 def test_a_right_new_token_is_that_of_every_number_of_the_account(
-    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, other_tenant: Tenant, carrier: Good
+    sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant, colleague: Tenant, carrier: Good
 ) -> None:
-    assert add(other_tenant, carrier.body(other_tenant.user, phoneNumber=carrier.another)).status_code == 201
-    theirs = PhoneNumber.objects.get(user=other_tenant.user)
+    assert add(colleague, carrier.body(colleague.user, phoneNumber=carrier.another)).status_code == 201
+    theirs = PhoneNumber.objects.get(user=colleague.user)
     there = sandbox.snapshot()
     rotate(sandbox, carrier, "the-new-one")
-    for one, whose in ((phone, tenant), (theirs, other_tenant)):
+    for one, whose in ((phone, tenant), (theirs, colleague)):
         assert reasons(check(one, whose)) == {"credentials_refused"}
     sandbox.clear_ledger()
 
@@ -379,7 +397,7 @@ def test_a_right_new_token_is_that_of_every_number_of_the_account(
     assert account.previous_auth_token is not None
     assert account.previous_auth_token.open() == carrier.auth_token
     assert account.rotated_at is not None
-    for one, whose in ((phone, tenant), (theirs, other_tenant)):
+    for one, whose in ((phone, tenant), (theirs, colleague)):
         assert check(one, whose)["health"] == "ok"
     rotated_at = account.rotated_at
     assert change(phone, tenant, authToken="the-new-one").status_code == 200

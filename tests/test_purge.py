@@ -13,6 +13,7 @@ from django.utils import timezone
 from core import retention
 from core.secrets import Secret
 from phones.models import Account, Call, CallEvent, Import, ImportRow, Recording
+from phones.services.purging import purge_all
 from tests.support.database import INSERT, READ, failing, seen, walks
 from users.actor import actor_context
 from users.audit import record
@@ -128,6 +129,14 @@ def test_days_can_be_chosen(account: Account) -> None:
     some_of_all(account)
     told = purge("--events-days", "10", "--imports-days", "10", "--audit-days", "10")
     assert (told["events"], told["imports"], told["audit entries"]) == (2, 2, 2)
+
+
+def test_the_settings_say_what_the_worker_keeps(account: Account, settings: Any) -> None:
+    some_of_all(account)
+    settings.KEEP_DAYS = {"events": None, "audit": None, "imports": 10, "calls": 30}
+    purge_all()
+    assert (CallEvent.objects.count(), AuditEntry.objects.exclude(action="audit.purge").count()) == (2, 2)
+    assert not Import.objects.exists() and not Call.objects.exists()
 
 
 @pytest.mark.parametrize("option", ["--events-days", "--imports-days", "--audit-days", "--calls-days"])

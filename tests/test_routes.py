@@ -78,7 +78,7 @@ def test_a_route_at_addresses_of_ours_is_ours() -> None:
 )
 def test_what_the_customer_gets_back_of_a_route_that_was_ours(is_customers: bool, now: str, kept: str) -> None:
     row = account(application_is_customers=is_customers)
-    line = Line(account=row, number="14155551234", carrier_id="n1")
+    line = Line(account=row, integration="plivo", number="14155551234", carrier_id="n1")
     seen = linked(NAMED if is_customers else OURS, Route.OURS)
     provider: Any = Console({"application_id": now})
-    assert customers_settings(line, provider, seen) == {"application_id": kept}
+    assert customers_settings(line, row, provider, seen) == {"application_id": kept}

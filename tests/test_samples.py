@@ -29,7 +29,7 @@ from sandbox import state as seeds
 from sandbox.signing import FORM, signed
 from tests.support import SAMPLES
 from tests.support.carriers import CARRIERS
-from tests.support.entries import entry
+from tests.support.entries import entry, read_call
 
 JSON = "application/json"
 ENTRIES = frozenset({"call-entry", "recording-entry"})
@@ -137,6 +137,7 @@ TYPED = {
     "answered_at": datetime.fromisoformat,
     "ended_at": datetime.fromisoformat,
     "cost": Decimal,
+    "forwarding": CallStatus,
 }
 
 
@@ -166,9 +167,30 @@ def test_a_list_entry_says_what_the_vendor_documents(path: Path) -> None:
     sample, carrier = READ[path], path.parent.name
     one, events = entry(carrier, sample["kind"], sample["payload"]), import_module(f"integrations.{carrier}.events")
     if sample["kind"] == "call-entry":
-        assert events.call_of(one) == expected(sample).call
+        assert read_call(carrier, one) == expected(sample).call
     else:
         assert events.recording_of(one) == expected(sample).recording
+
+
+LASTED = [
+    ({"RecordingDuration": "700", "RecordingDurationMs": "700000"}, 700, "completed"),
+    ({"RecordingDurationMs": "700000"}, 700, "completed"),  # more than a week, if it were seconds
+    ({"RecordingDurationMs": "14400000"}, 14400, "completed"),
+    ({"RecordingDuration": "", "RecordingDurationMs": "1499"}, 1, "completed"),
+    ({"RecordingDuration": "0"}, 0, "completed"),
+    ({"RecordingDuration": "-1", "RecordingDurationMs": "-1"}, None, "in-progress"),
+    ({"RecordingDurationMs": "-1"}, None, "in-progress"),
+    ({"RecordingDurationMs": "-400"}, None, "unknown"),
+    ({"RecordingDurationMs": "604801000"}, None, "unknown"),
+    ({}, None, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("fields", "duration_s", "status"), LASTED)
+def test_how_long_a_plivo_recording_lasted(fields: dict[str, str], duration_s: int | None, status: str) -> None:
+    said = plivo_events.parse_event({"CallUUID": "one", "RecordingID": "two", **fields})
+
+    assert said.recording and (said.recording.duration_s, said.recording.status) == (duration_s, status)
 
 
 @pytest.mark.parametrize("theirs", ["soon", "", "inf", "1e15", "1e20", "1e22"])

@@ -306,6 +306,19 @@ def test_telnyx_filter_wants_digits(sandbox: Sandbox) -> None:
         client.phone_numbers.list(filter={"billing_group_id": "x"})
 
 
+def test_telnyx_numbers_of_an_application_are_listed_over_pages(sandbox: Sandbox) -> None:
+    client = telnyx_client(sandbox)
+    app = {"connection_id": seeds.TELNYX_CUSTOMER_APP}
+    for last in range(100, 103):
+        sandbox.add_number("telnyx", seeds.TELNYX_KEY, f"13125556{last}", **app)
+    found = list(client.phone_numbers.list(filter={"connection_id": seeds.TELNYX_CUSTOMER_APP}, page_size=3))
+    assert [number.phone_number[-4:] for number in found] == ["0001", "6100", "6101", "6102"]
+    assert sandbox.ledger[0].query["filter[connection_id]"] == [seeds.TELNYX_CUSTOMER_APP]
+    assert client.phone_numbers.list(filter={"connection_id": "1"}).data == []
+    client.phone_numbers.update(found[0].id, connection_id="")
+    assert len(client.phone_numbers.list(filter={"connection_id": seeds.TELNYX_CUSTOMER_APP}).data) == 3
+
+
 def test_telnyx_pages_are_followed(sandbox: Sandbox) -> None:
     for last in range(100, 160):
         sandbox.add_number("telnyx", seeds.TELNYX_KEY, f"13125556{last}")
@@ -318,6 +331,13 @@ def test_telnyx_pages_are_followed(sandbox: Sandbox) -> None:
         "total_pages": 3,
         "total_results": 66,
     }
+
+
+def test_telnyx_lists_the_voice_settings_of_all_numbers(sandbox: Sandbox) -> None:
+    client = telnyx_client(sandbox)
+    found = client.phone_numbers.voice.list(page_size=250).data
+    assert {one.id for one in found} == {one.id for one in client.phone_numbers.list(page_size=250).data}
+    assert seeds.TELNYX_CUSTOMER_APP in {one.connection_id for one in found}
 
 
 def test_telnyx_applications_are_found_by_a_part_of_their_name(sandbox: Sandbox) -> None:
@@ -382,6 +402,87 @@ def test_telnyx_public_key_belongs_to_the_key_that_signs(sandbox: Sandbox) -> No
     key.verify(account.signing_key().sign(b"1700000000|body"), b"1700000000|body")
     assert ask_telnyx(sandbox, "/public_key", key=seeds.TELNYX_OTHER_KEY).json()["data"]["public"] != shown
     assert ask_telnyx(sandbox, "/public_key", key=seeds.TELNYX_NOPROFILE_KEY).status_code == 404
+
+
+def test_telnyx_deleting_an_application_unassigns_its_numbers(sandbox: Sandbox) -> None:
+    assert ask_telnyx(sandbox, f"/texml_applications/{seeds.TELNYX_CUSTOMER_APP}", "DELETE").status_code == 200
+    number = sandbox.snapshot()["telnyx"][seeds.TELNYX_ACCOUNT]["numbers"]["13125550001"]
+    assert (number["connection_id"], number["connection_name"]) == (None, None)
+
+
+@pytest.mark.parametrize("cascade", [None, True, False])
+def test_application_in_use_may_be_kept(sandbox: Sandbox, cascade: bool | None) -> None:
+    requests.post(f"{sandbox.url}/_sandbox/settings", json={"refuse_in_use": True}, timeout=5)
+    before = sandbox.snapshot()
+    with pytest.raises(ValidationError):
+        plivo_client(sandbox).applications.delete(seeds.PLIVO_CUSTOMER_APP, cascade=cascade)
+    answer = ask_telnyx(sandbox, f"/texml_applications/{seeds.TELNYX_CUSTOMER_APP}", "DELETE")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "10021")
+    assert sandbox.snapshot() == before
+    ask_plivo(sandbox, "Number/14155550001/", "POST", json={"app_id": None})
+    sandbox.console("telnyx", seeds.TELNYX_KEY, number="13125550001", connection_id=None)
+    assert ask_plivo(sandbox, f"Application/{seeds.PLIVO_CUSTOMER_APP}/", "DELETE").status_code == 204
+    assert ask_telnyx(sandbox, f"/texml_applications/{seeds.TELNYX_CUSTOMER_APP}", "DELETE").status_code == 200
+    sandbox.reset()
+    assert sandbox.refuse_in_use is False
+
+
+# What a customer does at the carrier
+
+
+@pytest.mark.parametrize("keep_id", [True, False])
+def test_transferred_number_arrives_unrouted_at_twilio(sandbox: Sandbox, keep_id: bool) -> None:
+    set_voice_url(sandbox)
+    sid = twilio_number(sandbox)["sid"]
+    sandbox.transfer_number("twilio", "+12125551234", seeds.TWILIO_OTHER_SID, keep_id=keep_id)
+    assert ask_twilio(sandbox, f"{NUMBERS}/{sid}.json").status_code == 404
+    assert twilio_client(sandbox).incoming_phone_numbers.list(phone_number="+12125551234") == []
+    client = twilio_client(sandbox, seeds.TWILIO_OTHER_SID, seeds.TWILIO_OTHER_TOKEN)
+    (number,) = client.incoming_phone_numbers.list(phone_number="+12125551234")
+    assert (number.voice_url, number.account_sid) == (None, seeds.TWILIO_OTHER_SID)
+    assert (number.sid == sid) is keep_id and number.sid in number.uri
+    client.incoming_phone_numbers(number.sid).update(voice_url="https://theirs.example.com/")
+
+
+@pytest.mark.parametrize("keep_id", [True, False])
+def test_transferred_number_arrives_unrouted_at_telnyx(sandbox: Sandbox, keep_id: bool) -> None:
+    (before,) = telnyx_client(sandbox).phone_numbers.list(filter={"phone_number": "13125550001"}).data
+    sandbox.transfer_number("telnyx", "13125550001", seeds.TELNYX_OTHER_ACCOUNT, keep_id=keep_id)
+    with pytest.raises(telnyx.NotFoundError):
+        telnyx_client(sandbox).phone_numbers.retrieve(before.id)
+    client = telnyx_client(sandbox, seeds.TELNYX_OTHER_KEY)
+    (number,) = client.phone_numbers.list(filter={"phone_number": "13125550001"}).data
+    assert number.connection_id is None and (number.id == before.id) is keep_id
+    assert client.phone_numbers.retrieve(number.id).data.phone_number == "+13125550001"
+
+
+def test_transferred_number_arrives_unrouted_at_plivo_and_may_come_back(sandbox: Sandbox) -> None:
+    there = plivo_client(sandbox, seeds.PLIVO_OTHER_ID, seeds.PLIVO_OTHER_TOKEN)
+    sandbox.transfer_number("plivo", "14155550001", seeds.PLIVO_OTHER_ID)
+    assert there.numbers.get("14155550001").application is None
+    with pytest.raises(ResourceNotFoundError):
+        plivo_client(sandbox).numbers.get("14155550001")
+    move = {"carrier": "plivo", "number": "14155550001", "to": seeds.PLIVO_ID, "account": seeds.PLIVO_OTHER_ID}
+    answer = requests.post(f"{sandbox.url}/_sandbox/transfers", json=move, timeout=5)
+    assert answer.json()["number"] == plivo_client(sandbox).numbers.get("14155550001").number
+    assert requests.post(f"{sandbox.url}/_sandbox/transfers", json=move, timeout=5).status_code == 400, "it is gone"
+    with pytest.raises(KeyError):
+        sandbox.transfer_number("plivo", "14155550001", "MASANDBOX0000000NOBODY")
+    assert plivo_client(sandbox).numbers.get("14155550001").application is None, "a failed transfer moves nothing"
+
+
+def test_changed_secret_replaces_the_old_one(sandbox: Sandbox) -> None:
+    sandbox.change_secret("twilio", seeds.TWILIO_SID, "new-twilio-token")
+    assert ask_twilio(sandbox).status_code == 401
+    assert twilio_client(sandbox, token="new-twilio-token").incoming_phone_numbers.list(limit=1)
+    change = {"carrier": "plivo", "account": seeds.PLIVO_ID, "secret": "new-plivo-token"}
+    assert requests.post(f"{sandbox.url}/_sandbox/secrets", json=change, timeout=5).json() == {"status": "ok"}
+    assert ask_plivo(sandbox, "").status_code == 401
+    assert plivo_client(sandbox, token="new-plivo-token").numbers.get("14155551234")
+    sandbox.change_secret("telnyx", seeds.TELNYX_ACCOUNT, "KEY_new")
+    assert ask_telnyx(sandbox, "/balance").status_code == 401
+    assert ask_telnyx(sandbox, "/balance", key="KEY_new").status_code == 200
+    assert ask_telnyx(sandbox, "/balance", key=seeds.TELNYX_OTHER_KEY).status_code == 200
 
 
 # Faults
@@ -472,6 +573,68 @@ def test_what_is_held_ends_with_the_sandbox(sandbox: Sandbox, end: str) -> None:
         assert isinstance(held.exception(timeout=5), requests.ConnectionError)
 
 
+def post_and_give_up(sandbox: Sandbox, url: str) -> None:
+    sid = twilio_number(sandbox)["sid"]
+    with pytest.raises(requests.ReadTimeout):
+        ask_twilio(sandbox, f"{NUMBERS}/{sid}.json", "POST", timeout=0.2, data={"VoiceUrl": url})
+
+
+def test_late_fault_carries_the_request_out_after_the_caller_has_given_up(sandbox: Sandbox) -> None:
+    sandbox.fault("late", method="POST", seconds=0.5)
+    post_and_give_up(sandbox, "https://ours.example.com/")
+    (entry,) = sandbox.ledger
+    assert twilio_number(sandbox)["voice_url"] is None and entry.applied is False
+    until = time.monotonic() + 10
+    while not entry.applied and time.monotonic() < until:
+        time.sleep(0.01)
+    assert twilio_number(sandbox)["voice_url"] == "https://ours.example.com/"
+    assert (entry.applied, entry.status, entry.fault) == (True, None, "late")
+
+
+def test_late_requests_land_at_once_in_their_order_when_told(sandbox: Sandbox) -> None:
+    sandbox.fault("late", method="POST", times=2)
+    post_and_give_up(sandbox, "https://ours.example.com/first")
+    post_and_give_up(sandbox, "https://ours.example.com/second")
+    sandbox.clear_faults()
+    set_voice_url(sandbox, "https://ours.example.com/in-time")
+    assert [entry.applied for entry in sandbox.ledger if entry.method == "POST"] == [False, False, True]
+    assert sandbox.land_late() == 2
+    assert twilio_number(sandbox)["voice_url"] == "https://ours.example.com/second"
+    assert all(entry.applied for entry in sandbox.ledger)
+    assert sandbox.land_late() == 0, "each lands once"
+
+
+def test_late_fault_with_a_status_answers_at_once(sandbox: Sandbox) -> None:
+    sandbox.fault("late", method="POST", status=504)
+    with pytest.raises(TwilioRestException) as caught:
+        set_voice_url(sandbox)
+    assert caught.value.status == 504 and twilio_number(sandbox)["voice_url"] is None
+    assert requests.post(f"{sandbox.url}/_sandbox/late", timeout=5).json() == {"landed": 1}
+    assert twilio_number(sandbox)["voice_url"] == "https://ours.example.com/a"
+    assert (sandbox.ledger[-1].applied, sandbox.ledger[-1].status) == (True, 504)
+
+
+def test_late_request_that_the_carrier_refuses_is_not_applied(sandbox: Sandbox) -> None:
+    sandbox.fault("late", method="POST", status=504)
+    link = {"app_id": seeds.PLIVO_CUSTOMER_APP}
+    assert ask_plivo(sandbox, "Number/14155551234/", "POST", json=link).status_code == 504
+    ask_plivo(sandbox, f"Application/{seeds.PLIVO_CUSTOMER_APP}/", "DELETE")
+    assert sandbox.land_late() == 1
+    assert sandbox.ledger[0].applied is False
+
+
+@pytest.mark.parametrize("end", ["reset", "stop"])
+def test_late_requests_end_with_the_sandbox(sandbox: Sandbox, end: str) -> None:
+    sandbox.fault("late", method="POST", status=504, seconds=0.2)
+    with pytest.raises(TwilioRestException):
+        set_voice_url(sandbox)
+    entry = sandbox.ledger[-1]
+    getattr(sandbox, end)()
+    time.sleep(0.4)
+    assert sandbox.land_late() == 0 and entry.applied is False
+    assert twilio_number(sandbox)["voice_url"] is None
+
+
 def test_delay_fault_is_late_but_right(sandbox: Sandbox) -> None:
     sandbox.fault("delay", seconds=0.2)
     started = time.monotonic()
@@ -485,6 +648,84 @@ def test_applied_status_fault_does_it_and_denies_it(sandbox: Sandbox) -> None:
         set_voice_url(sandbox)
     assert caught.value.status == 503 and sandbox.ledger[-1].applied
     assert twilio_number(sandbox)["voice_url"] == "https://ours.example.com/a"
+
+
+def test_stale_fault_shows_the_settings_before_the_change(sandbox: Sandbox) -> None:
+    sandbox.fault("stale", carrier="twilio", times=2)
+    sid = twilio_number(sandbox)["sid"]
+    reads = (f"{NUMBERS}/{sid}.json", f"{NUMBERS}.json?PhoneNumber=12125551234", f"{NUMBERS}/{sid}.json")
+
+    def voice_urls() -> list[str | None]:
+        answers = [ask_twilio(sandbox, path).json() for path in reads]
+        return [answer.get("incoming_phone_numbers", [answer])[0]["voice_url"] for answer in answers]
+
+    assert voice_urls() == [None, None, None]
+    data = {"VoiceUrl": "https://ours.example.com/"}
+    changed = ask_twilio(sandbox, f"{NUMBERS}/{sid}.json", "POST", data=data).json()
+    assert changed["voice_url"] == "https://ours.example.com/", "only reads lag"
+    assert voice_urls() == [None, None, "https://ours.example.com/"]
+    assert [entry.fault for entry in sandbox.ledger] == [None] * 4 + ["stale", "stale", None]
+    assert twilio_number(sandbox)["voice_url"] == "https://ours.example.com/"
+
+
+def test_stale_fault_covers_plivos_numbers_lists_and_applications(sandbox: Sandbox) -> None:
+    app = f"Application/{seeds.PLIVO_CUSTOMER_APP}/"
+    sandbox.fault("stale", carrier="plivo", times=None)
+    ask_plivo(sandbox, "Number/14155551234/", "POST", json={"app_id": seeds.PLIVO_CUSTOMER_APP})
+    ask_plivo(sandbox, app, "POST", json={"answer_url": "https://ours.example.com/"})
+    created = ask_plivo(sandbox, "Application/", "POST", json={"app_name": "o", "answer_url": "https://o.example.com/"})
+
+    def seen() -> tuple[object, ...]:
+        (number,) = ask_plivo(sandbox, "Number/?number_startswith=14155551234").json()["objects"]
+        return (
+            ask_plivo(sandbox, "Number/14155551234/").json()["application"],
+            number["application"],
+            ask_plivo(sandbox, app).json()["answer_url"],
+            ask_plivo(sandbox, "Application/").json()["meta"]["total_count"],
+            ask_plivo(sandbox, f"Application/{created.json()['app_id']}/").status_code,
+        )
+
+    assert seen() == (None, None, f"{seeds.FOREIGN_URL}/plivo/answer", 2, 404)
+    sandbox.clear_faults()
+    uri = f"/v1/Account/{seeds.PLIVO_ID}/{app}"
+    assert seen() == (uri, uri, "https://ours.example.com/", 3, 200)
+
+
+def test_stale_fault_covers_telnyx_numbers_lists_and_applications(sandbox: Sandbox) -> None:
+    app = f"/texml_applications/{seeds.TELNYX_CUSTOMER_APP}"
+    number = sandbox.snapshot()["telnyx"][seeds.TELNYX_ACCOUNT]["numbers"]["13125551234"]["id"]
+    sandbox.fault("stale", carrier="telnyx", times=None)
+    ask_telnyx(sandbox, f"/phone_numbers/{number}", "PATCH", json={"connection_id": seeds.TELNYX_CUSTOMER_APP})
+    ours = {"friendly_name": "ours", "voice_url": "https://ours.example.com/"}
+    ask_telnyx(sandbox, app, "PATCH", json=ours)
+    created = ask_telnyx(sandbox, "/texml_applications", "POST", json=ours).json()["data"]["id"]
+
+    def seen() -> tuple[object, ...]:
+        linked = ask_telnyx(sandbox, f"/phone_numbers?filter[connection_id]={seeds.TELNYX_CUSTOMER_APP}")
+        return (
+            ask_telnyx(sandbox, f"/phone_numbers/{number}").json()["data"]["connection_id"],
+            linked.json()["meta"]["total_results"],
+            ask_telnyx(sandbox, app).json()["data"]["voice_url"],
+            ask_telnyx(sandbox, "/texml_applications").json()["meta"]["total_results"],
+            ask_telnyx(sandbox, f"/texml_applications/{created}").status_code,
+        )
+
+    assert seen() == (None, 1, f"{seeds.FOREIGN_URL}/telnyx/answer", 1, 404)
+    sandbox.clear_faults()
+    assert seen() == (seeds.TELNYX_CUSTOMER_APP, 2, "https://ours.example.com/", 2, 200)
+
+
+def test_stale_fault_knows_newer_accounts_as_they_are_and_leaves_the_other_carriers_alone(sandbox: Sandbox) -> None:
+    sandbox.fault("stale", times=None)
+    ask_plivo(sandbox, "Number/14155551234/", "POST", json={"app_id": seeds.PLIVO_CUSTOMER_APP})
+    ask_twilio(sandbox)
+    assert sandbox.ledger[-1].fault is None, "nothing has changed at Twilio"
+    sandbox.add_account("plivo", "MASANDBOX00000000009", "new-token")
+    number = sandbox.add_number("plivo", "MASANDBOX00000000009", "14155557777")["number"]
+    assert plivo_client(sandbox, "MASANDBOX00000000009", "new-token").numbers.get(number).application is None
+    assert sandbox.ledger[-1].fault == "stale"
+    with pytest.raises(ValueError):
+        sandbox.fault("stale", method="POST")
 
 
 def test_drip_fault_sends_byte_after_byte(sandbox: Sandbox) -> None:

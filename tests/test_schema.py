@@ -34,9 +34,17 @@ def test_the_schema_tells_how_to_add_a_number() -> None:
         "accSId",
         "onConflict",
         "publicKey",
+        "label",
+        "inbound",
     ]
     assert set(body["required"]) == {"userId", "phoneNumber", "integration", "authToken"}
     assert components["schemas"]["IntegrationEnum"]["enum"] == sorted(PROVIDERS)
+
+
+def test_the_schema_says_which_bodies_refuse_unknown_names() -> None:
+    components = schema()["components"]["schemas"]
+    strict = {name for name, one in components.items() if one.get("additionalProperties") is False}
+    assert strict == {"PatchedChangePhoneRequest", "InboundRequest", "CheckPhoneRequest", "AvailablePhonesRequest"}
 
 
 @pytest.mark.django_db

@@ -116,7 +116,7 @@ def test_no_secret_rides_in_an_exception(sandbox: Sandbox, tenant: Tenant, carri
 
 @pytest.mark.parametrize("name", sorted(CARRIERS))
 def test_no_object_that_holds_a_secret_prints_it(name: str) -> None:
-    credentials = Credentials(name, "AC1", CANARY, CANARY)
+    credentials = Credentials(None, name, "AC1", CANARY, CANARY)
     account = Account(integration=name, account_id="AC1", auth_token=Secret.seal(CANARY), token_digest="x")
     for thing in (credentials, account, account.auth_token, Secret.seal(CANARY)):
         assert not found([CANARY], f"{thing} {thing!r}")

@@ -12,7 +12,7 @@ from integrations import CARRIERS
 from integrations.errors import IntegrationError
 from phones.api import sentences as api
 from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
-from phones.bulk.files import UnreadableFile
+from phones.bulk.columns import NoHeader, UnreadableFile
 from phones.desk import sentences as desk
 from phones.desk.forms import AddPhoneForm
 from phones.errors import ChangeUncertain, NoSuchPhone
@@ -21,7 +21,7 @@ from users.limits import LimitHeld, LimitReached
 
 TABLES = {"api": api.SENTENCES, "desk": desk.SENTENCES}
 # They say what their base class says.
-LIKE_THEIR_BASE = {InvalidJson, UnreadableFile, NoSuchPhone, LimitHeld}
+LIKE_THEIR_BASE = {InvalidJson, UnreadableFile, NoHeader, NoSuchPhone, LimitHeld}
 # About headers, bodies and a PATCH of several fields, which the desk does not have.
 OF_THE_API_ALONE = {ChangeUncertain, Unreadable, InvalidKey, KeyMismatch, KeyInProgress}
 # A name of the API in the middle of a sentence, or in front of it.

@@ -5,10 +5,12 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from phones.models import PhoneNumber, Recording
 from phones.services import slots
+from sandbox.ledger import Exchange, Ledger
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, get, send
 from tests.support.carriers import PLIVO, TWILIO
@@ -121,6 +123,29 @@ def typed(tenant: Tenant) -> dict[str, str]:
         "user": tenant.user.pk, "integration": "plivo", "account_id": PLIVO.acc_sid, "auth_token": PLIVO.auth_token,
         "number": PLIVO.number, "on_conflict": "replace", "action": "voicemail",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ASK)
+def test_a_carrier_is_waited_for_without_a_database_connection(
+    tenant: Tenant, phone: PhoneNumber, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """PostgreSQL has fewer than we have threads."""
+    held, held_when_asked = [False], []
+    monkeypatch.setattr(connection, "give_back", lambda: held.__setitem__(0, False), raising=False)
+
+    def query(execute: Callable[..., Any], *arguments: Any) -> Any:
+        held[0] = True
+        return execute(*arguments)
+
+    def arrive(ledger: Ledger, **fields: Any) -> Exchange:
+        held_when_asked.append(held[0])
+        return open_exchange(ledger, **fields)
+
+    open_exchange = Ledger.open
+    monkeypatch.setattr(Ledger, "open", arrive)
+    with connection.execute_wrapper(query):
+        ASK[what](tenant, phone)
+    assert held == [True] and held_when_asked and not any(held_when_asked)
 
 
 @pytest.mark.parametrize("what", ["add", "pick", "new token"])

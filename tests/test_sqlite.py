@@ -11,7 +11,7 @@ from users.models import Workspace
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite alone has one writer"),
+    pytest.mark.only("sqlite", reason="SQLite alone has one writer"),
 ]
 
 

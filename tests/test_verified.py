@@ -174,6 +174,95 @@ def test_a_key_that_the_customer_has_renewed_is_taken_over(sandbox: Sandbox, ten
     assert (checked["health"], checked["reasons"]) == ("ok", [])
 
 
+def test_a_key_that_is_taken_over_makes_all_numbers_of_the_account_well(sandbox: Sandbox, tenant: Tenant) -> None:
+    """Unless something else is the matter with them."""
+    party = join(sandbox, tenant, TELNYX)
+    for number in (TELNYX.another, TELNYX.routed_elsewhere):
+        assert add(tenant, TELNYX.body(tenant.user, phoneNumber=number)).status_code == 201
+    first, second, third = PhoneNumber.objects.order_by("created_at", "pk")
+    party.carrier.key_seed = "renewed"
+    sandbox.console("telnyx", party.carrier.id, number=third.number, connection_id=None)
+    for phone in (first, second, third):
+        assert "signature_key_changed" in reasons(check(phone, tenant))
+    assert check(first, tenant, repair=True)["repaired"] is True
+    assert [(shown(tenant, one)["health"], reasons(shown(tenant, one))) for one in (first, second, third)] == [
+        ("ok", set()), ("ok", set()), ("drift", {"not_linked"}),
+    ]  # fmt: skip
+
+
+def enter_key(desk: Client, key: str, **fields: str) -> Any:
+    return desk.post(f"{LIST}{PhoneNumber.objects.get().pk}/token/", {"public_key": key, **fields})
+
+
+def told(page: Any, field: str | None = "public_key") -> str:
+    (sentence,) = page.context["form"].errors[field or "__all__"]
+    return sentence
+
+
+@pytest.mark.engine
+def test_staff_enter_a_renewed_key_that_cannot_be_fetched(sandbox: Sandbox, tenant: Tenant, supervisor: User) -> None:
+    """While webhooks are still accepted, nothing says that the stored key is not the right one."""
+    party = join(sandbox, tenant, TELNYX)
+    assert knock(party) == 200
+    before, desk = replace(party.carrier), sign_in(supervisor)
+    party.carrier.key_seed, party.carrier.has_public_key = "renewed", False
+    new = party.carrier.public_key()
+    for _ in range(4):
+        assert knock(party) == 403
+    assert "once webhooks are rejected" in told(enter_key(desk, new))
+    assert_refused(add(tenant, TELNYX.body(tenant.user, phoneNumber=TELNYX.another, publicKey=new)), "publicKey")
+    assert knock(party) == 403
+
+    phone = PhoneNumber.objects.get()
+    for repair in (False, True):
+        checked = check(phone, tenant, repair=repair)
+        assert (checked["health"], reasons(checked), checked["repaired"]) == ("drift", {"webhooks_refused"}, False)
+    page = desk.get(f"{LIST}{phone.pk}/change/").content.decode()
+    assert "the public key if it was renewed and repair could not fetch it" in page
+    assert "New public key" in desk.get(f"{LIST}{phone.pk}/token/").content.decode()
+    assert enter_key(desk, new).status_code == 302
+    assert (knock(party, "CA-2"), knock(party, "CA-2", by=before)) == (200, 403)
+    assert (shown(tenant)["health"], shown(tenant)["reasons"]) == ("ok", [])
+    assert AuditEntry.objects.filter(action="phone.rotate", outcome="ok").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [(NO_KEY_OF_THEIRS, "Telnyx reports a different key for this account. Leave it empty: it is fetched from Telnyx."),
+     ("A" * 42 + "=", "Enter the 44 characters of the key as the console shows it."),
+     ("A" * 44, "Enter the 44 characters of the key as the console shows it."),
+     ("-" * 43 + "=", "Enter the 44 characters of the key as the console shows it.")],
+)  # fmt: skip
+def test_a_key_that_staff_enter_wrongly_changes_nothing(
+    sandbox: Sandbox, tenant: Tenant, supervisor: User, key: str, sentence: str
+) -> None:
+    party = join(sandbox, tenant, TELNYX)
+    assert told(enter_key(sign_in(supervisor), key)) == sentence
+    assert knock(party) == 200
+
+
+def test_a_key_and_a_token_may_be_entered_together_or_one_of_them(
+    sandbox: Sandbox, tenant: Tenant, supervisor: User
+) -> None:
+    party, desk = join(sandbox, tenant, TELNYX), sign_in(supervisor)
+    key = party.carrier.public_key()
+    assert enter_key(desk, "").status_code == 200, "nothing was entered"
+    assert enter_key(desk, f" {key} ").status_code == 302
+    assert enter_key(desk, key, auth_token=TELNYX.auth_token).status_code == 302
+    assert told(enter_key(desk, key, auth_token="wrong"), "auth_token").startswith("Telnyx refused the credentials")
+    assert knock(party) == 200
+
+
+@each_signing_with_tokens
+def test_only_an_account_with_a_public_key_has_a_field_for_it(
+    sandbox: Sandbox, tenant: Tenant, supervisor: User, good: Good
+) -> None:
+    join(sandbox, tenant, good)
+    page = sign_in(supervisor).get(f"{LIST}{PhoneNumber.objects.get().pk}/token/").content.decode()
+    assert "Auth Token" in page or "auth token" in page
+    assert "public key" not in page
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_wrong_key_in_a_file_is_that_rows_fault(sandbox: Sandbox, tenant: Tenant) -> None:
     """Most rows are added from the account's list, without a look at the number itself."""

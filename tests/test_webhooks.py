@@ -18,7 +18,7 @@ from core.rates import Rate
 from core.secrets import Secret
 from integrations.events import KEPT_VALUE
 from phones.models import Account, Call, CallEvent, PhoneNumber, Recording
-from phones.reconciling import reconcile
+from phones.reconciling import Done, reconcile
 from phones.services.calls import merge_or_leave
 from phones.services.carriers import urls_for
 from sandbox.ports import free_port
@@ -182,7 +182,7 @@ def test_webhooks_and_reconcile_need_no_redis(sandbox: Sandbox, account: Account
     body, headers = signed(at_carrier(sandbox, carrier), urls_for(account).answer, form_of(carrier))
 
     assert deliver(urls_for(account).answer, body, headers).status_code == 200
-    assert reconcile().pulled_accounts == 1
+    assert reconcile().pulls == {Done.YES: 1}
 
 
 # -- rotation ---------------------------------------------------------------------------------------------------------

@@ -16,9 +16,12 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from core.envelope import ERRORS
+from core.fields import OBJECT_ID
 from core.lookups import begins_with
 from core.paginator import BoundedPaginator
-from core.widgets import ObjectIdSelect
+from core.pasted import searched_digits
+from core.text import trimmed, visible
+from core.widgets import SCRIPT, ObjectIdSelect, copyable
 from users.audit import ACTIONS, record
 from users.models import MAY_OWN_NUMBERS, ApiToken, AuditEntry, StaffDevice, User, Workspace
 from users.staff.totp import reset_device
@@ -88,27 +91,34 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
     """Superusers change users. Supervisors view them and reset two-factor authentication; support views them."""
 
     ordering = ["email"]
-    list_display = ["email", "workspace", "is_active", "is_staff", "created_at"]
+    list_display = ["email", "workspace", "user_id", "is_active", "is_staff", "created_at"]
     list_filter = ["is_active", "is_staff"]
     list_select_related = ["workspace"]
     search_fields = ["email"]  # shows the search box; get_search_results() does the search
     search_help_text = "The start of an e-mail address, or any part of a workspace's name"
     autocomplete_fields = ["workspace"]
-    readonly_fields = ["second_factor"]
+    readonly_fields = ["user_id", "second_factor"]
     actions = ["delete_selected", "reset_totp"]
     rights = ["groups", "user_permissions"]
     fieldsets = [
-        (None, {"fields": ["email", "password", "workspace"]}),
+        (None, {"fields": ["email", "user_id", "password", "workspace"]}),
         ("Permissions", {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
         ("Sign-in", {"fields": ["second_factor", "last_login"]}),
     ]
-    view_fieldsets = [(None, {"fields": ["email", "workspace", "is_active", "is_staff", "groups", "second_factor"]})]
+    view_fieldsets = [
+        (None, {"fields": ["email", "user_id", "workspace", "is_active", "is_staff", "groups", "second_factor"]})
+    ]
     add_fieldsets = [(None, {"classes": ["wide"], "fields": ["email", "workspace", "password1", "password2"]})]
+
+    class Media:
+        js = [SCRIPT]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         if request.GET.get("field_name") == "user":  # to own a number
             queryset = queryset.filter(MAY_OWN_NUMBERS)
-        typed = search_term.strip().lower()
+        if OBJECT_ID.fullmatch(left := request.GET.get("outside", "")):  # of this workspace
+            queryset = queryset.exclude(workspace=left)
+        typed = trimmed(search_term).lower()
         if typed:
             workspaces = list(Workspace.objects.filter(name__icontains=typed).values_list("pk", flat=True)[:MOST_FOUND])
             queryset = queryset.filter(begins_with("email", typed) | Q(workspace__in=workspaces))
@@ -117,6 +127,10 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         # The password field shows the algorithm and the first characters of the hash, which only superusers may see.
         return super().get_fieldsets(request, obj) if self.has_change_permission(request) else self.view_fieldsets
+
+    @admin.display(description="User ID")
+    def user_id(self, user: User) -> str:
+        return copyable(user.pk, "user ID")
 
     @admin.display(description="two-factor authentication")
     def second_factor(self, user: User) -> str:
@@ -267,15 +281,14 @@ class AuditEntryAdmin(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
     ) -> tuple[QuerySet[AuditEntry], bool]:
-        text = search_term.strip()
-        digits = text.removeprefix("+")
+        text, digits = visible(search_term), searched_digits(search_term)
         if not text:
             return queryset, False
-        if digits.isdecimal():
-            return queryset.filter(number=digits), False
         of_one_request = queryset.filter(request_id=text)
         if of_one_request.exists():
             return of_one_request, False
+        if digits:
+            return queryset.filter(number__in=digits), False
         # A range of the index. LIKE would read the whole table.
         return queryset.filter(begins_with("actor", text)), False
 

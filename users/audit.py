@@ -20,6 +20,7 @@ ACTIONS = [
     "phone.change",
     "phone.repair",
     "phone.rotate",
+    "phone.move",
     "phone.pick",
     "phone.rehearse",
     "recording.hear",

@@ -1,9 +1,11 @@
 """Bearer token authentication for the API."""
 
 import re
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
 
+from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
@@ -28,7 +30,7 @@ class BearerAuthentication(BaseAuthentication):
         match = BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", ""))
         token = find_token(match[1]) if match else None
         if token is None:
-            limits.spend(("failed_tokens", counted_address(request._request)))
+            limits.spend_if_possible(("failed_tokens", counted_address(request._request)))
             raise AuthenticationFailed
         set_actor("token", token.prefix)
         note_use(token)
@@ -44,12 +46,16 @@ def find_token(text: str) -> ApiToken | None:
 
 
 def note_use(token: ApiToken) -> None:
-    """Store the time of the last use, to the minute: a write per request would cost more than it is worth."""
+    """Store the time of the last use, to the minute: a write per request would cost more than it is worth.
+
+    Nothing is stored if the database cannot be written: a request that only reads must not fail for it.
+    """
     now = timezone.now()
     stale = now - LAST_USE_PRECISION
     if token.last_used_at is None or token.last_used_at < stale:
         unused = Q(last_used_at=None) | Q(last_used_at__lt=stale)
-        ApiToken.objects.filter(unused, pk=token.pk).update(last_used_at=now)
+        with suppress(DatabaseError):
+            ApiToken.objects.filter(unused, pk=token.pk).update(last_used_at=now)
 
 
 def token_of(request: Request) -> ApiToken:

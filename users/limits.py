@@ -8,16 +8,17 @@ credentials that the carrier may accept, one unit is held first and then either 
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from threading import Lock
 from typing import Protocol
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F
 
-from core import clock
+from core import clock, waiting
 from core.errors import Refusal
 from core.rates import Rate
 from users.models import LimitCounter
@@ -26,7 +27,10 @@ from users.models import LimitCounter
 HOLD_LASTS_S = 60
 HOLD_WAIT_S = 5.0
 HOLD_POLL_S = 0.05
+# A limit that is never reached, so that each attempt is counted.
+ENDLESS = Rate(10**9, 60)
 IN_DATABASE = ("events", "reconciling")
+_asking, _problem = Lock(), dict[str, str]()
 
 
 class LimitReached(Refusal):
@@ -179,6 +183,12 @@ def spend(*subjects: tuple[str, str]) -> None:
         raise LimitReached(full.retry_after_s)
 
 
+def spend_if_possible(*subjects: tuple[str, str]) -> None:
+    """Like `spend`, but counts nothing if the database cannot be written, so that what only reads goes on."""
+    with suppress(DatabaseError):
+        spend(*subjects)
+
+
 class Hold:
     """A hold on one unit of each of several limits. Call `spend()` if the attempt counts."""
 
@@ -214,12 +224,38 @@ def take_or_wait(window: Window, wait_s: float) -> None:
             raise LimitReached(window.retry_after_s)
         if time.monotonic() >= give_up_at:
             raise LimitHeld(1)
-        time.sleep(HOLD_POLL_S)
+        waiting.pause(HOLD_POLL_S)
 
 
 def is_used_up(*subjects: tuple[str, str]) -> bool:
     """Whether one of these limits is used up for the rest of its window."""
     return any(store_of(window).is_used_up(window) for window in windows(*subjects))
+
+
+def find_problem() -> str:
+    """Why limits cannot be counted in Redis, in a sentence; empty if they can, or if they are not counted there.
+
+    One thread of a process asks at a time, and the others get its last result: Redis may not answer for seconds,
+    anybody can call /readyz, and webhooks need the threads.
+    """
+    if settings.REDIS_URL and _asking.acquire(blocking=False):
+        try:
+            _problem[settings.REDIS_URL] = ask_redis()
+        finally:
+            _asking.release()
+    return _problem.get(settings.REDIS_URL, "")
+
+
+def ask_redis() -> str:
+    """Counts something, because a Redis that answers may still refuse writes: a replica, or one whose disk is full."""
+    try:
+        redis_store(settings.REDIS_URL).take(Window("probe", ENDLESS, "readyz"), "used")
+    except Exception as error:  # also TypeError and others, for options in REDIS_URL that redis-py uses without a check
+        return (
+            f"Limits cannot be counted in Redis ({type(error).__name__}), so the API answers with errors. Check "
+            "REDIS_URL, and whether Redis runs, is the primary, and has memory and disk space left."
+        )
+    return ""
 
 
 def delete_past_windows() -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django_otp.models import Device
 from django_otp.oath import TOTP
 
-from core.fields import MillisecondField, ObjectIdField, SecretField
+from core.fields import AddressField, MillisecondField, NameField, ObjectIdField, SecretField
 
 TOKEN_PREFIX = "wp_"
 SHOWN_CHARACTERS = 11
@@ -24,7 +24,7 @@ class Workspace(models.Model):
     """A tenant. Deactivating it disables all its tokens immediately."""
 
     id = ObjectIdField(primary_key=True)
-    name = models.CharField(max_length=200)
+    name = NameField(max_length=200)
     is_active = models.BooleanField(default=True)
     created_at = MillisecondField(default=timezone.now, editable=False)
 
@@ -38,7 +38,7 @@ MAY_OWN_NUMBERS = models.Q(is_active=True, workspace__is_active=True)
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        user = self.model(email=email.strip().lower(), **fields)
+        user = self.model(email=email, **fields)
         user.set_password(password)
         user.full_clean(exclude=["password"])
         user.save(using=self._db)
@@ -52,7 +52,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     """Owns phone numbers in one workspace; support staff need no workspace. Signs in to the admin by e-mail."""
 
     id = ObjectIdField(primary_key=True)
-    email = models.EmailField(unique=True)
+    email = AddressField(unique=True)
     workspace = models.ForeignKey(Workspace, models.PROTECT, null=True, blank=True, related_name="users")
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("staff", default=False, help_text="May sign in to this admin.")

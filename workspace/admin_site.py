@@ -4,11 +4,12 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.urls import URLPattern, URLResolver, path, reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, path, resolve, reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
+from django.views.decorators.common import no_append_slash
 from django.views.decorators.csrf import csrf_protect
 
 
@@ -53,6 +54,15 @@ class StaffSite(AdminSite):
             raise  # too many at this moment; workspace/pages.py has the page for it
         except LimitReached as refusal:
             return locked_out(request, refusal, self.each_context(request))
+
+    @method_decorator(no_append_slash)
+    def catch_all_view(self, request: HttpRequest, url: str) -> HttpResponse:
+        """Redirect a page's address without its final slash, as Django does if APPEND_SLASH is on. It is off because of
+        the API, which must not redirect."""
+        page = resolve(f"{request.path_info}/").func
+        if request.method == "GET" and not url.endswith("/") and getattr(page, "should_append_slash", True):
+            return HttpResponseRedirect(request.get_full_path(force_append_slash=True))
+        raise Http404
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:  # type: ignore[override]
         return Autocomplete.as_view(admin_site=self)(request)

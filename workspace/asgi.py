@@ -6,6 +6,7 @@ request has arrived, so slow clients do not delay others.
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
@@ -17,7 +18,11 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 from django.http import StreamingHttpResponse
 
+from core.waiting import give_back_connection
+from workspace.access_log import ARRIVED_AT, log_request
 from workspace.middleware import is_api, max_body_bytes
+from workspace.refusals import note_refused
+from workspace.wsgi import Request
 from workspace.wsgi import application as django
 
 Message = MutableMapping[str, Any]
@@ -55,6 +60,10 @@ async def application(scope: Message, receive: Receive, send: Send) -> None:
         if isinstance(environ["wsgi.input"], MissingBody) and not is_api(path):
             # The API explains the error. Rendering a page for each of hundreds of partial requests would delay others.
             status = 413 if length > max_body_bytes(path) else 408
+            request = Request(environ)
+            kind = "body_too_large" if status == 413 else "body_incomplete"
+            note_refused(kind, request, detail=f"{length} bytes")
+            log_request(request, status)
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
             return
@@ -132,6 +141,7 @@ async def read_body(environ: dict[str, Any], receive: Receive, held: AsyncExitSt
     # Django reads CONTENT_LENGTH bytes, and a chunked body has no such header.
     environ["CONTENT_LENGTH"] = str(len(body) if is_whole else max(declared, len(body), 1))
     environ["wsgi.input"] = BytesIO(body) if is_whole else MissingBody()
+    environ[ARRIVED_AT] = time.monotonic()
 
 
 def answer(environ: dict[str, Any]) -> tuple[Message, bytes | StreamingHttpResponse]:
@@ -144,6 +154,7 @@ def answer(environ: dict[str, Any]) -> tuple[Message, bytes | StreamingHttpRespo
 
     reply = django(environ, start_response)  # type: ignore[arg-type]  # Django uses no more of PEP 3333
     if isinstance(reply, StreamingHttpResponse):
+        give_back_connection()  # Django does so when the reply is closed, perhaps in another thread
         return start, reply
     with closing(reply):
         return start, b"".join(reply)

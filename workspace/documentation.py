@@ -1,17 +1,23 @@
 """`/api/schema` and `/api/docs`. drf-spectacular takes 0.1 s to import, so it is imported on first use."""
 
 from functools import cache
+from threading import Lock
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
+
+# drf-spectacular loads its extensions on first use, and fails if two threads do so at once.
+generating = Lock()
 
 
 @csrf_exempt
 @require_safe
 def schema(request: HttpRequest) -> HttpResponse:
     headers = {"Content-Disposition": 'inline; filename="schema.json"'}
-    return HttpResponse(schema_json(), content_type="application/vnd.oai.openapi+json", headers=headers)
+    with generating:
+        document = schema_json()
+    return HttpResponse(document, content_type="application/vnd.oai.openapi+json", headers=headers)
 
 
 @cache
@@ -24,6 +30,8 @@ def schema_json() -> bytes:
     return OpenApiJsonRenderer().render(Generator().get_schema(request=None, public=True))
 
 
+@csrf_exempt
+@require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     # The split view has no inline script, as the Content-Security-Policy requires. The templates are ours because the
     # original ones contain an inline style, and a CSRF token, which is useless with bearer tokens.

@@ -1,16 +1,24 @@
 """Convert exceptions in API views to error responses."""
 
 import logging
+import sys
 from typing import Any
 
+from django.db import DatabaseError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 
 from core.envelope import INTERNAL_ERROR, failure, is_server_error, not_found
-from core.errors import Refusal
+from core.errors import Refusal, Unreadable
 from core.secrets import CannotOpen
 from integrations.errors import IntegrationError
 from phones.api.sentences import sentence, wire_name
+from workspace.refusals import note_refused
+
+STORE_AWAY = (
+    "The server cannot use its database at the moment. Try again in a minute; if you sent a change, check first "
+    "whether it was made. If the problem persists, contact support and quote the X-Request-ID header."
+)
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +28,9 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
     if isinstance(error, Refusal):
         if is_server_error(error.code):
             log.warning("%s: %s", error.code, error)
-        return failure(error.code, sentence(error), field=wire_name(error.field), headers=error.headers)
+        # What was sent may have another field's name of ours, such as auth_token.
+        field = error.field if isinstance(error, Unreadable) else wire_name(error.field)
+        return failure(error.code, sentence(error), field=field, headers=error.headers)
     if isinstance(error, IntegrationError):
         log.warning("%s: %s", error.code, error)
         return failure(error.code, sentence(error), field=wire_name(error.field))
@@ -33,6 +43,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
     if isinstance(error, exceptions.MethodNotAllowed):
         return failure("method_not_allowed", "This method is not allowed here; the Allow header lists those that are.")
     if isinstance(error, UnreadablePostError):
+        note_refused("body_incomplete", context["request"])
         return failure(
             "invalid_json", "The body did not arrive: it was sent too slowly, or the connection was closed. Try again."
         )
@@ -44,4 +55,15 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse:
 def crash(error: Exception, request: HttpRequest) -> JsonResponse:
     """The response to an unexpected exception: log its traceback, and send the client a plain sentence."""
     log.error("Unhandled %s on %s %s", type(error).__name__, request.method, request.path, exc_info=error)
+    if is_store_away(error):
+        return failure("internal_error", STORE_AWAY, headers={"Retry-After": "60"})
     return failure("internal_error", INTERNAL_ERROR)
+
+
+def is_store_away(error: Exception) -> bool:
+    """Whether the database failed, or Redis, which is loaded only where it is used."""
+    redis = sys.modules.get("redis.exceptions")
+    if redis and isinstance(error, redis.RedisError):
+        return True
+    # MongoDB's engine raises DatabaseError for everything, PostgreSQL InternalError if it is read-only.
+    return type(error) in (OperationalError, InternalError, DatabaseError)

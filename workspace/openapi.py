@@ -7,7 +7,7 @@ from importlib import import_module
 
 from drf_spectacular.generators import SchemaGenerator
 
-DESCRIPTIONS = ("phones.api.call_openapi", "phones.api.openapi", "users.openapi")
+DESCRIPTIONS = ("phones.api.call_openapi", "phones.api.openapi", "phones.api.user_openapi", "users.openapi")
 
 
 class Generator(SchemaGenerator):

@@ -1,143 +1,100 @@
 """All settings, read once from the environment or from a `.env` file beside manage.py (ENV_FILE names another file).
 
-docs/settings.md lists the variables. An invalid value stops the start with a message that names the variable; checks
-that involve several settings are system checks (workspace/checks.py).
+docs/settings.md lists the variables. Invalid values stop the start with a single message that names all of them
+(workspace/variables.py). What is only worth a warning is a system check (workspace/checks.py).
 """
 
-import re
+import os
+from functools import partial
 from pathlib import Path
-from urllib.parse import quote, unquote
-
-import environ
-from django.core.exceptions import ImproperlyConfigured
+from urllib.parse import quote
 
 from core import databases, redaction
 from core.logs import RequestIdFilter, is_unexplained
 from core.rates import Rate, parse_rate
 from integrations import PROVIDERS
+from workspace import values
+from workspace.values import seconds, switch, whole_number
+from workspace.variables import Variables
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-ENV_FILE = env.str("ENV_FILE", default=str(BASE_DIR / ".env"))
-env.read_env(ENV_FILE)
-
-
-def required(name: str, hint: str) -> str:
-    value = env.str(name, default="").strip()
-    if not value:
-        raise ImproperlyConfigured(f"{name} is not set. {hint}")
-    return value
-
-
-def seconds(name: str, default: float) -> float:
-    try:
-        value = env.float(name, default=default)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 60:
-        raise ImproperlyConfigured(f"{name} must be a number of seconds above 0 and at most 60.")
-    return value
-
-
-def whole_number(name: str, default: int, *, least: int = 0) -> int:
-    try:
-        value = env.int(name, default=default)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise ImproperlyConfigured(f"{name} must be a whole number, {least} or more.")
-    return value
-
-
-def switch(name: str, *, default: bool) -> bool:
-    text = env.str(name, default=str(default)).strip().lower()
-    if text not in ("", "1", "0", "true", "false", "yes", "no", "on", "off"):
-        raise ImproperlyConfigured(f"{name} must be true or false.")
-    return text in ("1", "true", "yes", "on")
-
-
-def redis_url(name: str) -> str:
-    url = env.str(name, default="").strip()
-    if url and not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ImproperlyConfigured(f"{name} must be redis://host:port/number, rediss:// or unix://.")
-    return url
-
-
-def passwords_of(*urls: str) -> list[str]:
-    """The passwords in these URLs, both as written and percent-decoded."""
-    written = [password for url in urls for password in re.findall(r"://[^/@]*?:([^/@]+)@", url)]
-    return [*written, *map(unquote, written)]
-
-
-def rate(name: str, default: str) -> Rate | None:
-    try:
-        return parse_rate(env.str(name, default=default))
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name}: {error}") from None
-
+env = Variables(BASE_DIR / ".env")
+ENV_FILE = str(env.file)
 
 # -- this server ---------------------------------------------------------------------------------------------------
 
-SECRET_KEY = required("SECRET_KEY", "Set it to a long random text, for example the output of: openssl rand -hex 32")
-CREDENTIAL_KEYS = [key.strip() for key in env.str("CREDENTIAL_KEYS", default="").split(",") if key.strip()]
-DEBUG = switch("DEBUG", default=False)
-ALLOWED_HOSTS = [
-    host.strip() for host in env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"]) if host.strip()
-]
-PUBLIC_URL = required("PUBLIC_URL", "Set it to the https address at which carriers reach this server.").rstrip("/")
-BIND = env.str("BIND", default="127.0.0.1:8000")
-WORKERS = whole_number("WORKERS", 2, least=1)
-TRUSTED_PROXY_COUNT = whole_number("TRUSTED_PROXY_COUNT", 0)
-# Time for a client to send a request; longer for a large one (workspace/asgi.py).
-REQUEST_READ_TIMEOUT_S = seconds("REQUEST_READ_TIMEOUT_S", 20)
-# Grants access to /metrics. If it is not set, the page does not exist.
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="").strip()
-if METRICS_TOKEN and len(METRICS_TOKEN) < 32:
-    raise ImproperlyConfigured(
-        "METRICS_TOKEN must have at least 32 characters. Generate one with: openssl rand -hex 32"
+SECRET_KEY = env.read_secret("SECRET_KEY", values.secret_key, None, hint="Make one with: openssl rand -hex 32")
+CREDENTIAL_KEYS = env.read(
+    "CREDENTIAL_KEYS", values.credential_keys, None, hint="Make one with: openssl rand -base64 32 | tr '+/' '-_'"
+)
+DEBUG = env.read("DEBUG", switch, "off")
+PUBLIC_URL = env.read(
+    "PUBLIC_URL", values.public_url, None, hint="Set it to the https address at which carriers reach this server."
+)
+HTTPS = PUBLIC_URL.lower().startswith("https://")
+ALLOWED_HOSTS = [*env.read("ALLOWED_HOSTS", values.hosts, "localhost,127.0.0.1,[::1]"), values.host_of(PUBLIC_URL)]
+BIND = env.read("BIND", values.bind, "127.0.0.1:8000")
+WORKERS = env.read("WORKERS", whole_number(1), "2")
+TRUSTED_PROXY_COUNT = env.read("TRUSTED_PROXY_COUNT", whole_number(0), "0")
+if DEBUG and (exposed_by := values.exposed_by(BIND, PUBLIC_URL, TRUSTED_PROXY_COUNT)):
+    env.fault(
+        "DEBUG", f"is on, but others can reach this server ({exposed_by}) and would see its settings. Turn it off."
     )
+# Other servers take a path from these variables.
+for name in ("SCRIPT_NAME", "FORCE_SCRIPT_NAME"):
+    env.read(name, values.nothing, "")
+# Time for a client to send a request; longer for a large one (workspace/asgi.py).
+REQUEST_READ_TIMEOUT_S = env.read("REQUEST_READ_TIMEOUT_S", seconds, "20")
+# Grants access to /metrics. If it is not set, the page does not exist.
+METRICS_TOKEN = env.read_secret("METRICS_TOKEN", values.bearer_token, "")
 
 # -- carriers -----------------------------------------------------------------------------------------------------
 
 CARRIER_API_URLS = {
-    "twilio": env.str("TWILIO_API_URL", default="https://api.twilio.com").rstrip("/"),
-    "plivo": env.str("PLIVO_API_URL", default="https://api.plivo.com").rstrip("/"),
-    "telnyx": env.str("TELNYX_API_URL", default="https://api.telnyx.com/v2").rstrip("/"),
+    "twilio": env.read("TWILIO_API_URL", values.api_url, "https://api.twilio.com"),
+    "plivo": env.read("PLIVO_API_URL", values.api_url, "https://api.plivo.com"),
+    "telnyx": env.read("TELNYX_API_URL", values.api_url, "https://api.telnyx.com/v2"),
 }
-CARRIER_CONNECT_TIMEOUT_S = seconds("CARRIER_CONNECT_TIMEOUT_S", 3)
-CARRIER_READ_TIMEOUT_S = seconds("CARRIER_READ_TIMEOUT_S", 10)
+CARRIER_CONNECT_TIMEOUT_S = env.read("CARRIER_CONNECT_TIMEOUT_S", seconds, "3")
+CARRIER_READ_TIMEOUT_S = env.read("CARRIER_READ_TIMEOUT_S", seconds, "10")
 # Client requests per process that may wait for a carrier at a time.
-CARRIER_SLOTS = whole_number("CARRIER_SLOTS", 100, least=1)
+CARRIER_SLOTS = env.read("CARRIER_SLOTS", whole_number(1), "100")
 # How long webhooks signed with the previous auth token are accepted after the first one signed with the current.
-TOKEN_ROTATION_WINDOW_S = whole_number("TOKEN_ROTATION_WINDOW_S", 86_400)
+TOKEN_ROTATION_WINDOW_S = env.read("TOKEN_ROTATION_WINDOW_S", whole_number(0), "86400")
+# How many days a purge keeps what has no expiry of its own.
+KEEP_DAYS = {
+    "events": env.read("KEEP_EVENTS_DAYS", values.days, "90"),
+    "audit": env.read("KEEP_AUDIT_DAYS", values.days, "365"),
+    "imports": env.read("KEEP_IMPORTS_DAYS", values.days, "30"),
+    "calls": env.read("KEEP_CALLS_DAYS", values.days, "forever"),
+}
 
 # -- limits -------------------------------------------------------------------------------------------------------
 
-REDIS_URL = redis_url("REDIS_URL")
+REDIS_URL = env.read("REDIS_URL", values.redis_url, "")
 LIMITS: dict[str, Rate | None] = {
-    "requests": rate("LIMIT_REQUESTS", "1200/minute"),
-    "workspace_requests": rate("LIMIT_WORKSPACE_REQUESTS", "off"),
-    "address_requests": rate("LIMIT_ADDRESS_REQUESTS", "off"),
-    "adds": rate("LIMIT_ADDS", "240/minute"),
-    "refused_credentials": rate("LIMIT_REFUSED_CREDENTIALS", "20/hour"),
-    "refused_credentials_total": rate("LIMIT_REFUSED_CREDENTIALS_TOTAL", "1000/hour"),
-    "failed_tokens": rate("LIMIT_FAILED_TOKENS", "60/minute"),
-    "unknown_users": rate("LIMIT_UNKNOWN_USERS", "60/minute"),
-    "codes": rate("LIMIT_CODES", "10/hour"),
-    "events": rate("LIMIT_EVENTS", "20000/minute"),
+    "requests": env.read("LIMIT_REQUESTS", parse_rate, "1200/minute"),
+    "workspace_requests": env.read("LIMIT_WORKSPACE_REQUESTS", parse_rate, "off"),
+    "address_requests": env.read("LIMIT_ADDRESS_REQUESTS", parse_rate, "off"),
+    "adds": env.read("LIMIT_ADDS", parse_rate, "240/minute"),
+    "refused_credentials": env.read("LIMIT_REFUSED_CREDENTIALS", parse_rate, "20/hour"),
+    "refused_credentials_total": env.read("LIMIT_REFUSED_CREDENTIALS_TOTAL", parse_rate, "1000/hour"),
+    "failed_tokens": env.read("LIMIT_FAILED_TOKENS", parse_rate, "60/minute"),
+    "unknown_users": env.read("LIMIT_UNKNOWN_USERS", parse_rate, "60/minute"),
+    "codes": env.read("LIMIT_CODES", parse_rate, "10/hour"),
+    "events": env.read("LIMIT_EVENTS", parse_rate, "20000/minute"),
 }
 # How often `reconcile` tries credentials that the carrier rejects: an account may be suspended only temporarily.
 LIMITS["reconciling"] = Rate(3, 60 * 60)
 # Failed sign-ins per e-mail and client address, and per client address, which a whole office may share.
-LOGIN_FAILURES = whole_number("LOGIN_FAILURES", 5)
+LOGIN_FAILURES = env.read("LOGIN_FAILURES", whole_number(0), "5")
 LIMITS["passwords"] = Rate(LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
 LIMITS["address_passwords"] = Rate(4 * LOGIN_FAILURES, 15 * 60) if LOGIN_FAILURES else None
 
 # -- staff --------------------------------------------------------------------------------------------------------
 
-HTTPS = PUBLIC_URL.lower().startswith("https://")
-STAFF_TOTP = switch("STAFF_TOTP", default=HTTPS)
+STAFF_TOTP = env.read("STAFF_TOTP", switch, "on" if HTTPS else "off")
 AUTHENTICATION_BACKENDS = ["users.staff.login.StaffBackend"]
 
 # -- Django -------------------------------------------------------------------------------------------------------
@@ -166,7 +123,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "workspace.pages.PageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "workspace.middleware.HostMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "users.staff.totp.TotpMiddleware",
@@ -192,8 +149,13 @@ TEMPLATES = [
         },
     },
 ]
-database_url = env.str("DATABASE_URL", default=f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}")
-DATABASES = {"default": databases.from_url("DATABASE_URL", database_url)}
+DATABASES = {
+    "default": env.read(
+        "DATABASE_URL",
+        partial(databases.from_url, "DATABASE_URL"),
+        f"sqlite:///{quote(str(BASE_DIR / 'db.sqlite3'))}",
+    )
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "users.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -215,6 +177,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
+# The admin's forms come from there, whatever a proxy says or does not say of the scheme and the port.
+CSRF_FAILURE_VIEW = "workspace.pages.form_expired"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL.lower()] if PUBLIC_URL else []
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
 SECURE_SSL_REDIRECT = False  # carriers and clients post to the configured URL; a redirect would drop the body
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
@@ -275,11 +240,20 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
+ACCESS_LOG = env.read("ACCESS_LOG", switch, "off")
+REFUSED_BY_DJANGO = (
+    "DisallowedHost",
+    "RequestDataTooBig",
+    "SuspiciousMultipartForm",
+    "TooManyFieldsSent",
+    "TooManyFilesSent",
+    "csrf",
+)
 LOG_FORMATS = {"text": "core.logs.TextLines", "json": "core.json_logs.JsonLines"}
-LOG_FORMAT = env.str("LOG_FORMAT", default="text").strip().lower()
-if LOG_FORMAT not in LOG_FORMATS:
-    raise ImproperlyConfigured("LOG_FORMAT must be text or json.")
-redaction.hide(SECRET_KEY, *CREDENTIAL_KEYS, METRICS_TOKEN, *passwords_of(database_url, REDIS_URL))
+LOG_FORMAT = env.read("LOG_FORMAT", values.one_of(*LOG_FORMATS), "text")
+redaction.hide(
+    SECRET_KEY, *CREDENTIAL_KEYS, METRICS_TOKEN, *values.passwords_of(os.environ.get("DATABASE_URL", ""), REDIS_URL)
+)
 
 LOGGING = {
     "version": 1,
@@ -299,14 +273,20 @@ LOGGING = {
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},
         # 4xx responses concern the client, not the operator.
         "django.request": {"level": "ERROR", "filters": ["unexplained"]},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Logged by workspace/refusals.py, once a minute.
+        **{f"django.security.{error}": {"level": "CRITICAL"} for error in REFUSED_BY_DJANGO},
         # These log the URLs and headers of every request at INFO or DEBUG.
         "httpcore": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         # Logs whole commands, with the values of queries and writes.
         "pymongo": {"level": "WARNING"},
+        # Logs each failure to connect with what the server said; core/databases/readiness.py explains it.
+        "psycopg": {"level": "ERROR"},
         "urllib3": {"level": "WARNING"},
         # So do SDKs of carriers, whose packages are named as the carriers are.
         **{name: {"level": "WARNING"} for name in PROVIDERS},
     },
 }
+
+VARIABLES = frozenset(env.names)
+env.finish()

@@ -1,5 +1,6 @@
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from phones.webhooks import webhook
 from workspace import documentation
@@ -15,4 +16,9 @@ urlpatterns = [
     path("readyz", readyz),
     path("metrics", metrics),
     path("admin/", admin.site.urls),
+    # People type these; everything else must be exact, because a redirect drops the body of a request.
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
 ]
+
+handler400 = "workspace.pages.bad_request"

@@ -17,10 +17,10 @@ from django.db import connections
 from django.db.models import Model
 
 from core.fields import whole_milliseconds
+from core.lookups import BATCH, in_key_order
 from core.secrets import Secret
 
 SOURCE, TARGET = "copy_source", "copy_target"
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ def as_text(value: Any) -> str | None:
         return whole_milliseconds(value).isoformat()
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
-    return None if value is None else str(value)
+    # PostgreSQL's text cannot hold U+0000, so its engine stores U+FFFD instead.
+    return None if value is None else str(value).replace("\0", "\ufffd")
 
 
 def rows(model: type[Model], alias: str) -> Iterator[Model]:
-    return model._base_manager.using(alias).order_by("pk").iterator(BATCH)
+    return in_key_order(model._base_manager.using(alias))
 
 
 def differences(model: type[Model]) -> Iterator[tuple[Model | None, Model | None]]:

@@ -12,10 +12,15 @@ from integrations.events import (
     RecordingReport,
     RecordingStatus,
     amount,
+    forwarding,
+    in_seconds,
+    link,
     moment,
+    outcome_of_leg,
     party,
     text,
     translate,
+    uncut,
     whole,
 )
 from integrations.types import identifier
@@ -23,6 +28,7 @@ from integrations.types import identifier
 # Costs come without a currency; Plivo bills in US dollars.
 CURRENCY = "USD"
 # https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); `cancel` occurs in practice.
+# [U: plivo-canceled]
 CALL_STATUS = {
     "queued": CallStatus.QUEUED,
     "ringing": CallStatus.RINGING,
@@ -36,8 +42,11 @@ CALL_STATUS = {
     "cancel": CallStatus.CANCELED,
     "canceled": CallStatus.CANCELED,
 }
+# The causes of a hang-up that only an answered call has.
+ANSWERED = ("normal hangup", "end of xml instructions")
 # For an unanswered call, the list of past calls gives only the hangup cause. We found no vendor page that lists all
 # causes, so any other cause counts as a failure. The vendor has changed the spelling of `canceled`.
+# [U: plivo-hangup-causes]
 # https://docs.plivo.com/docs/voice/troubleshooting/hangup-causes (read 2026-11-29)
 UNANSWERED_STATUS = {
     "busy line": CallStatus.BUSY,
@@ -52,8 +61,8 @@ UNANSWERED_STATUS = {
 def parse_event(payload: Payload) -> ParsedEvent:
     """Fields: https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); for recordings, the section
     "Record" of voice-xml-skill/SKILL.md in github.com/plivo/plivo-cli at 1f8839c (read 2026-11-29). Older field names
-    are accepted too."""
-    call_id = text(payload.get("CallUUID"))
+    are accepted too. [U: plivo-recording-fields]"""
+    call_id = uncut(payload.get("CallUUID"))
     if not call_id:
         return ParsedEvent()
     cost = amount(payload.get("TotalCost"))
@@ -70,30 +79,48 @@ def parse_event(payload: Payload) -> ParsedEvent:
         hangup_cause=text(payload.get("HangupCauseName") or payload.get("HangupCause")),
         cost=cost,
         currency="" if cost is None else CURRENCY,
+        forwarding=forwarding(payload.get("DialStatus")),
     )
-    recording_id = text(payload.get("RecordingID") or payload.get("recording_id"))
+    recording_id = uncut(payload.get("RecordingID") or payload.get("recording_id"))
     if not recording_id:
         return ParsedEvent(call)
+    duration_s = duration_of(payload)
     urls = [payload.get(name) for name in ("RecordUrl", "RecordingUrl", "record_url")]
-    # The `action` callback of a background recording comes when the recording starts.
-    has_begun_only = payload.get("RecordingDuration") == "-1"
     return ParsedEvent(
         call,
         RecordingReport(
             id=recording_id,
             call_id=call_id,
-            status=RecordingStatus.IN_PROGRESS if has_begun_only else RecordingStatus.COMPLETED,
+            status=recording_status(payload, duration_s),
             started_at=from_milliseconds(payload.get("RecordingStartMs")),
-            duration_s=whole(payload.get("RecordingDuration")),
-            url=str(next(filter(None, urls), "")),
+            duration_s=duration_s,
+            url=next(filter(None, map(link, urls)), ""),
         ),
     )
 
 
-def call_of(call: Any) -> CallReport | None:
-    """Convert an entry in the list of past calls; None for a leg of a forwarded call."""
-    if getattr(call, "parent_call_uuid", None):
-        return None
+def recording_status(payload: Payload, duration_s: int | None) -> RecordingStatus:
+    """The status of a recording, which only its duration tells. It is -1 in the `action` callback of a recording in the
+    background, which comes when that starts."""
+    if "-1" in (payload.get("RecordingDuration"), payload.get("RecordingDurationMs")):
+        return RecordingStatus.IN_PROGRESS
+    return RecordingStatus.UNKNOWN if duration_s is None else RecordingStatus.COMPLETED
+
+
+def duration_of(payload: Payload) -> int | None:
+    """How long a recording is, in seconds; None while it is not known."""
+    duration_s = whole(payload.get("RecordingDuration"))
+    return in_seconds(payload.get("RecordingDurationMs")) if duration_s is None else duration_s
+
+
+def listed(call: Any) -> CallReport | None:
+    """Convert an entry in the list of past calls. Of the leg of a forwarded call, only its outcome is of interest."""
+    parent = getattr(call, "parent_call_uuid", None)
+    return outcome_of_leg(identifier(parent), status_of(call)) if parent else call_of(call)
+
+
+def call_of(call: Any) -> CallReport:
+    """Convert an entry in the list of past calls."""
     cause = text(getattr(call, "hangup_cause_name", None))
     answered_at = moment(getattr(call, "answer_time", None))
     return CallReport(
@@ -101,7 +128,7 @@ def call_of(call: Any) -> CallReport | None:
         direction=direction_of(call.call_direction),
         caller=party(call.from_number),
         callee=party(call.to_number),
-        status=CallStatus.COMPLETED if answered_at else UNANSWERED_STATUS.get(cause.lower(), CallStatus.FAILED),
+        status=status_of(call),
         started_at=moment(getattr(call, "initiation_time", None)),
         answered_at=answered_at,
         ended_at=moment(call.end_time),
@@ -112,18 +139,26 @@ def call_of(call: Any) -> CallReport | None:
     )
 
 
+def status_of(call: Any) -> CallStatus:
+    cause = uncut(getattr(call, "hangup_cause_name", None)).lower()
+    if moment(getattr(call, "answer_time", None)) or cause in ANSWERED:
+        return CallStatus.COMPLETED
+    # Causes are words; anything else says nothing.
+    return UNANSWERED_STATUS.get(cause, CallStatus.FAILED) if cause[:1].isalpha() else CallStatus.UNKNOWN
+
+
 def recording_of(recording: Any) -> RecordingReport | None:
     """Convert an entry in the list of recordings; None for a conference recording."""
-    if not recording.call_uuid or getattr(recording, "recording_type", None) == "conference":
+    is_conference = getattr(recording, "recording_type", None) == "conference"
+    if not recording.call_uuid or is_conference or getattr(recording, "conference_name", None):
         return None
-    milliseconds = whole(recording.recording_duration_ms)
     return RecordingReport(
         id=identifier(recording.recording_id),
         call_id=identifier(recording.call_uuid),
         status=RecordingStatus.COMPLETED,
         started_at=from_milliseconds(getattr(recording, "recording_start_ms", None)),
-        duration_s=None if milliseconds is None else round(milliseconds / 1000),
-        url=recording.recording_url or "",
+        duration_s=in_seconds(recording.recording_duration_ms),
+        url=link(recording.recording_url),
     )
 
 
@@ -135,6 +170,6 @@ def direction_of(theirs: object) -> Direction | None:
 def from_milliseconds(value: object) -> datetime | None:
     """Parse a time in milliseconds since 1970."""
     try:
-        return datetime.fromtimestamp(float(str(value)) / 1000, UTC)
+        return moment(datetime.fromtimestamp(float(str(value)) / 1000, UTC))
     except (ValueError, OverflowError, OSError):
         return None

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from plivo import RestClient
@@ -12,7 +13,7 @@ from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, 
 from requests import Response
 
 from integrations import CARRIERS
-from integrations.applications import ApplicationProvider
+from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
 from integrations.errors import (
     BadSignature,
@@ -24,9 +25,19 @@ from integrations.errors import (
 )
 from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport
 from integrations.plivo.applications import PAGE_SIZE, PlivoApplications
-from integrations.plivo.events import call_of, parse_event, recording_of
+from integrations.plivo.events import listed, parse_event, recording_of
 from integrations.transport import in_parallel, no_cookies, shared_adapter
-from integrations.types import CarrierNumber, ListedNumber, NumberRecord, Settings, identifier
+from integrations.types import (
+    CarrierNumber,
+    ListedNumber,
+    NumberRecord,
+    Settings,
+    address,
+    e164,
+    flag,
+    identifier,
+    setting,
+)
 from integrations.webhooks import (
     FORWARDED_S,
     SILENCE_S,
@@ -41,6 +52,9 @@ from integrations.webhooks import (
 
 OFFICIAL_URL = "https://api.plivo.com"
 DELETED = 204
+PAGES_AT_ONCE = 10
+# More than any account has: a greater count is nonsense, and would be asked for page by page.
+MAX_NUMBERS = 1_000_000
 NONCE = re.compile(r"[A-Za-z0-9_-]{1,128}")
 APPLICATION_PATH = re.compile(r"/Application/([^/]+)/?$")
 
@@ -63,7 +77,7 @@ class Plivo(ApplicationProvider):
     """
 
     carrier = CARRIERS["plivo"]
-    # Older recordings are stored in Amazon S3. https://www.plivo.com/docs/voice/api/recording/the-recording-object
+    # The credentials are sent in any case. [U: plivo-audio] Older recordings are stored in Amazon S3. https://www.plivo.com/docs/voice/api/recording/the-recording-object
     media_places = re.compile(r"media\.plivo\.com/v1/Account/\w+/Recording/[\w.-]+|" + S3_PLACES)
     recording_path = r"/v1/Account/%s/Recording/[\w-]+(\.wav|\.mp3)?/?"
 
@@ -73,7 +87,7 @@ class Plivo(ApplicationProvider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str, names_application: bool = False) -> CarrierNumber:
         with self.reading():
             found, application = in_parallel(
                 lambda: self._number(number),
@@ -92,9 +106,9 @@ class Plivo(ApplicationProvider):
         with self.reading():
             (found, is_last), ours = in_parallel(
                 lambda: self.ask(lambda: self.page("Number", number_of, offset)),
-                lambda: self.applications.look_up(""),
+                self.applications.ours,
             )
-        numbers = [ListedNumber.of(number, self.route_of(number.settings, ours)) for number in found]
+        numbers = [ListedNumber.of(record, route_to(record.settings["application_id"], ours)) for record in found]
         return numbers, "" if is_last else str(offset + PAGE_SIZE)
 
     # -- receiving ----------------------------------------------------------------------------------------------------
@@ -158,13 +172,13 @@ class Plivo(ApplicationProvider):
         if known_url:
             return known_url
         with self.reading():
-            url = self.find(lambda: identifier(self.request("GET", "Recording", recording_id).recording_url))
+            url = self.find(lambda: address(self.request("GET", "Recording", recording_id).recording_url))
         if url is None:
             raise MediaMissing(self.carrier)
         return url
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
-        return self._history("Call", call_of, cursor, end_time__gt=since)
+        return self._history("Call", listed, cursor, end_time__gt=since)
 
     def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         return self._history("Recording", recording_of, cursor, add_time__gt=since)
@@ -201,10 +215,32 @@ class Plivo(ApplicationProvider):
     def page(self, resource: str, parse: Any, offset: int, **query: Any) -> tuple[list[Any], bool]:
         """A page of a list, and whether it is the last."""
         reply = self.request("GET", resource, limit=PAGE_SIZE, offset=offset, **query)
-        return [parse(entry) for entry in reply.objects], not getattr(reply.meta, "next", None)
+        return entries_of(reply, parse), not setting(reply.meta.next)
+
+    def all_numbers(self) -> list[NumberRecord]:
+        """All the account's numbers: the first page says how many there are, the others are read in parallel. Raises
+        RequestFailed."""
+        numbers, total = self.ask(self._first_numbers)
+        reads = [
+            partial(self.ask, partial(self.page, "Number", number_of, offset))
+            for offset in range(PAGE_SIZE, total, PAGE_SIZE)
+        ]
+        for start in range(0, len(reads), PAGES_AT_ONCE):
+            for page, _ in in_parallel(*reads[start : start + PAGES_AT_ONCE]):
+                numbers += page
+        return numbers
+
+    def _first_numbers(self) -> tuple[list[NumberRecord], int]:
+        """Called within ask(): the first page of the account's numbers, and how many numbers there are."""
+        reply = self.request("GET", "Number", limit=PAGE_SIZE, offset=0)
+        total = reply.meta.total_count
+        if isinstance(total, bool) or not isinstance(total, int) or not 0 <= total <= MAX_NUMBERS:
+            raise TypeError("not a count")
+        return entries_of(reply, number_of), total
 
     def _history(self, resource: str, parse: Any, cursor: str, **since: datetime) -> tuple[list[Any], str]:
-        """A page of entries since then, without those for which `parse` returns None."""
+        """A page of entries since then, without those for which `parse` returns None. Times are sent in UTC.
+        [U: plivo-since]"""
         offset = int(cursor or "0")
         times = {name: time.strftime("%Y-%m-%d %H:%M:%S") for name, time in since.items()}
         entries, is_last = self.page(resource, parse, offset, **times)
@@ -214,10 +250,12 @@ class Plivo(ApplicationProvider):
         return self.find(lambda: number_of(self.request("GET", "Number", number_id)))
 
     def _update(self, number_id: str, settings: Settings) -> None:
+        # Null unlinks; to leave it out would link the account's default application. [U: plivo-unlinking]
         self.change("Number", number_id, app_id=settings["application_id"] or None)
 
     def kind_of(self, linked_id: str) -> str:
-        """The same field of a number can name a Zentrunk trunk, but there is no way to tell whether a trunk exists."""
+        """The same field of a number can name a Zentrunk trunk, but there is no way to tell whether a trunk exists.
+        [U: plivo-links-elsewhere]"""
         return "application" if self.applications.read(linked_id) else ""
 
     # -- facts --------------------------------------------------------------------------------------------------------
@@ -225,19 +263,39 @@ class Plivo(ApplicationProvider):
     def status_of(self, error: Exception) -> int | None:
         if not isinstance(error, SdkError):
             return None
-        # The SDK rejects a malformed Auth ID without sending a request.
+        # The SDK rejects a malformed Auth ID without sending a request; Plivo others with 401 or 403.
+        # [U: plivo-refusals]
         return 401 if error.status is None and error.kind == AuthenticationError.__name__ else error.status
 
     def headers_of(self, error: Exception) -> Mapping[str, str]:
         return error.headers if isinstance(error, SdkError) else {}
 
 
+def entries_of(reply: Any, parse: Any) -> list[Any]:
+    if not isinstance(reply.objects, list):
+        raise TypeError("not a list")
+    return [parse(entry) for entry in reply.objects]
+
+
 def number_of(reply: Any) -> NumberRecord:
-    linked = APPLICATION_PATH.search(getattr(reply, "application", None) or "")
+    number = e164(reply.number)
     return NumberRecord(
-        reply.number,
-        reply.number,
-        voice=getattr(reply, "voice_enabled", True) is not False,
-        active=getattr(reply, "active", True) is not False,
-        settings={"application_id": linked[1] if linked else ""},
+        number,
+        number,
+        voice=flag(getattr(reply, "voice_enabled", True)),
+        active=flag(getattr(reply, "active", True)),
+        settings={"application_id": linked_to(setting(reply.application))},
     )
+
+
+def linked_to(path: str) -> str:
+    """The id of what a number is linked to; empty if it is linked to nothing.
+
+    Raises ValueError for a link in another form: it must not pass for none, or nothing would be restored one day.
+    """
+    if not path:
+        return ""
+    found = APPLICATION_PATH.search(path)
+    if found is None:
+        raise ValueError("not a link")
+    return identifier(found[1])

@@ -5,8 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from integrations.applications import Applications
-from integrations.errors import Refused, RequestFailed, Unanswered, WebhookSetupFailed
-from integrations.types import NAME_PREFIX, Application, Difference, Settings, identifier
+from integrations.errors import Refused, RequestFailed, Unanswered
+from integrations.types import NAME_PREFIX, Application, Difference, Settings, flag, identifier, setting
 from integrations.webhooks import Urls
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ APPLICATION_ID = re.compile(r"[0-9]{1,20}")
 
 class TelnyxApplications(Applications):
     max_pages = 20
+    answer_url_name = "voice_url"
 
     provider: "Telnyx"
 
@@ -34,21 +35,9 @@ class TelnyxApplications(Applications):
 
     def other_faults(self, application: Application) -> list[Difference]:
         """Outbound calls fail without a profile. A customer's own application is left to the customer."""
-        if application.name != self.provider.site.application_name or application.profile_id:
+        if application.profile_id or not self.provider.site.is_ours(application.name):
             return []
         return [Difference("no_outbound_profile", "an outbound voice profile", "")]
-
-    def delete(self, application_id: str) -> None:
-        name, client = self.provider.site.application_name, self.provider.client
-        with self.provider.writing():
-            if application_id:
-                deleted = self.provider.find(lambda: client().texml_applications.delete(application_id))
-                # An application created under an earlier PUBLIC_URL has a different name, and so has its profile.
-                earlier_name = str(getattr(getattr(deleted, "data", None), "friendly_name", None) or "")
-                name = earlier_name if earlier_name.startswith(NAME_PREFIX) else name
-            for profile in self.provider.ask(self._profiles):
-                if profile.name == name:
-                    self.provider.find(partial(self._delete_profile, profile.id))
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -69,10 +58,17 @@ class TelnyxApplications(Applications):
             missing=(400, 404, 422),
         )
 
-    def ours(self) -> set[str]:
-        """The ids of applications with our name and of customers' that use our webhooks. Raises RequestFailed."""
-        name, url = self.provider.site.application_name, self.provider.site.webhooks_url
-        return {app.id for app in self.scan() if app.name == name or app.settings["voice_url"].startswith(url)}
+    def look_up_linked(self, application_id: str) -> list[str]:
+        if not APPLICATION_ID.fullmatch(application_id):
+            return []
+        linked: list[str] = []
+        page_number = 1
+        while True:
+            found = self.provider.ask(partial(self.provider.page_of_numbers, page_number, application_id))
+            linked += [record.number for record in found if record.settings["application_id"] == application_id]
+            if len(found) < PAGE_SIZE:
+                return linked
+            page_number += 1
 
     def _page(self, number: int, name: str) -> tuple[list[Application], bool]:
         page = self.provider.client().texml_applications.list(
@@ -87,7 +83,9 @@ class TelnyxApplications(Applications):
         profile_id = profile_id or self._make_profile()
         fields = write_fields(self.wanted(urls), self.provider.site.application_name, profile_id)
         return self.provider.ask(
-            lambda: application_of(self.provider.client().texml_applications.create(**fields).data), attempts=1
+            lambda: application_of(self.provider.client().texml_applications.create(**fields).data),
+            attempts=1,
+            is_change=True,
         )
 
     def _update(self, application: Application, changes: Settings, profile_id: str) -> Application:
@@ -96,28 +94,50 @@ class TelnyxApplications(Applications):
         fields = write_fields(settings, application.name, profile_id)
         return application_of(self.provider.client().texml_applications.update(application.id, **fields).data)
 
+    def _delete(self, application_id: str) -> None:
+        """No document says what becomes of numbers that are linked to it. [U: telnyx-deletion]"""
+        site, deleted = self.provider.site, None
+        if application_id:
+            client = self.provider.client
+            deleted = self.provider.find(lambda: client().texml_applications.delete(application_id))
+        # An application made under an earlier PUBLIC_URL has a different name, and so has its profile.
+        name = str(getattr(getattr(deleted, "data", None), "friendly_name", None) or "")
+        names = (site.application_name, name if name.startswith(NAME_PREFIX) else site.earlier_application_name)
+        for profile in self.provider.ask(self._profiles):
+            if profile.name in names:
+                self.provider.find(partial(self._delete_profile, profile.id))
+
     # -- outbound voice profiles --------------------------------------------------------------------------------------
 
     def profile_id(self) -> str:
         """Called within ask(): the id of an enabled outbound voice profile, which an application needs for outbound
-        calls; empty if there is none."""
-        return next((identifier(profile.id) for profile in self._profiles() if profile.enabled is not False), "")
+        calls; empty if there is none. One made for another workspace or installation would go with its application."""
+        name = self.provider.site.application_name
+        return next(
+            (
+                identifier(profile.id)
+                for profile in self._profiles()
+                if (profile.enabled is None or flag(profile.enabled))
+                and (profile.name == name or not str(profile.name).startswith(NAME_PREFIX))
+            ),
+            "",
+        )
 
     def _profiles(self) -> list[Any]:
         return listed(self.provider.client().outbound_voice_profiles.list(page_size=PAGE_SIZE))
 
     def _make_profile(self) -> str:
         try:
-            return self.provider.ask(self._create_profile, attempts=1)
+            return self.provider.ask(self._create_profile, attempts=1, is_change=True)
         except Refused as failure:
-            raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
+            raise self.provider.change_failed(failure) from None
         except Unanswered as failure:
             try:
                 found = self.provider.ask(self.profile_id)
             except RequestFailed:
                 found = ""
             if not found:
-                raise WebhookSetupFailed(self.provider.carrier, failure.detail) from None
+                raise self.provider.change_failed(failure) from None
             return found
 
     def _create_profile(self) -> str:
@@ -144,6 +164,6 @@ def write_fields(settings: Settings, name: str, profile_id: str) -> dict[str, An
 
 def application_of(entry: Any) -> Application:
     names = ("voice_url", "voice_method", "voice_fallback_url", "status_callback", "status_callback_method")
-    profile_id = getattr(entry.outbound, "outbound_voice_profile_id", None) or ""
-    settings = {name: getattr(entry, name) or "" for name in names}
-    return Application(identifier(entry.id), identifier(entry.friendly_name), settings, profile_id)
+    profile_id = "" if entry.outbound is None else setting(entry.outbound.outbound_voice_profile_id)
+    settings = {name: setting(getattr(entry, name)) for name in names}
+    return Application(identifier(entry.id), setting(entry.friendly_name), settings, profile_id)

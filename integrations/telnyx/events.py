@@ -1,5 +1,6 @@
 """Telnyx's reports about calls and recordings, normalised: from TeXML, and from Call Control if a number uses it."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +14,14 @@ from integrations.events import (
     RecordingReport,
     RecordingStatus,
     amount,
+    currency,
+    in_seconds,
     moment,
     party,
     read_payload,
     text,
     translate,
+    uncut,
     whole,
 )
 from integrations.types import identifier
@@ -52,15 +56,17 @@ HANGUP_STATUS = {
     "not_found": CallStatus.FAILED,
     "unspecified": CallStatus.FAILED,
 }
+# Presigned links, wherever they lead: they expire, and the API says where the audio is by then.
+OWN_HOSTS = re.compile(".*")
 DIRECTIONS = {"incoming": Direction.INBOUND, "outgoing": Direction.OUTBOUND}
 
 
 def parse_event(payload: Payload) -> ParsedEvent:
     if "CallSid" in payload:
-        return twiml.parse_event(payload, CALL_STATUS)
+        return twiml.parse_event(payload, CALL_STATUS, OWN_HOSTS)
     data = payload.get("data")
     details = data.get("payload") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(details, dict) or not text(details.get("call_control_id")):
+    if not isinstance(data, dict) or not isinstance(details, dict) or not uncut(details.get("call_control_id")):
         return ParsedEvent()
     return parse_call_control(text(data.get("event_type")), moment(data.get("occurred_at")), details)
 
@@ -75,7 +81,7 @@ def event_id(body: bytes) -> bytes:
 
 
 def parse_call_control(event_type: str, at: datetime | None, details: Payload) -> ParsedEvent:
-    call_id = text(details["call_control_id"])
+    call_id = uncut(details["call_control_id"])
     cause = text(details.get("hangup_cause"))
     has_ended, was_answered = event_type == "call.hangup", event_type in ("call.answered", "call.bridged")
     status = translate(HANGUP_STATUS, cause, CallStatus.UNKNOWN) if has_ended else EVENT_STATUS.get(event_type)
@@ -90,7 +96,7 @@ def parse_call_control(event_type: str, at: datetime | None, details: Payload) -
         ended_at=at if has_ended else None,
         hangup_cause=cause,
     )
-    recording_id = text(details.get("recording_id"))
+    recording_id = uncut(details.get("recording_id"))
     if event_type != "call.recording.saved" or not recording_id:
         return ParsedEvent(call)
     started_at, ended_at = moment(details.get("recording_started_at")), moment(details.get("recording_ended_at"))
@@ -119,16 +125,16 @@ def call_of(call: Any) -> CallReport:
         ended_at=moment(call.end_time),
         duration_s=whole(call.duration),
         cost=amount(call.price),
-        currency=call.price_unit or "" if call.price else "",
+        currency="" if amount(call.price) is None else currency(call.price_unit),
     )
 
 
 def recording_of(recording: Any) -> RecordingReport:
     return RecordingReport(
         id=identifier(recording.id),
-        call_id=recording.call_control_id,
+        call_id=identifier(recording.call_control_id),
         status=translate(twiml.RECORDING_STATUS, recording.status, RecordingStatus.UNKNOWN),
         started_at=moment(recording.recording_started_at),
-        duration_s=None if recording.duration_millis is None else whole(recording.duration_millis / 1000),
+        duration_s=in_seconds(recording.duration_millis),
         channels=twiml.CHANNELS.get(text(recording.channels)),
     )

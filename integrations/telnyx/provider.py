@@ -16,11 +16,11 @@ from integrations import CARRIERS, twiml
 from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, MediaMissing, NumberNotActive, NumberNotOwned, RequestFailed
-from integrations.events import CallReport, Direction, ParsedEvent, Payload, RecordingReport, party
+from integrations.events import CallReport, Direction, ParsedEvent, Payload, RecordingReport
 from integrations.telnyx.applications import PAGE_SIZE, TelnyxApplications, listed
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
 from integrations.transport import in_parallel
-from integrations.types import CarrierNumber, ListedNumber, NumberRecord, Settings, identifier
+from integrations.types import CarrierNumber, ListedNumber, NumberRecord, Settings, address, e164, identifier, word
 from integrations.webhooks import Answer, Urls, Webhook, digest
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Telnyx(ApplicationProvider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str, names_application: bool = False) -> CarrierNumber:
         reads: dict[str, Callable[[], Any]] = {
             "numbers": lambda: self.ask(lambda: self._numbers_like(number)),
             "application": lambda: self.applications.look_up(application_id),
@@ -64,6 +64,8 @@ class Telnyx(ApplicationProvider):
         }
         if not application_id:
             reads["profile_id"] = lambda: self.ask(self.applications.profile_id)
+        if names_application:
+            reads["linked"] = lambda: self.applications.look_up_linked(application_id)
         with self.reading():
             read = dict(zip(reads, in_parallel(*reads.values()), strict=True))
         application = read["application"]
@@ -80,19 +82,21 @@ class Telnyx(ApplicationProvider):
             application,
             profile_id=read.get("profile_id"),
             public_key=read["public_key"],
+            also_linked=tuple(linked for linked in read.get("linked", ()) if linked != number),
         )
 
     def list_numbers(self, cursor: str) -> tuple[list[ListedNumber], str]:
         page_number = int(cursor or "1")
         with self.reading():
             found, ours = in_parallel(
-                lambda: self.ask(lambda: self._page_of_numbers(page_number)), self.applications.ours
+                lambda: self.ask(lambda: self.page_of_numbers(page_number)), self.applications.ours
             )
         numbers = [ListedNumber.of(record, route_to(record.settings["application_id"], ours)) for record in found]
         return numbers, str(page_number + 1) if len(found) == PAGE_SIZE else ""
 
     def read_public_key(self) -> str:
-        """The account's webhook key, or empty. No current document has this endpoint, so a failure is not an error."""
+        """The account's webhook key, or empty. No current document has this endpoint, so a failure is not an error.
+        [U: telnyx-public-key]"""
         try:
             return self.ask(self._fetch_public_key, attempts=1)
         except RequestFailed:
@@ -140,7 +144,7 @@ class Telnyx(ApplicationProvider):
         user_id = user_id or self._user_id()
         if not user_id:
             return [], ""  # no webhook was ever sent, so there were no calls
-        # The filter works in whole days and may exclude the day it names.
+        # The filter works in whole days and may exclude the day it names. [U: telnyx-since]
         day_before = (since - timedelta(days=1)).strftime("%Y-%m-%d")
         reply = self.client().texml.accounts.calls.retrieve_calls(
             user_id, start_time_gt=day_before, page_size=PAGE_SIZE, **texml_page(page)
@@ -187,15 +191,20 @@ class Telnyx(ApplicationProvider):
         page = self.client().phone_numbers.list(filter={"phone_number": number}, page_size=20)
         return [number_of(entry) for entry in listed(page)]
 
-    def _page_of_numbers(self, page_number: int) -> list[NumberRecord]:
-        page = self.client().phone_numbers.list(page_number=page_number, page_size=PAGE_SIZE)
+    def page_of_numbers(self, page_number: int, application_id: str = "") -> list[NumberRecord]:
+        """Called within ask(): a page (from 1) of the account's numbers, or of those linked to an application."""
+        page = self.client().phone_numbers.list(
+            filter={"connection_id": application_id} if application_id else {},
+            page_number=page_number,
+            page_size=PAGE_SIZE,
+        )
         return [number_of(entry) for entry in listed(page)]
 
     def _number(self, number_id: str) -> NumberRecord | None:
         return self.find(lambda: number_of(self.client().phone_numbers.retrieve(number_id).data))
 
     def _update(self, number_id: str, settings: Settings) -> Settings:
-        linked_id = settings["application_id"]
+        linked_id = settings["application_id"]  # an empty one unassigns the number [U: telnyx-unassigning]
         return settings_of(self.client().phone_numbers.update(number_id, connection_id=linked_id).data)
 
     def kind_of(self, linked_id: str) -> str:
@@ -206,13 +215,14 @@ class Telnyx(ApplicationProvider):
         return self.client().connections.retrieve(id).data
 
     def _user_id(self) -> str:
-        """The account's id in TeXML, which only webhook delivery records contain; empty if there are none."""
+        """The account's id in TeXML, which only webhook delivery records contain; empty if there are none.
+        [U: telnyx-user-id]"""
         deliveries = listed(self.client().webhook_deliveries.list(page_size=1))
         return identifier(deliveries[0].user_id) if deliveries else ""
 
     def _media_url(self, recording_id: str) -> str:
         urls: Any = self.client().recordings.retrieve(recording_id).data.download_urls  # type: ignore[union-attr]
-        return identifier(urls.wav or urls.mp3)
+        return address(urls.wav or urls.mp3)
 
     def _fetch_public_key(self) -> str:
         import httpx
@@ -224,6 +234,7 @@ class Telnyx(ApplicationProvider):
     # -- facts --------------------------------------------------------------------------------------------------------
 
     def status_of(self, error: Exception) -> int | None:
+        """401 and 403 mean that the key is rejected. [U: telnyx-refusals]"""
         return getattr(error, "status_code", None)
 
     def headers_of(self, error: Exception) -> Mapping[str, str]:
@@ -241,15 +252,18 @@ def is_public_key(key: str) -> bool:
 def number_of(number: Any) -> NumberRecord:
     return NumberRecord(
         identifier(number.id),
-        party(number.phone_number),
-        voice=True,  # all Telnyx numbers can receive calls; no field says so
-        active=number.status == "active",
+        e164(number.phone_number),
+        voice=True,  # all Telnyx numbers can receive calls; no field says so [U: telnyx-takes-calls]
+        active=word(number.status) == "active",
         settings=settings_of(number),
     )
 
 
 def settings_of(number: Any) -> Settings:
-    return {"application_id": str(number.connection_id or "")}
+    """An unassigned number has null or an empty string. A reply without the field says nothing of the route."""
+    if "connection_id" not in number.model_fields_set:
+        raise TypeError("no connection_id")
+    return {"application_id": identifier(number.connection_id) if number.connection_id not in (None, "") else ""}
 
 
 def texml_page(page: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Twilio: webhooks are set on the number itself."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -10,15 +11,15 @@ from twilio.base import values
 from twilio.base.exceptions import TwilioException
 from twilio.http import HttpClient
 from twilio.http.response import Response
-from twilio.request_validator import HMAC_SHA256, RequestValidator, add_port, remove_port
+from twilio.request_validator import HMAC_SHA256, SIGNATURE_SETTINGS_HEADER, RequestValidator, add_port, remove_port
 from twilio.rest import Client
 
 from integrations import CARRIERS, twiml
 from integrations.base import Provider
-from integrations.errors import AccountNotActive, BadSignature, NumberNotOwned, NumberNotUsable, WebhookSetupFailed
-from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport, party
+from integrations.errors import AccountNotActive, BadSignature, NumberNotOwned, NumberNotUsable, SignedOtherwise
+from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport
 from integrations.transport import Timeouts, in_parallel, shared_session
-from integrations.twilio.events import CALL_STATUS, call_of, recording_of
+from integrations.twilio.events import CALL_STATUS, OWN_HOSTS, listed, recording_of
 from integrations.types import (
     Application,
     CarrierNumber,
@@ -28,7 +29,11 @@ from integrations.types import (
     Route,
     Settings,
     compare_settings,
+    e164,
+    flag,
     identifier,
+    setting,
+    word,
 )
 from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fits
 
@@ -49,6 +54,7 @@ FIELD_GROUPS = [
     ("voice_application_sid", "trunk_sid"),
     ("voice_receive_mode",),
 ]
+URLS = ("voice_url", "voice_fallback_url", "status_callback")
 # The same fields of an unrouted number.
 EMPTY = {
     "voice_url": "", "voice_method": "POST",
@@ -57,6 +63,9 @@ EMPTY = {
     "voice_application_sid": "", "trunk_sid": "",
     "voice_receive_mode": "voice",
 }  # fmt: skip
+# The setting that the vendor's example of a reply leaves out, as it does the status.
+OMITTED = {"voice_receive_mode": None}
+SID = re.compile(r"(AP|TK)[0-9a-fA-F]{32}")
 # Each of these overrides the voice URL.
 OVERRIDES = {
     "trunk_sid": "overridden_by_trunk",
@@ -65,7 +74,7 @@ OVERRIDES = {
 }
 # https://www.twilio.com/docs/iam/api/account (read 2026-11-23)
 INACTIVE = ("suspended", "closed")
-# 404: there is no account with this SID.
+# 404: there is no account with this SID. [U: twilio-refusals]
 REFUSALS = (401, 403, 404)
 # The maximum is 1000, which is 2 MB.
 LISTED_PAGE_SIZE = 250
@@ -82,7 +91,12 @@ class TooManyRequests(TwilioException):
 
 
 class SharedHttpClient(HttpClient):
-    """Sends the SDK's requests through the shared pool. The SDK's own client creates a new pool every time."""
+    """Sends the SDK's requests through the shared pool. The SDK's own client creates a new pool every time.
+
+    `reply` is the last one: the SDK's objects do not tell a field that is left out from one that is empty.
+    """
+
+    reply: Response
 
     def __init__(self, api_url: str, timeouts: Timeouts) -> None:
         self.session = shared_session(OFFICIAL_URL, api_url)
@@ -92,7 +106,8 @@ class SharedHttpClient(HttpClient):
         reply = self.session.request(method, uri, *args, **kwargs | {"timeout": self.timeouts})
         if reply.status_code == TooManyRequests.status:
             raise TooManyRequests(reply.headers)
-        return Response(reply.status_code, reply.content.decode("utf-8", "replace"), reply.headers)
+        self.reply = Response(reply.status_code, reply.content.decode("utf-8", "replace"), reply.headers)
+        return self.reply
 
 
 class Twilio(Provider):
@@ -107,7 +122,7 @@ class Twilio(Provider):
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 
-    def verify(self, number: str, *, application_id: str) -> CarrierNumber:
+    def verify(self, number: str, *, application_id: str, names_application: bool = False) -> CarrierNumber:
         numbers = self._read_if_active(lambda: self.ask(lambda: self._numbers_like(number)))
         # The filter also finds longer numbers that contain this one.
         found = next((record for record in numbers if record.number == number), None)
@@ -135,8 +150,11 @@ class Twilio(Provider):
         with self.reading(refusals=REFUSALS):  # the account was checked with the first page
             return self.ask(lambda: self._listed(cursor))
 
-    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> None:
+    def restore(self, number_id: str, snapshot: Settings, urls: Urls, application_id: str) -> bool:
         now, ours = self.read(number_id), self.wanted(urls)
+        # The other fields that we set are empty or a default, which anybody may have set.
+        if not any(is_ours(now[name], ours[name]) for name in URLS):
+            return False
         restored = {
             name: snapshot[name]
             for group in FIELD_GROUPS
@@ -145,17 +163,22 @@ class Twilio(Provider):
             if snapshot[name] != now[name]
         }
         if not restored:
-            return
+            return False
         after = self.write(lambda: self._update(number_id, restored)) or self.read(number_id)
         if any(after[name] != value for name, value in restored.items()):
-            raise WebhookSetupFailed(self.carrier, "the original settings were not restored")
+            raise self.not_changed("the original settings were not restored")
+        return True
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     @classmethod
     def check_signature(cls, webhook: Webhook, *, auth_tokens: Iterable[str], public_key: str) -> str:
         """HMAC-SHA1 over the URL and the sorted fields. https://www.twilio.com/docs/usage/webhooks/webhooks-security
-        (read 2026-11-23)"""
+        (read 2026-11-23)
+
+        A rule of the account's may make Twilio sign them with a shared key instead, which we do not have: Webhooks
+        configuration API, in beta (SDK 9.13.0, request_validator.py).
+        """
         fields = Fields(webhook.form()) if webhook.is_form else None
         if fields is None and not covers_body(webhook):
             raise BadSignature("neither a form nor covered by bodySHA256")
@@ -168,11 +191,13 @@ class Twilio(Provider):
             if one_fits(given, (validator.compute_signature(spelling, fields) for spelling in spellings)):
                 # The SDK's signature with an empty key identifies the signed content.
                 return digest(RequestValidator("").compute_signature(webhook.url, fields, HMAC_SHA256).encode())
+        if webhook.headers.get(SIGNATURE_SETTINGS_HEADER):
+            raise SignedOtherwise(f"signed with a shared key, not the auth token ({SIGNATURE_SETTINGS_HEADER})")
         raise BadSignature("X-Twilio-Signature does not fit")
 
     @classmethod
     def parse_event(cls, payload: Payload) -> ParsedEvent:
-        return twiml.parse_event(payload, CALL_STATUS)
+        return twiml.parse_event(payload, CALL_STATUS, OWN_HOSTS)
 
     @classmethod
     def render_answer(cls, answer: Answer, urls: Urls) -> str:
@@ -184,8 +209,9 @@ class Twilio(Provider):
 
     def calls_page(self, since: datetime, cursor: str) -> tuple[list[CallReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
+        # Documented for days; a time of day gets the calls of the same day too. [U: twilio-since]
         reply = self.client().calls.page(start_time_after=since, **where)
-        return [call_of(call) for call in reply if not call.parent_call_sid], cursor_after(reply)
+        return [report for report in map(listed, reply) if report], cursor_after(reply)
 
     def recordings_page(self, since: datetime, cursor: str) -> tuple[list[RecordingReport], str]:
         where = page_after(cursor, HISTORY_PAGE_SIZE)
@@ -204,17 +230,25 @@ class Twilio(Provider):
             environment={"TWILIO_REGION": ""},
         )
 
+    def _reply(self, send: Callable[[Client], object]) -> Any:
+        """Make an SDK call and return the JSON of its reply. What becomes a snapshot is read of this."""
+        client = self.client()
+        send(client)
+        http_client: Any = client.http_client
+        return json.loads(http_client.reply.text)
+
     def _numbers_like(self, number: str) -> list[NumberRecord]:
-        found = self.client().incoming_phone_numbers.list(phone_number=f"+{number}", limit=PAGE_SIZE)
-        return [number_of(entry) for entry in found]
+        return numbers_of(self.client().incoming_phone_numbers.page(phone_number=f"+{number}", page_size=PAGE_SIZE))
 
     def _number(self, number_id: str) -> NumberRecord | None:
-        return self.find(lambda: number_of(self.client().incoming_phone_numbers(number_id).fetch()))
+        return self.find(
+            lambda: number_of(self._reply(lambda client: client.incoming_phone_numbers(number_id).fetch()))
+        )
 
     def _listed(self, cursor: str) -> tuple[list[ListedNumber], str]:
         reply = self.client().incoming_phone_numbers.page(**page_after(cursor, LISTED_PAGE_SIZE))
-        numbers = [number_of(entry) for entry in reply]
-        return [ListedNumber.of(number, self.route_of(number.settings)) for number in numbers], cursor_after(reply)
+        listed = [ListedNumber.of(number, self.route_of(number.settings)) for number in numbers_of(reply)]
+        return listed, cursor_after(reply)
 
     def _read_if_active(self, read: Callable[[], T]) -> T:
         """Do a read, and check the account's status at the same time. Raises AccountNotActive."""
@@ -225,10 +259,10 @@ class Twilio(Provider):
         return found
 
     def _account_status(self) -> str:
-        return identifier(self.client().api.v2010.accounts(self.account_id).fetch().status)
+        return word(self.client().api.v2010.accounts(self.account_id).fetch().status)
 
     def _update(self, number_id: str, settings: Settings) -> Settings:
-        return settings_of(self.client().incoming_phone_numbers(number_id).update(**settings))
+        return settings_of(self._reply(lambda client: client.incoming_phone_numbers(number_id).update(**settings)))
 
     # -- facts --------------------------------------------------------------------------------------------------------
 
@@ -258,19 +292,32 @@ class Twilio(Provider):
         return error.headers if isinstance(error, TooManyRequests) else {}
 
 
-def number_of(number: Any) -> NumberRecord:
+def numbers_of(page: Any) -> list[NumberRecord]:
+    """The numbers of a page, read of the reply itself as by `Twilio._reply`."""
+    entries = page._payload["incoming_phone_numbers"]
+    if not isinstance(entries, list):
+        raise TypeError("not a list")
+    return [number_of(entry) for entry in entries]
+
+
+def number_of(entry: dict[str, Any]) -> NumberRecord:
     return NumberRecord(
-        identifier(number.sid),
-        party(number.phone_number),
-        voice=number.capabilities["voice"],
-        active=number.status in (None, "in-use"),
-        settings=settings_of(number),
+        identifier(entry["sid"]),
+        e164(entry["phone_number"]),
+        voice=flag(entry["capabilities"]["voice"]),
+        active=setting(entry.get("status")) in ("", "in-use"),
+        settings=settings_of(entry),
     )
 
 
-def settings_of(number: Any) -> Settings:
-    """The fields that we set and restore. Twilio sends an empty field as null or an empty string, or omits it."""
-    return {name: getattr(number, name) or empty for name, empty in EMPTY.items()}
+def settings_of(entry: dict[str, Any]) -> Settings:
+    """The fields that we set and restore. Twilio sends an empty field as null or an empty string.
+    [U: twilio-empty-settings]"""
+    fields = OMITTED | entry
+    found = {name: setting(fields[name]) or empty for name, empty in EMPTY.items()}
+    if not all(SID.fullmatch(found[name]) for name in ("voice_application_sid", "trunk_sid") if found[name]):
+        raise TypeError("not a SID")
+    return found
 
 
 def page_after(cursor: str, size: int) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class CallSerializer(serializers.Serializer):
     """A call. A value that the carrier has not reported (yet) is null."""
 
     _id = IdField(source="pk")
+    carrierCallId = serializers.CharField(source="carrier_id", help_text="The carrier's own id of the call.")
     phoneNumber = serializers.CharField(source="line.number", allow_null=True, help_text="The workspace's number.")
     integration = serializers.ChoiceField(sorted(PROVIDERS), source="account.integration")
     direction = ChoiceOrNullField([one.value for one in Direction])
@@ -61,7 +62,7 @@ class CallSerializer(serializers.Serializer):
     to = TextOrNullField(source="callee")
     status = serializers.ChoiceField([one.value for one in CallStatus])
     startedAt = TimeField(source="started_at")
-    answeredAt = TimeField(source="answered_at", allow_null=True)
+    answeredAt = TimeField(source="taken_at", allow_null=True)
     endedAt = TimeField(source="ended_at", allow_null=True)
     durationSeconds = serializers.IntegerField(source="talked_s", allow_null=True)
     hangupCause = TextOrNullField(source="hangup_cause")

@@ -10,7 +10,7 @@ from core.wire import get_or_404
 from phones.api.audio import read_range, stream_audio
 from phones.api.call_serializers import CallPageSerializer, CallQuerySerializer, CallSerializer
 from phones.models import PhoneNumber
-from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of
+from phones.services.call_log import active_numbers, calls_of, newest_calls, recordings_of, shown_numbers, with_digits
 from users.api import ApiView
 from users.authentication import token_of
 
@@ -19,17 +19,19 @@ class CallsView(ApiView):
     """The calls of all the workspace's numbers."""
 
     http_method_names = ["get"]
+    query_class = CallQuerySerializer
 
     def get(self, request: Request) -> HttpResponse:
-        return self.page(request, active_numbers(token_of(request).workspace_id))
+        return self.page(request, shown_numbers(token_of(request).workspace_id))
 
     def page(self, request: Request, numbers: QuerySet[PhoneNumber]) -> HttpResponse:
-        query = self.read_query(request, CallQuerySerializer)
+        query = self.query
         if "number" in query:
-            numbers = numbers.filter(number=query["number"])
+            asked = with_digits(shown_numbers(token_of(request).workspace_id), query["number"])
+            numbers = numbers.filter(pk__in=list(asked.values_list("pk", flat=True)))
         equal = {name: query[name] for name in ("status", "direction") if name in query}
         bounds = {name: query[name] for name in ("limit", "after", "before", "position") if name in query}
-        calls, position = newest_calls(calls_of(numbers).filter(**equal), **bounds)
+        calls, position = newest_calls(calls_of(numbers, token_of(request).workspace_id).filter(**equal), **bounds)
         data = CallPageSerializer({"items": calls, "nextCursor": position}).data
         return envelope.success(data, message="Calls listed successfully")
 
@@ -38,7 +40,7 @@ class PhoneCallsView(CallsView):
     """The calls of one of the workspace's numbers."""
 
     def get(self, request: Request, id: str) -> HttpResponse:  # type: ignore[override]
-        numbers = active_numbers(token_of(request).workspace_id)
+        numbers = shown_numbers(token_of(request).workspace_id)
         return self.page(request, numbers.filter(pk=get_or_404(numbers, id).pk))
 
 
@@ -48,7 +50,8 @@ class CallView(ApiView):
     http_method_names = ["get"]
 
     def get(self, request: Request, id: str) -> HttpResponse:
-        calls = calls_of(active_numbers(token_of(request).workspace_id)).select_related("line", "account")
+        workspace_id = token_of(request).workspace_id
+        calls = calls_of(shown_numbers(workspace_id), workspace_id).select_related("line", "account")
         return envelope.success(CallSerializer(get_or_404(calls, id)).data, message="Call found successfully")
 
 
@@ -59,7 +62,8 @@ class RecordingMediaView(ApiView):
 
     def get(self, request: Request, id: str) -> HttpResponseBase:
         token = token_of(request)
-        recordings = recordings_of(active_numbers(token.workspace_id)).select_related("account", "call__line")
+        numbers = active_numbers(token.workspace_id)
+        recordings = recordings_of(numbers, token.workspace_id).select_related("account", "call__line")
         # A token lives for months, so each day counts as a session of its own in the audit trail.
         session = f"{token.pk} {timezone.now():%Y-%m-%d}"
         return stream_audio(

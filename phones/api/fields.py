@@ -8,14 +8,16 @@ from typing import Any
 from rest_framework import serializers
 
 from core.fields import OBJECT_ID
+from core.text import trimmed
 from core.wire import WireField, wire_time
-from phones.numbers import to_e164
+from phones.numbers import digits_of, to_e164
 from phones.services.paging import Position
 from phones.services.picking import read_cursor
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 AUTH_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
 PAGE_SIZE, MAX_PAGE_SIZE = 50, 100
+MAX_EMAIL = 254
 NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 
@@ -28,12 +30,24 @@ class UserIdField(WireField):
         return text.lower()
 
 
+class OwnerField(UserIdField):
+    """A user's id or e-mail address."""
+
+    def to_internal_value(self, data: Any) -> str:
+        is_email = isinstance(data, str) and "@" in data and len(data) <= MAX_EMAIL
+        return trimmed(data).lower() if is_email else super().to_internal_value(data)
+
+
 class NumberField(WireField):
+    """A phone number, possible or not. If it is not, something must be known to have it: the carrier's account, or the
+    workspace."""
+
     refusal = "invalid_phone_number"
+    read = staticmethod(digits_of)
 
     def to_internal_value(self, data: Any) -> str:
         try:
-            return to_e164(super().to_internal_value(data))
+            return self.read(super().to_internal_value(data))
         except ValueError as error:
             raise serializers.ValidationError(str(error), self.refusal) from None
 
@@ -131,10 +145,21 @@ class TextField(WireField):
         return text
 
 
+class LabelField(TextField):
+    """A name that people read, on any number of lines; may be empty."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if text and not trimmed(text):
+            self.fail("blank")
+        return text
+
+
 class ForwardField(NumberField):
     """The number to forward calls to; null or empty for none."""
 
     refusal = "invalid_field"  # invalid_phone_number would blame phoneNumber
+    read = staticmethod(to_e164)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, allow_blank=True, **kwargs)

@@ -58,7 +58,10 @@ class AddPhone(OpenApiViewExtension):
                 summary="Add a phone number to your workspace",
                 description=(
                     "We verify the credentials and that the account owns the number, then point the carrier's webhooks "
-                    "at us, and only then save the number. Any reply other than 201 leaves everything as it was."
+                    "at us, and only then save the number. Any reply other than 201 leaves everything as it was.\n\n"
+                    "Digits that are possible in no country are looked up in the account all the same, because "
+                    "carriers know new ranges first. If the account does not have them, the reply is "
+                    "`invalid_phone_number`; for a possible number it is `number_not_owned`."
                 ),
                 request=AddPhoneSerializer,
                 parameters=[
@@ -146,7 +149,8 @@ class CheckPhone(OpenApiViewExtension):
                 operation_id="checkPhone",
                 tags=TAGS,
                 summary="Check a number's settings at the carrier and, on request, repair them",
-                description="If the carrier cannot be reached, the reply is 200 with the health `unreachable`.",
+                description="If the carrier cannot be reached or refuses to answer, the reply is 200 with the health "
+                "`unreachable`.",
                 parameters=[ID],
                 request=CheckPhoneSerializer,
                 responses=replies(CheckedPhoneSerializer, success=200),

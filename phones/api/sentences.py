@@ -32,9 +32,22 @@ SENTENCES: dict[type[Exception], str] = {
         "numbers with authToken.",
     # Of our own rows.
     phones.PhoneExists: "This phoneNumber already exists for this user, or is being added right now.",
+    phones.ImpossibleNumber:
+        "phoneNumber is not possible in any country, and it was not found. Send it with the country code and without a "
+        "prefix that is dialled only in the country, for example 12125551234.",
     phones.RoutedElsewhere:
         "phoneNumber is already routed elsewhere. Send onConflict: replace to take it over; its current routing is "
         "restored when you remove the number.",
+    phones.NumberInAnotherWorkspace:
+        "phoneNumber is in use in another workspace, whose credentials the carrier still accepts. Remove it there "
+        "first, or ask support to move it.",
+    phones.ApplicationInUse:
+        "accSId: this application routes other numbers, too, and they would come here with it. Send another "
+        "application, leave accSId out, or bring these numbers into the workspace first and send onConflict: replace.",
+    phones.NumberRetired:
+        "This number is in use in another workspace now, so nothing of it can be changed here. Remove it; if it is "
+        "yours, add it again with valid credentials.",
+    phones.SameWorkspace: "userId: this user's workspace has the number already. Choose a user of another workspace.",
     phones.NoForwardTarget: "inbound: forward needs forwardTo, a number.",
     phones.ForwardLoop:
         "inbound: forwardTo is a number of this workspace. Calls could go round in a loop, and each round is billed: "
@@ -52,6 +65,12 @@ SENTENCES: dict[type[Exception], str] = {
     carriers.InvalidCredentials:
         "{carrier} refused the credentials. Check the {auth_token_name} (authToken) and {account_id_name} (accSId), "
         "and that the account is active.",
+    carriers.ApiKeyAsAccountId:
+        "accSId: this is an API key. Send the {account_id_name} as accSId and the account's {auth_token_name} as "
+        "authToken: {carrier} signs webhooks with it, not with API keys. {account_id_name}: {account_id_hint}",
+    carriers.NotAnAccountId:
+        "These are not the credentials of a {carrier} account: accSId is not the {account_id_name}. {account_id_hint}",
+    carriers.NotAnAuthToken: "authToken: this is an id, not the {auth_token_name} of {carrier}. {auth_token_hint}",
     carriers.AccountNotActive:
         "The credentials belong to a {carrier} account that is not active. Ask {carrier} about the account.",
     carriers.UnknownApplication: "accSId: this {carrier} account has no application with this id.",
@@ -60,12 +79,18 @@ SENTENCES: dict[type[Exception], str] = {
         "{carrier}.",
     carriers.UnusedPublicKey:
         "publicKey: the account's webhooks are signed with a different key. Leave publicKey out: it is fetched from "
-        "{carrier}.",
+        "{carrier}. If it was renewed there and cannot be fetched, ask support to enter it.",
     carriers.NumberNotOwned: "This {carrier} account does not own phoneNumber. Check the number and the account.",
     carriers.NumberNotUsable:
         "phoneNumber cannot take voice calls at {carrier}. Check the number in the {carrier} console.",
     carriers.NumberNotActive: "phoneNumber is not active at {carrier}. Check the number in the {carrier} console.",
     carriers.CarrierUnavailable: "{carrier} cannot be reached or does not answer. Try again in a minute.",
+    carriers.RequestRefused:
+        "{carrier} refuses to answer for this account or number, and trying again will not help. Check both in the "
+        "{carrier} console, or ask {carrier} about the account.",
+    carriers.ChangeRefused:
+        "{carrier} refused the webhook settings, and trying again will not help. Check in the {carrier} console "
+        "whether the account may change the number, or ask {carrier}.",
     carriers.WebhookSetupFailed:
         "{carrier} did not apply the webhook settings. Try again. If it fails again, check the number in the {carrier} "
         "console.",
@@ -74,6 +99,9 @@ SENTENCES: dict[type[Exception], str] = {
     carriers.MediaElsewhere:
         "The audio of this recording is neither at {carrier} nor in a store of {carrier}'s own, so it is not fetched. "
         "Listen to it where the account stores its recordings.",
+    carriers.MediaRefused:
+        "The audio of this recording is not handed out to this account. Check at {carrier} whether it was deleted, "
+        "blocked or moved to a store of the account's own.",
     carriers.MediaRangeRefused:
         "Range: the requested range is past the end of the recording. Retry without the Range header.",
 }  # fmt: skip

@@ -4,6 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from core.errors import Unreadable
+from core.wire import validated
 from integrations import CARRIERS, PROVIDERS
 from integrations.types import Route
 from phones.api.fields import (
@@ -17,8 +19,10 @@ from phones.api.fields import (
     CursorField,
     ForwardField,
     IdField,
+    LabelField,
     LimitField,
     NumberField,
+    OwnerField,
     PatternField,
     TextField,
     TextOrNullField,
@@ -26,7 +30,7 @@ from phones.api.fields import (
     UserIdField,
 )
 from phones.models import Line, PhoneNumber
-from phones.services.checking import open_reasons
+from phones.services.checking import reasons_of
 
 
 class CredentialsSerializer(serializers.Serializer):
@@ -52,11 +56,45 @@ class FlagField(serializers.Field):
         return value
 
 
+class InboundField(serializers.Field):
+    """How a number answers. Keys that are left out stay as they are."""
+
+    default_error_messages = {"invalid": "send an object with action, greeting, forwardTo or record."}
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        try:
+            return validated(InboundSerializer(), data)
+        except Unreadable as invalid:
+            raise serializers.ValidationError(str(invalid), "invalid_field") from None
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class InboundSerializer(serializers.Serializer):
+    """How a number answers."""
+
+    action = ChoiceOfTexts(PhoneNumber.Action.values, required=False, help_text="voicemail, forward or reject.")
+    greeting = TextField(
+        1000, required=False, help_text="Spoken before a caller leaves a message; empty for the default greeting."
+    )
+    forwardTo = ForwardField(source="forward_to", required=False, help_text="Number with country code.")
+    record = FlagField(required=False, help_text="Whether a forwarded call is recorded.")
+
+
 class AddPhoneSerializer(CredentialsSerializer):
     """The body of add-phone. Fields are checked in this order; the reply names the first one that is wrong."""
 
+    ignores_unknown_names = True  # as its public documentation says
+
     userId = UserIdField(source="user_id", help_text="ID of the user who will own this phone number.")
-    phoneNumber = NumberField(source="number", help_text="Phone number with country code, such as 12125551234.")
+    phoneNumber = NumberField(
+        source="number",
+        help_text="Phone number with country code, such as 12125551234. A leading `+` is optional; ASCII spaces, dots, "
+        "hyphens and parentheses may separate the digits.",
+    )
     integration = ChoiceOfTexts(sorted(PROVIDERS), help_text="plivo, twilio or telnyx.")
     authToken = AuthTokenField(
         help_text="Plivo or Twilio Auth Token, Telnyx API Key.",
@@ -78,15 +116,24 @@ class AddPhoneSerializer(CredentialsSerializer):
         required=False,
         help_text="Telnyx webhook public key; needed only if the API key cannot fetch it.",
     )
+    label = LabelField(200, required=False, help_text="A name for the number; may be empty.")  # type: ignore[assignment]
+    inbound = InboundField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        inbound = attrs.get("inbound", {})
+        if inbound.get("action") == "forward" and not inbound.get("forward_to"):
+            raise serializers.ValidationError({"inbound": ["forward needs forwardTo, a number."]}, "invalid_field")
         return {"account_id": "", "public_key": "", **attrs}
 
 
 class AddRowSerializer(AddPhoneSerializer):
-    """A row of a bulk add: the body of add-phone, plus the label and how the number answers."""
+    """A row of a bulk add: the body of add-phone, with a column for each field of `inbound`.
 
-    label = TextField(200, required=False)  # type: ignore[assignment]
+    The owner may be named by their e-mail address.
+    """
+
+    userId = OwnerField(source="user_id")
+    inbound = None  # type: ignore[assignment]
     action = ChoiceOfTexts(PhoneNumber.Action.values, required=False)
     greeting = TextField(1000, required=False)
     forwardTo = ForwardField(source="forward_to", required=False)
@@ -119,39 +166,10 @@ class PhoneQuerySerializer(serializers.Serializer):
     cursor = CursorField(source="position", required=False, help_text="`nextCursor` of the previous page.")
 
 
-class InboundField(serializers.Field):
-    """How a number answers. Keys that are left out stay as they are."""
-
-    default_error_messages = {"invalid": "send an object with action, greeting, forwardTo or record."}
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if not isinstance(data, dict):
-            self.fail("invalid")
-        serializer = InboundSerializer(data=data)
-        if not serializer.is_valid():
-            name, errors = next(iter(serializer.errors.items()))
-            raise serializers.ValidationError(f"{name}: {errors[0]}", "invalid_field")
-        return dict(serializer.validated_data)
-
-    def to_representation(self, value: Any) -> Any:
-        return value
-
-
-class InboundSerializer(serializers.Serializer):
-    """How a number answers."""
-
-    action = ChoiceOfTexts(PhoneNumber.Action.values, required=False, help_text="voicemail, forward or reject.")
-    greeting = TextField(
-        1000, required=False, help_text="Spoken before a caller leaves a message; empty for the default greeting."
-    )
-    forwardTo = ForwardField(source="forward_to", required=False, help_text="Number with country code.")
-    record = FlagField(required=False, help_text="Whether a forwarded call is recorded.")
-
-
 class ChangePhoneSerializer(serializers.Serializer):
     """The body of a PATCH. Fields that are left out stay as they are."""
 
-    label = TextField(200, required=False, help_text="A name for the number; may be empty.")  # type: ignore[assignment]
+    label = LabelField(200, required=False, help_text="A name for the number; may be empty.")  # type: ignore[assignment]
     inbound = InboundField(required=False)
     authToken = AuthTokenField(
         required=False,
@@ -195,12 +213,18 @@ class ReasonSerializer(serializers.Serializer):
     actual = serializers.CharField(allow_blank=True)
 
 
-class OpenReasonsField(serializers.ListSerializer):
-    """The reasons why a number's line is not healthy."""
+class ReasonsField(serializers.ListSerializer):
+    """The reasons why a number is not healthy."""
 
     def get_attribute(self, instance: PhoneNumber) -> list[dict[str, str]]:
-        assert instance.line is not None  # noqa: S101  every active number has one
-        return open_reasons(instance.line)
+        return reasons_of(instance)
+
+
+class CheckedAtField(TimeField):
+    """When the line was checked last or, of a retired number, when it was lost."""
+
+    def get_attribute(self, instance: PhoneNumber) -> Any:
+        return instance.retired_at or (instance.line.checked_at if instance.line else None)
 
 
 class ShownInboundSerializer(serializers.Serializer):
@@ -217,12 +241,15 @@ class PhoneSerializer(serializers.Serializer):
     userId = IdField(source="user_id")
     phoneNumber = serializers.CharField(source="number")
     integration = serializers.ChoiceField(sorted(PROVIDERS))
-    accSId = serializers.CharField(source="line.account.account_id")
+    accSId = serializers.CharField(source="account.account_id")
     label = serializers.CharField(allow_blank=True)  # type: ignore[assignment]
     inbound = ShownInboundSerializer(source="*")
-    health = serializers.ChoiceField(Line.Health.values, source="line.health")
-    reasons = OpenReasonsField(child=ReasonSerializer())
-    checkedAt = TimeField(source="line.checked_at", allow_null=True)
+    health = serializers.ChoiceField(Line.Health.values)
+    reasons = ReasonsField(child=ReasonSerializer())
+    checkedAt = CheckedAtField(allow_null=True)
+    sharedWith = serializers.IntegerField(
+        source="shared_with", help_text="How many other users of the workspace have this number."
+    )
     lastCallAt = TimeField(source="last_call_at", allow_null=True)
     createdAt = TimeField(source="created_at")
 

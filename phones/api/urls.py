@@ -1,6 +1,7 @@
 from django.urls import path
 
 from phones.api.call_views import CallsView, CallView, PhoneCallsView, RecordingMediaView
+from phones.api.user_views import MeView, UsersView
 from phones.api.views import AddPhoneView, AvailablePhonesView, CheckPhoneView, PhonesView, PhoneView
 
 urlpatterns = [
@@ -13,4 +14,6 @@ urlpatterns = [
     path("calls", CallsView.as_view()),
     path("calls/<str:id>", CallView.as_view()),
     path("recordings/<str:id>/media", RecordingMediaView.as_view()),
+    path("users", UsersView.as_view()),
+    path("me", MeView.as_view()),
 ]

@@ -28,15 +28,14 @@ from phones.services import (
     add_phone,
     available_phones,
     change_phone,
-    check_line,
+    check_phone,
     remove_phone,
     rotate_auth_token,
 )
 from phones.services.accounts import Credentials
 from phones.services.changing import check_inbound
-from phones.services.phone_list import listed_numbers, newest_numbers
+from phones.services.phone_list import count_sharing, listed_numbers, newest_numbers
 from phones.services.picking import write_cursor
-from phones.services.restoring import Restoration
 from phones.services.slots import carrier_slot
 from users import idempotency, limits
 from users.api import ApiView
@@ -51,6 +50,7 @@ class AddPhoneView(ApiView):
 
     http_method_names = ["post"]
     limits = ("requests", "adds")
+    query_class = None
 
     def post(self, request: Request) -> HttpResponse:
         return idempotency.once(request, lambda: self.reply(request))
@@ -64,8 +64,9 @@ class AddPhoneView(ApiView):
     def add(self, request: Request) -> HttpResponse:
         fields = self.read(request, AddPhoneSerializer)
         user = workspace_user(request, fields.pop("user_id"))
+        settings = {"label": fields.pop("label", ""), **fields.pop("inbound", {})}
         with carrier_slot():
-            phone = add_phone(user=user, **fields)
+            phone = add_phone(user=user, **fields, settings=settings)
         return confirm_add(phone)
 
 
@@ -79,12 +80,10 @@ class PhonesView(ApiView):
     """The workspace's numbers."""
 
     http_method_names = ["get"]
+    query_class = PhoneQuerySerializer
 
     def get(self, request: Request) -> HttpResponse:
-        query = self.read_query(request, PhoneQuerySerializer)
-        if "health" in query:
-            query["line__health"] = query.pop("health")
-        phones, position = newest_numbers(token_of(request).workspace_id, **query)
+        phones, position = newest_numbers(token_of(request).workspace_id, **self.query)
         data = PhonePageSerializer({"items": phones, "nextCursor": position}).data
         return envelope.success(data, message="Phone numbers listed successfully")
 
@@ -95,7 +94,7 @@ class PhoneView(ApiView):
     http_method_names = ["get", "patch", "delete"]
 
     def get(self, request: Request, id: str) -> HttpResponse:
-        data = PhoneSerializer(self.phone(request, id)).data
+        data = self.shown(request, id)
         return envelope.success(data, message="Phone number found successfully")
 
     def patch(self, request: Request, id: str) -> HttpResponse:
@@ -110,18 +109,24 @@ class PhoneView(ApiView):
             change_after_rotation(phone, changes)
         else:
             change_phone(phone, changes)
-        data = PhoneSerializer(self.phone(request, id)).data
+        data = self.shown(request, id)
         return envelope.success(data, message="Phone number changed successfully")
 
     def delete(self, request: Request, id: str) -> HttpResponse:
+        self.check_query(request)
         phone = self.phone(request, id)
         with carrier_slot():
             restoration = remove_phone(phone)
-        data = RemovedPhoneSerializer({"pk": phone.pk, "restored": restoration is Restoration.DONE}).data
+        data = RemovedPhoneSerializer({"pk": phone.pk, "restored": restoration.is_complete}).data
         return envelope.success(data, message="Phone number removed successfully")
 
     def phone(self, request: Request, id: str) -> PhoneNumber:
         return get_or_404(listed_numbers(token_of(request).workspace_id), id)
+
+    def shown(self, request: Request, id: str) -> dict[str, Any]:
+        phone = self.phone(request, id)
+        count_sharing([phone])
+        return PhoneSerializer(phone).data
 
 
 def change_after_rotation(phone: PhoneNumber, changes: dict[str, Any]) -> None:
@@ -145,10 +150,9 @@ class CheckPhoneView(ApiView):
 
     def post(self, request: Request, id: str) -> HttpResponse:
         phone = get_or_404(listed_numbers(token_of(request).workspace_id), id)
-        repair = self.read(request, CheckPhoneSerializer)["repair"] if request.body else False
-        assert phone.line is not None  # noqa: S101  every active number has one
+        repair = self.read(request, CheckPhoneSerializer, is_optional=True)["repair"]
         with carrier_slot():
-            check = check_line(phone.line, repair=repair)
+            check = check_phone(phone, repair=repair)
         data = CheckedPhoneSerializer({"phone": phone, "check": check}).data
         return envelope.success(data, message="Phone number checked successfully")
 
@@ -162,7 +166,8 @@ class AvailablePhonesView(ApiView):
         fields = self.read(request, AvailablePhonesSerializer)
         cursor = fields.pop("cursor")
         with carrier_slot():
-            phones, following = available_phones(Credentials(**fields), token_of(request).workspace_id, cursor)
+            credentials = Credentials(token_of(request).workspace_id, **fields)
+            phones, following = available_phones(credentials, cursor)
         next_cursor = write_cursor(following) if following else None
         data = AvailablePhonePageSerializer({"items": phones, "nextCursor": next_cursor}).data
         return envelope.success(data, message="Available phone numbers listed successfully")

@@ -115,9 +115,9 @@ class AccountQueue:
         self.rows = deque(sorted(self.rows, key=lambda row: row.number not in fresh))
 
     def learn_from(self, outcome: RowOutcome) -> None:
-        if outcome.error == CarrierUnavailable.code:
-            self.breaker.note(answered=False)
-        elif outcome.shows_valid_credentials:
+        if outcome.error == CarrierUnavailable.code or outcome.is_final:
+            self.breaker.note(answered=outcome.is_final)
+        if outcome.shows_valid_credentials:
             self.breaker.note(answered=True)
             self.is_verified = True
         elif outcome.error == InvalidCredentials.code:
@@ -139,7 +139,7 @@ class AccountQueues:
 
     def __init__(self, per_account: int) -> None:
         self.per_account = per_account
-        self._queues: dict[tuple[str, str, str], AccountQueue] = {}
+        self._queues: dict[tuple[str | None, str, str, str], AccountQueue] = {}
         self._gates: dict[tuple[str, str], AccountGate] = {}
         self._breakers = {integration: Breaker() for integration in PROVIDERS}
 
@@ -155,9 +155,9 @@ class AccountQueues:
         return max(startable, key=lambda queue: queue.urgency, default=None)
 
     def _of(self, credentials: Credentials) -> AccountQueue:
-        """The queue of these credentials. All credentials of one account share its gate."""
+        """The queue of a workspace's credentials. All credentials of one account share its gate."""
         integration, account_id, digest = credentials.integration, credentials.account_id, credentials.digest
-        key = (integration, account_id, digest)
+        key = (credentials.workspace_id, integration, account_id, digest)
         if key not in self._queues:
             if len(self._queues) >= MAX_ACCOUNTS:
                 self._drop_idle()

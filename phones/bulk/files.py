@@ -7,77 +7,77 @@ import codecs
 import csv
 import io
 import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import tee
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
 from core.errors import Unreadable
-from core.fields import OBJECT_ID
 from core.parsers import object_without_duplicates, parse_object, refuse_constant
-from integrations import CARRIERS
-from phones.bulk.sheet_bounds import OutOfBounds, check_bounds
-from phones.numbers import TYPED
+from core.text import visible
+from phones.bulk.cells import is_blank, shown, shown_columns, value_of
+from phones.bulk.columns import EMAIL, NEEDED, SECRET, Columns, HeaderSearch, NoHeader, UnreadableFile
+from phones.bulk.sheet_bounds import IsStrict, OutOfBounds, check_bounds
+from phones.bulk.tokens import MIN_TOKEN, safe_name
 
-NEEDED = ("userId", "phoneNumber", "integration", "authToken")
-NEED_ACCOUNT_ID = " and ".join(carrier.label for carrier in CARRIERS.values() if carrier.account_id_is_required)
-COLUMNS = (
-    *NEEDED, "accSId", "onConflict", "publicKey", "label", "action", "greeting", "forwardTo", "record",
-)  # fmt: skip
-# `Phone number` and `phone_number` are phoneNumber.
-BY_PLAIN_NAME = {name.lower(): name for name in COLUMNS}
 ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx")
 DELIMITERS = ",;\t|"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 ZIP, OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-TRUE, FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
 
 MAX_LINE = 64 * 1024
-# Columns of a spreadsheet that are read.
-MAX_COLUMNS = 64
 # Empty rows beyond the number of filled ones. A spreadsheet of 2 KB may have billions.
 MAX_BLANKS = 100_000
+# Rows that cannot be read before any that can.
+MAX_BROKEN = 1000
 # The characters of a line without any value.
 NOTHING = ' \t\r\n,;|"'
-# Spreadsheets store 15 significant digits of a number.
-EXACT = 10**15
-MAX_UNKNOWN = 20
+# The tokens of the last rows, which are looked for in every column.
+MAX_TOKENS = 20
 
 NOT_TEXT = "The file is not text in UTF-8. Save it as CSV UTF-8, or as .xlsx."
+NO_OBJECTS = "The file has no JSON object that can be read. Send a list of objects, or an object on each line."
 NOT_JSON = "This is not a JSON object in strict JSON."
-
-
-class UnreadableFile(Unreadable):
-    """The file as a whole cannot be used. `str(error)` says why and what to do."""
-
-    code = "unreadable_file"
+NO_KEYS = f"No key of the object is a column, such as {', '.join(NEEDED)}."
+TWO_OF_ONE = "{name}: two keys of the object name it."
+HIDDEN_ROW = "The row is hidden in the spreadsheet, by hand, by a filter or in a closed group. Show it, or delete it."
+TOO_MANY_CELLS = "The row has more cells than the header."
 
 
 @dataclass
 class FileRow:
-    """One row: its place in the file, and its fields by their API names, or what is wrong with the row as a whole."""
+    """One row: its place in the file, and its fields by their API names, or what is wrong with the row.
+
+    `cells` are the cells of the fields as they stand in the file, None if they could not be told apart; `tokens` are
+    those of other rows, without invisible characters.
+    """
 
     line: int
     fields: dict[str, Any] = field(repr=False)
     problem: Unreadable | None = None
+    cells: dict[str, Any] | None = field(default=None, repr=False)
+    tokens: tuple[str, ...] = field(default=(), repr=False)
 
-    def shown(self) -> tuple[str, str]:
-        """The user's id and the number as written; empty where they do not look like one."""
-        user_id, number = (self.fields.get(name) for name in ("userId", "phoneNumber"))
-        return (
-            user_id if isinstance(user_id, str) and OBJECT_ID.fullmatch(user_id) else "",
-            number if isinstance(number, str) and len(number) <= 40 and TYPED.fullmatch(number) else "",
-        )
+    def shown(self) -> dict[str, str]:
+        """The row's columns as they look in the file, without secrets."""
+        cells = self.fields if self.cells is None else self.cells
+        own = (cells.get(SECRET), str(self.fields.get(SECRET, "")))
+        return shown_columns(cells, [*self.tokens, *(shown(SECRET, token) for token in own)])
 
 
 class FileRows(Iterator[FileRow]):
-    """Iterates over the rows of a file as they are read. `unknown_columns` are the names that are not ours."""
+    """Iterates over the rows of a file as they are read."""
 
-    def __init__(self, rows: Iterator[FileRow], unknown_columns: list[str]) -> None:
-        self.rows = rows
-        self.unknown_columns = unknown_columns
+    def __init__(self, reader: "Reader") -> None:
+        self.reader, self.rows = reader, reader.rows()
+
+    @property
+    def told(self) -> list[str]:
+        """Sentences about what of the file was read, if that is not all. Complete when all rows have been read."""
+        unknown = [safe_name(name, self.reader.tokens) for name in self.reader.columns.unknown]
+        return [*self.reader.told, *([f"Unknown columns were ignored: {', '.join(unknown)}."] if unknown else [])]
 
     def __next__(self) -> FileRow:
         return next(self.rows)
@@ -96,8 +96,7 @@ def read_rows(stream: BinaryIO, *, name: str = "", defaults: Mapping[str, str] |
     ending = PurePath(name).suffix.lower()
     if ending and ending not in ENDINGS:
         raise UnreadableFile(f"Files of this kind are not supported. Save it as one of {', '.join(ENDINGS)}.")
-    reader = Reader(stream, dict(defaults or {}))
-    return FileRows(reader.rows(), reader.unknown)
+    return FileRows(Reader(stream, dict(defaults or {})))
 
 
 class Reader:
@@ -105,39 +104,41 @@ class Reader:
 
     def __init__(self, stream: BinaryIO, defaults: dict[str, str]) -> None:
         self.stream, self.defaults = stream, defaults
-        self.unknown: list[str] = []
+        self.columns = Columns(defaults)
+        self.told: list[str] = []
+        self.shared_token = visible(defaults.get(SECRET, ""))
+        self.tokens: tuple[str, ...] = ()
+        self.last: dict[str, tuple[str, Any]] = {}
         self.line = self.blanks = self.filled = 0
 
     def rows(self) -> Iterator[FileRow]:
-        """Every row that is not blank. Raises UnreadableFile if there is none."""
+        """Every row that is not blank. Raises UnreadableFile if there is none, or none that can be read."""
         self.stream.seek(0)
         start = self.stream.read(4)
         self.stream.seek(0)
         if start == OLD_EXCEL:
             raise UnreadableFile("This is an old or an encrypted Excel file. Save it as .xlsx, without a password.")
+        is_readable = False
         for row in self.spreadsheet() if start == ZIP else self.text(start):
             self.filled += 1
+            is_readable = is_readable or row.cells is not None
             for name, value in self.defaults.items():
                 row.fields.setdefault(name, value)
             yield row
+            if self.filled >= MAX_BROKEN and not is_readable:
+                break
         if not self.filled:
-            raise UnreadableFile("The file has no rows.")
+            raise UnreadableFile(" ".join(["The file has no rows.", *self.told]))
+        if not is_readable:
+            raise UnreadableFile(NO_OBJECTS)
 
-    def count_blank(self) -> None:
-        """Count an empty row. Raises UnreadableFile if there are too many."""
-        self.blanks += 1
+    def count_blanks(self, count: int = 1) -> None:
+        """Count empty rows. Raises UnreadableFile if there are too many."""
+        self.blanks += count
         if self.blanks > MAX_BLANKS + self.filled:
             raise UnreadableFile(
                 f"The file has more than {MAX_BLANKS} empty rows. Copy the filled rows into a new file."
             )
-
-    def column(self, name: str) -> str:
-        """The field that a column or key stands for; empty if it is not one of ours, which is then noted as unknown."""
-        known = BY_PLAIN_NAME.get(plain(name), "")
-        shown = "".join(letter for letter in name[:40] if letter.isprintable())
-        if not known and shown and shown not in self.unknown and len(self.unknown) < MAX_UNKNOWN:
-            self.unknown.append(shown)
-        return known
 
     # -- text ---------------------------------------------------------------------------------------------------------
 
@@ -173,29 +174,47 @@ class Reader:
             if "\0" in line:
                 raise UnreadableFile(NOT_TEXT)
             if not line.strip(NOTHING):
-                self.count_blank()
+                self.count_blanks()
             yield line
 
     def csv(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
-        lines = self.lines(text)
-        header = next((line for line in lines if line.strip()), "")
-        if header.lower().startswith("sep="):  # Excel's own way to name the delimiter
-            header = next(lines, "")
-        if not header.strip():
-            return
-        delimiter = max(DELIMITERS, key=lambda one: len(self.known(next(csv.reader([header], delimiter=one), []))))
-        names = self.header(next(csv.reader([header], delimiter=delimiter)))
+        lines, search, delimiter, before = self.csv_header(self.lines(text))
+        names = search.names()
+        if search.lines > 1:
+            self.told.append(f"The columns are named in line {search.found_at}; the lines above it were not read.")
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         while True:
-            line = self.line + 1
+            line = before + reader.line_num + 1
             try:
                 cells = next(reader, None)
             except csv.Error:
                 raise UnreadableFile(f"Line {line} is not valid CSV. Check its quotation marks.") from None
             if cells is None:
                 return
-            if any(cell.strip() for cell in cells):
+            if not all(map(is_blank, cells)):
                 yield self.row(line, names, cells)
+
+    def csv_header(self, lines: Iterator[str]) -> tuple[Iterator[str], HeaderSearch, str, int]:
+        """Find the line that names the columns, which shows what the delimiter is.
+
+        Returns the lines below it, the search, the delimiter, and how many lines there are up to the header's end.
+        """
+        failed = []
+        for delimiter, copy in zip(DELIMITERS, tee(lines, len(DELIMITERS)), strict=True):
+            search, reader = HeaderSearch(self.columns), csv.reader(copy, delimiter=delimiter)
+            with suppress(csv.Error):  # with a wrong delimiter, a quoted text may go on for long
+                while not search.is_over:
+                    line, cells = reader.line_num + 1, next(reader, None)
+                    if cells is None:
+                        break
+                    # Excel names the delimiter in a line of its own.
+                    if "".join(cells).strip(NOTHING) and not cells[0].lower().startswith("sep="):
+                        search.look_at(line, cells)
+            if search.header is not None:
+                return copy, search, delimiter, reader.line_num
+            failed.append(search)
+        best = max(failed, key=lambda search: len(search.best))
+        raise best.failure() if best.lines else UnreadableFile("The file has no rows.")
 
     def json_lines(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
         """One object per line. A line that is not an object becomes a row with a problem."""
@@ -207,7 +226,7 @@ class Reader:
             except Unreadable as problem:
                 yield FileRow(self.line, {}, Unreadable(NOT_JSON, code=problem.code))
             else:
-                yield self.item(self.line, item)
+                yield from self.item(self.line, item)
 
     def json_array(self, text: io.TextIOWrapper) -> Iterator[FileRow]:
         """A list of objects; `line` is the position in the list."""
@@ -231,34 +250,34 @@ class Reader:
             except (ValueError, RecursionError, Unreadable):
                 raise UnreadableFile(f"The JSON list cannot be read from item {number or 1} on.") from None
             if isinstance(item, dict):
-                yield self.item(number, item)
+                yield from self.item(number, item)
             else:
                 yield FileRow(number, {}, Unreadable(NOT_JSON, code="invalid_json"))
 
-    def item(self, line: int, item: dict[str, Any]) -> FileRow:
-        named = ((self.column(name), value) for name, value in item.items())
-        return FileRow(line, {name: value for name, value in named if name})
+    def item(self, line: int, item: dict[str, Any]) -> Iterator[FileRow]:
+        """The row of an object, unless all its values are blank."""
+        if not item or not all(map(is_blank, item.values())):
+            filled = [(self.columns.field(name), item[name]) for name in item if item[name] not in (None, "")]
+            row = self.as_row(line, filled)
+            if not row.cells and not self.columns.known(item):
+                row.problem, row.cells = Unreadable(NO_KEYS), None
+            yield row
 
     # -- a spreadsheet ------------------------------------------------------------------------------------------------
 
     def spreadsheet(self) -> Iterator[FileRow]:
-        import openpyxl  # takes 150 ms, so only when it is needed
+        from phones.bulk.spreadsheets import Workbook  # openpyxl takes 150 ms, so only when it is needed
 
         try:
             check_bounds(self.stream)
-            book = openpyxl.load_workbook(self.stream, read_only=True, data_only=True, keep_links=False)
-            with closing(book):
-                sheet: Any = book.worksheets[0]
-                names: list[str] | None = None
-                for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), 1):
-                    if all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells):
-                        self.count_blank()
-                    elif names is None:
-                        names = self.header(["" if cell is None else str(cell) for cell in cells])
-                    else:
-                        yield self.row(line, names, cells)
+            with closing(Workbook(self.stream)) as book:
+                yield from self.sheet(book)
         except (UnreadableFile, GeneratorExit):
             raise
+        except IsStrict:
+            raise UnreadableFile(
+                "This is a Strict Open XML file. Save it as “Excel Workbook (.xlsx)”, or as CSV."
+            ) from None
         except OutOfBounds:
             raise UnreadableFile(
                 "The spreadsheet is too large. Split it, save it as CSV, or copy the rows into a new one."
@@ -266,57 +285,89 @@ class Reader:
         except Exception:  # zipfile, the XML parser and openpyxl raise many kinds
             raise UnreadableFile("The file looks like .xlsx but cannot be read. Save it again, or as CSV.") from None
 
-    # -- columns ------------------------------------------------------------------------------------------------------
+    def sheet(self, book: Any) -> Iterator[FileRow]:
+        """The rows of the first sheet that users can see and that names the columns."""
+        failures: list[NoHeader] = []
+        for sheet in book.sheets:
+            search = HeaderSearch(self.columns, sheet.name, sheet.hidden_columns)
+            rows = self.filled_rows(book.rows(sheet))
+            while not search.is_over and (first := next(rows, None)):
+                if not first.is_hidden:
+                    search.look_at(first.line, first.cells)
+            if search.header is not None:
+                self.told.append(f"{search.told()}{book.told_of_others(sheet)}")
+                yield from self.rows_below(rows, search.names())
+                return
+            if search.lines:
+                failures.append(search.failure())
+        if not book.sheets:
+            raise UnreadableFile("All sheets of the file are hidden. Unhide the one with the numbers.")
+        if failures:
+            best = min(failures, key=lambda failure: len(failure.missing))
+            raise NoHeader(f"{best}{book.told_of_hidden()}", best.missing)
+        self.told.extend([book.told_of_hidden().strip()] if book.hidden else [])
 
-    @staticmethod
-    def known(names: list[str]) -> set[str]:
-        return {plain(name) for name in names} & BY_PLAIN_NAME.keys()
+    def rows_below(self, rows: Iterator[Any], names: list[str]) -> Iterator[FileRow]:
+        for below in rows:
+            row = self.row(below.line, names, below.cells)
+            if below.is_hidden:
+                row.problem = Unreadable(HIDDEN_ROW)
+            yield row
 
-    def header(self, cells: list[str]) -> list[str]:
-        """The field that each column stands for, empty for unknown ones. Raises UnreadableFile if one is missing."""
-        known = self.known(cells)
-        missing = [name for name in NEEDED if name.lower() not in known and name not in self.defaults]
-        if missing:
-            # The names that are there are not repeated: if the header is missing, they are the cells of the first row.
-            raise UnreadableFile(
-                f"The first line must name the columns. Missing: {', '.join(missing)}. "
-                f"Required: {', '.join(NEEDED)}; for {NEED_ACCOUNT_ID} also accSId."
-            )
-        names = [self.column(cell.strip()) for cell in cells]
-        if len([name for name in names if name]) > len(known):
-            raise UnreadableFile("Two columns have the same name.")
-        return names
+    def filled_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
+        last = 0
+        for row in rows:
+            self.count_blanks(row.line - last - 1)
+            last = row.line
+            if all(map(is_blank, row.cells)):
+                self.count_blanks()
+            else:
+                yield row
 
-    def row(self, line: int, names: list[str], cells: Any) -> FileRow:
-        """A row from its cells. An empty cell counts as a field left out."""
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def row(self, line: int, names: list[str], cells: list[Any]) -> FileRow:
+        """A row from its cells. An empty one counts as a field left out."""
+        stripped = (cell.strip() if isinstance(cell, str) else cell for cell in cells)
+        row = self.as_row(
+            line, ((name, cell) for name, cell in zip(names, stripped, strict=False) if not is_empty(cell))
+        )
+        if not all(map(is_blank, cells[len(names) :])):
+            row.problem = Unreadable(TOO_MANY_CELLS)
+        return row
+
+    def as_row(self, line: int, named: Iterable[tuple[str, Any]]) -> FileRow:
         fields: dict[str, Any] = {}
+        cells: dict[str, Any] = {}
         problem = None
-        for name, cell in zip(names, cells, strict=False):
+        for name, cell in named:
+            if name == SECRET:
+                self.note_token(shown(SECRET, cell))
+            if name in cells:
+                problem = Unreadable(TWO_OF_ONE.format(name=name), field=name)
+            elif name:
+                cells[name] = cell
+        if email := cells.pop(EMAIL, None):
+            cells.setdefault("userId", email)
+        for name, cell in cells.items():
             try:
-                value = cell_value(name, cell)
+                fields[name] = self.value(name, cell)
             except ValueError as error:
                 problem = problem or Unreadable(f"{name}: {error}", field=name)
-                continue
-            if name and value != "":
-                fields[name] = value
-        if any(cell not in (None, "") for cell in cells[len(names) :]):
-            problem = Unreadable("The row has more cells than the header.")
-        return FileRow(line, fields, problem)
+        return FileRow(line, fields, problem, cells, (self.shared_token, *self.tokens))
+
+    def note_token(self, token: str) -> None:
+        if len(token) >= MIN_TOKEN and token not in self.tokens:
+            self.tokens = (*self.tokens, token)[-MAX_TOKENS:]
+
+    def value(self, name: str, cell: Any) -> Any:
+        """The value of a cell. Most texts are those of the row before, whose value is known."""
+        if not isinstance(cell, str):
+            return value_of(name, cell)
+        if self.last.get(name, ("",))[0] != cell:
+            self.last[name] = cell, value_of(name, cell)
+        return self.last[name][1]
 
 
-def plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
-
-
-def cell_value(name: str, cell: Any) -> str | bool:
-    """The cell's value as in an API request. Raises ValueError for a number that the spreadsheet has rounded."""
-    if cell is None:
-        return ""
-    if isinstance(cell, int | float) and not isinstance(cell, bool):
-        if abs(cell) >= EXACT or cell != int(cell):
-            raise ValueError("a spreadsheet stores only 15 digits of a number. Format the column as text.")
-        cell = int(cell)
-    text = str(cell).strip()
-    if name == "record" and text.lower() in TRUE | FALSE:
-        return text.lower() in TRUE
-    return text
+def is_empty(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and not (cell.strip() if cell.isascii() else visible(cell)))

@@ -12,10 +12,11 @@ from django.db import connections
 from django.utils import timezone
 
 from core.fields import new_object_id
+from core.leased import LEASE
 from phones.bulk.imports import erase_secrets, pending_rows
 from phones.bulk.rows import NOT_TRIED, RowOutcome
 from phones.bulk.run import add_rows
-from phones.models import LEASE, Import
+from phones.models import Import
 from phones.services import leases
 
 # Fewer than the command uses: the server has other work to do.
@@ -73,6 +74,4 @@ def work(file: Import, lease_id: str) -> None:
 
 def store_outcome(file: Import, outcome: RowOutcome) -> None:
     values = {"outcome": outcome.outcome, "error": outcome.error or "", "message": outcome.message[:500]}
-    if outcome.phone_number:
-        values["number"] = outcome.phone_number
     file.rows.filter(line=outcome.line).update(**values)

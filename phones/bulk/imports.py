@@ -9,7 +9,9 @@ from django.db.models import Count
 from django.utils import timezone
 
 from core.secrets import Secret
-from phones.bulk.files import FileRow, UnreadableFile, read_rows
+from phones.bulk.columns import UnreadableFile
+from phones.bulk.files import FileRow, read_rows
+from phones.bulk.reports import report_cells
 from phones.models import Import, ImportRow
 
 MAX_ROWS = 20_000
@@ -33,7 +35,7 @@ def store_import(
         workspace_id: only users of this workspace may own the numbers; None: of any workspace.
         defaults: values of fields that a row leaves out.
 
-    Returns the import and the names of the columns that are not ours. Raises UnreadableFile and then stores nothing.
+    Returns the import and sentences about what was not read. Raises UnreadableFile and then stores nothing.
     """
     file = Import(name=name[-200:], staff=staff, workspace_id=workspace_id, state=State.READY)
     rows = read_rows(stream, name=name, defaults=defaults)
@@ -45,7 +47,7 @@ def store_import(
         raise
     file.state = State.PREVIEWING
     file.save(update_fields=["state"])
-    return file, rows.unknown_columns
+    return file, rows.told
 
 
 def store_rows(file: Import, rows: Iterator[FileRow]) -> None:
@@ -61,8 +63,7 @@ def store_rows(file: Import, rows: Iterator[FileRow]) -> None:
 
 
 def as_import_row(file: Import, row: FileRow) -> ImportRow:
-    user_id, number = row.shown()
-    stored = ImportRow(file=file, line=row.line, user_id=user_id, number=number)
+    stored = ImportRow(file=file, line=row.line, columns=json.dumps(row.shown()))
     if row.problem:
         stored.outcome, stored.error, stored.message = "failed", row.problem.code, str(row.problem)
     else:
@@ -94,6 +95,19 @@ def pending_rows(file: Import) -> Iterator[FileRow]:
 def counts_of(file: Import) -> dict[str, int]:
     """How many rows there are of each outcome."""
     return dict(file.rows.order_by().values_list("outcome").annotate(count=Count("pk")))
+
+
+def failed_rows(file: Import) -> Iterator[list[str]]:
+    """The rows that failed, as lines of a report."""
+    rows = file.rows.filter(outcome="failed").defer("fields").order_by("line")
+    for row in rows.iterator(CHUNK):
+        yield report_cells(row.line, columns_of(row), row.outcome, row.error, row.message)
+
+
+def columns_of(row: ImportRow) -> dict[str, str]:
+    """The row's columns as they look in the file, without secrets."""
+    columns: dict[str, str] = json.loads(row.columns)
+    return columns
 
 
 def erase_secrets(file: Import) -> None:

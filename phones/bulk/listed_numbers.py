@@ -8,8 +8,8 @@ from threading import Lock
 from integrations.base import Provider
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber, ListedNumber, Route
-from phones.services.accounts import Credentials, known_account
-from phones.services.carriers import ADD_BUDGET_S, ROLL_BACK_BUDGET_S, connect
+from phones.services.accounts import Credentials, connect_with, known_account
+from phones.services.carriers import ADD_BUDGET_S, ROLL_BACK_BUDGET_S
 
 # The settings to restore one day are taken from the list. Older entries are not used, because somebody may have changed
 # the number at the carrier since; a single add may take just as long between its read and its write.
@@ -87,9 +87,7 @@ class ListedNumbers:
             again = any(number in stale and stale[number].read_at == self._page_read_at for number in wanted)
             self._entries = {number: entry for number, entry in self._entries.items() if number not in stale}
             self._wanted = set(wanted) - self._entries.keys()
-        provider = connect(
-            credentials.integration, credentials.account_id, credentials.auth_token, Deadline(ROLL_BACK_BUDGET_S)
-        )
+        provider = connect_with(credentials, Deadline(ROLL_BACK_BUDGET_S))
         application, public_key = our_application(provider, credentials), provider.read_public_key()
         read_at, cursor = time.monotonic(), self._cursor if again else self._next_cursor
         self._cursor = self._next_cursor = ""  # if this fails, start from the first page

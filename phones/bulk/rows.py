@@ -16,7 +16,13 @@ IN_WORKSPACE, IN_FILE = "This user has this number already.", "An earlier row of
 # A user who was looked up longer ago is looked up again.
 USER_KNOWN_S = 60.0
 # The carrier refused the number, so it accepted the credentials.
-ABOUT_THE_NUMBER = {"number_not_owned", "number_not_usable", "number_routed_elsewhere"}
+ABOUT_THE_NUMBER = {
+    "invalid_phone_number",
+    "number_not_owned",
+    "number_not_usable",
+    "number_routed_elsewhere",
+    "number_in_another_workspace",
+}
 
 # The user's id and the number.
 Key = tuple[str, str]
@@ -26,7 +32,8 @@ Key = tuple[str, str]
 class BulkRow:
     """A valid row; `line` is its place in the file, `user` the user as found at `looked_up_at`.
 
-    Times are seconds on the monotonic clock.
+    `user_id` is the user's e-mail address if the file has that instead and the user was not found yet. `columns` is
+    what the results repeat of the row. Times are seconds on the monotonic clock.
     """
 
     line: int
@@ -35,6 +42,7 @@ class BulkRow:
     credentials: Credentials
     on_conflict: str
     settings: dict[str, Any] = field(repr=False)
+    columns: dict[str, str] = field(default_factory=dict, repr=False)
     user: User | None = field(default=None, repr=False)
     looked_up_at: float = -math.inf
     first_tried_at: float = 0.0
@@ -53,26 +61,27 @@ class BulkRow:
     ) -> "RowOutcome":
         """This row's outcome, with the API's sentence for the error unless there is a message."""
         code, field = (error.code, wire_name(error.field)) if error else (None, None)
-        return RowOutcome(
-            self.line, self.user_id, self.number, outcome, code, field, message or (sentence(error) if error else "")
-        )
+        text = message or (sentence(error) if error else "")
+        is_final = isinstance(error, IntegrationError) and error.is_final
+        return RowOutcome(self.line, self.columns, outcome, code, field, text, self.key, is_final)
 
 
 @dataclass(frozen=True)
 class RowOutcome:
-    """How a row ended: added, exists, failed, would_add or not_tried; `error` is the API's machine code."""
+    """How a row ended: added, exists, failed, would_add or not_tried; `error` is the API's machine code.
+
+    `columns` are those of the file, without secrets; `key` is the row's, if it was valid. `is_final`: the carrier
+    answered, and would refuse the row again.
+    """
 
     line: int
-    user_id: str
-    phone_number: str
+    columns: dict[str, str]
     outcome: str
     error: str | None = None
     field: str | None = None
     message: str = ""
-
-    @property
-    def key(self) -> Key:
-        return self.user_id, self.phone_number
+    key: Key = ("", "")
+    is_final: bool = False
 
     @property
     def shows_valid_credentials(self) -> bool:

@@ -137,7 +137,7 @@ class Run:
         for followers in self.followers.values():
             yield from (row.outcome(NOT_TRIED) for row in followers)
         for unread in rows:
-            yield RowOutcome(unread.line, *unread.shown(), NOT_TRIED)
+            yield RowOutcome(unread.line, unread.shown(), NOT_TRIED)
 
     def requeue_due_retries(self) -> None:
         now = time.monotonic()
@@ -192,7 +192,7 @@ class Run:
 
 def as_refused(row: BulkRow, refusal: RowOutcome) -> RowOutcome:
     """The outcome of a row whose account was refused in another row."""
-    return replace(refusal, line=row.line, user_id=row.user_id, phone_number=row.number)
+    return replace(refusal, line=row.line, columns=row.columns, key=row.key)
 
 
 def not_asked(row: BulkRow) -> RowOutcome:

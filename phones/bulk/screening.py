@@ -29,6 +29,8 @@ def screen(file_rows: list[FileRow], *, workspace_id: str | None) -> tuple[list[
     existing = set()
     try:
         find_users(rows, workspace_id=workspace_id)
+        for row in rows:
+            row.user_id = row.user.pk if row.user else row.user_id
         existing = existing_keys(rows)
     except Exception as error:  # each row is looked up again when it is tried
         log.error("Rows could not be looked up together", exc_info=error)
@@ -49,10 +51,10 @@ def parse_row(serializer: AddRowSerializer, row: FileRow) -> BulkRow | RowOutcom
             raise row.problem
         fields = dict(validated(serializer, row.fields))
     except Unreadable as error:
-        return RowOutcome(row.line, *row.shown(), FAILED, error.code, error.field, str(error))
+        return RowOutcome(row.line, row.shown(), FAILED, error.code, error.field, str(error))
     credentials = {name: fields.pop(name) for name in ("integration", "account_id", "auth_token", "public_key")}
     user_id, number, on_conflict = (fields.pop(name) for name in ("user_id", "number", "on_conflict"))
-    return BulkRow(row.line, user_id, number, Credentials(**credentials), on_conflict, settings=fields)
+    return BulkRow(row.line, user_id, number, Credentials(None, **credentials), on_conflict, fields, row.shown())
 
 
 def find_users(rows: list[BulkRow], *, workspace_id: str | None) -> None:
@@ -60,12 +62,17 @@ def find_users(rows: list[BulkRow], *, workspace_id: str | None) -> None:
     users = User.objects.filter(MAY_OWN_NUMBERS)
     if workspace_id:
         users = users.filter(workspace=workspace_id)
-    found = users.in_bulk({row.user_id for row in rows})
+    ids = {row.user_id for row in rows if "@" not in row.user_id}
+    emails = {row.user_id for row in rows} - ids
+    found: dict[str, User] = dict(users.in_bulk(ids))
+    if emails:
+        found |= {user.email: user for user in users.filter(email__in=emails)}
     for row in rows:
         row.user, row.looked_up_at = found.get(row.user_id), time.monotonic()
+        row.credentials.workspace_id = row.user.workspace_id if row.user else None
 
 
 def existing_keys(rows: list[BulkRow]) -> set[Key]:
     """The keys of the rows whose user has the number already, and possibly of other users with such a number."""
-    active = PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE, number__in={row.number for row in rows})
-    return set(active.values_list("user_id", "number"))
+    shown = PhoneNumber.objects.filter(state__in=PhoneNumber.SHOWN, number__in={row.number for row in rows})
+    return set(shown.values_list("user_id", "number"))

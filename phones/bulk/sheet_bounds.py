@@ -11,10 +11,11 @@ from xml.parsers import expat  # openpyxl's own parser, so both see the same; it
 MAX_PARTS, MAX_SHEETS = 1000, 256
 # Unpacked: all parts together, and a part that is not a worksheet.
 MAX_UNPACKED_BYTES, MAX_PART_BYTES = 256 * 1024 * 1024, 16 * 1024 * 1024
-# In the whole file: about 250,000 rows of six cells.
-MAX_ALL_ELEMENTS = 5_000_000
+# In the whole file: about 250,000 rows of six cells, but only as many as its size makes credible. Rows that differ in
+# little more than a number take 26 bytes, for 19 elements.
+MAX_ALL_ELEMENTS, MIN_ALL_ELEMENTS, ELEMENTS_OF_BYTE = 5_000_000, 300_000, 0.8
 # In a part, by the name of its root element: shared texts, references to other parts, and any other part.
-MAX_ELEMENTS, MAX_OTHER_ELEMENTS = {"sst": 1_000_000, "Relationships": 10_000}, 200_000
+MAX_ELEMENTS, MAX_OTHER_ELEMENTS = {"sst": 1_000_000, "Relationships": 10_000}, 80_000
 # In a worksheet: elements of a row, which has at most 16,384 cells; elements and bytes before the rows; elements
 # anywhere else.
 MAX_IN_ROW, MAX_BEFORE_ROWS, MAX_BYTES_BEFORE_ROWS, MAX_OUTSIDE = 100_000, 20_000, 1024 * 1024, 200_000
@@ -24,14 +25,20 @@ CHUNK_BYTES = 64 * 1024
 # The elements that openpyxl takes for a row and for the start of the rows.
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 ROW, ROWS = f"{MAIN} row", f"{MAIN} sheetData"
+# The root of a workbook in the strict variant, which has other namespaces and openpyxl does not read.
+STRICT = "http://purl.oclc.org/ooxml/spreadsheetml/main workbook"
 
 
 class OutOfBounds(Exception):
     """The file is larger than any that people fill in."""
 
 
+class IsStrict(Exception):
+    """The file is of the strict variant of the format."""
+
+
 def check_bounds(stream: BinaryIO) -> None:
-    """Raise OutOfBounds for a file that would take openpyxl much time or memory.
+    """Raise OutOfBounds for a file that would take openpyxl much time or memory, and IsStrict for one it cannot read.
 
     Also raises ValueError for a file with a document type declaration, and what zipfile raises if it is not a ZIP file.
     """
@@ -39,7 +46,8 @@ def check_bounds(stream: BinaryIO) -> None:
         parts = archive.infolist()
         if len(parts) > MAX_PARTS or sum(part.file_size for part in parts) > MAX_UNPACKED_BYTES:
             raise OutOfBounds
-        left = MAX_ALL_ELEMENTS
+        packed = sum(part.compress_size for part in parts)
+        left = min(MAX_ALL_ELEMENTS, MIN_ALL_ELEMENTS + int(packed * ELEMENTS_OF_BYTE))
         for part in parts:
             checked = Part(part.file_size, left)
             checked.read(archive, part)
@@ -78,6 +86,8 @@ class Part:
         self.left -= 1
         if self.depth == 1:
             self.root = local_name
+            if name == STRICT:
+                raise IsStrict
             if local_name != "worksheet" and self.size > MAX_PART_BYTES:
                 raise OutOfBounds
         if self.row_depth and local_name != "si":  # shared texts, which do not occur in a worksheet

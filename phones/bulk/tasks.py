@@ -2,16 +2,15 @@
 
 import logging
 import time
-from dataclasses import asdict
 from typing import Any
 
 from core.errors import Refusal
+from core.leased import LEASE
 from integrations.errors import CarrierUnavailable, IntegrationError
 from phones.bulk.account_queues import AccountQueue, PageRead, ReadPage, Result, Task
 from phones.bulk.rows import ADDED, EXISTS, FAILED, IN_WORKSPACE, WOULD_ADD, BulkRow, Retry, RowOutcome
 from phones.bulk.screening import existing_keys, find_users
 from phones.errors import LineBusy, NoSuchUser, PhoneExists
-from phones.models import LEASE
 from phones.services.adding import AccountHints, add_phone, rehearse_add
 from users.limits import LimitHeld
 
@@ -57,20 +56,24 @@ def try_row(queue: AccountQueue, row: BulkRow, *, workspace_id: str | None, dry_
         add(queue, row, dry_run=dry_run)
         return row.outcome(WOULD_ADD if dry_run else ADDED)
     except PhoneExists as error:
-        if row.key in existing_keys([row]):
+        if row.user and (row.user.pk, row.number) in existing_keys([row]):
             return row.outcome(EXISTS, message=IN_WORKSPACE)
         return retry_or_fail(row, error)
     except (LineBusy, LimitHeld) as error:
         return retry_or_fail(row, error)
     except (Refusal, IntegrationError) as error:
-        if error.code == CarrierUnavailable.code and queue.gate.is_closed:
+        if isinstance(error, CarrierUnavailable) and not error.is_final and queue.gate.is_closed:
             return retry_or_fail(row, error)
         return row.outcome(FAILED, error)
 
 
 def add(queue: AccountQueue, row: BulkRow, *, dry_run: bool) -> None:
+    credentials = row.credentials
     arguments: dict[str, Any] = {
-        **asdict(row.credentials),
+        "integration": credentials.integration,
+        "account_id": credentials.account_id,
+        "auth_token": credentials.auth_token,
+        "public_key": credentials.public_key,
         "user": row.user,
         "number": row.number,
         "on_conflict": row.on_conflict,

@@ -8,6 +8,7 @@ from threading import Thread
 
 from django.db import connections
 
+from core.waiting import give_back_connection
 from integrations.gate import through
 from phones.bulk.account_queues import AccountQueue, Result, Task
 
@@ -53,6 +54,7 @@ class Workers:
 
     def results(self, wait_s: float) -> Iterator[Result]:
         """The results that are ready; if none is, wait up to `wait_s` seconds for the first."""
+        give_back_connection()  # the threads may need it
         with suppress(Empty):
             queue, result = self._results.get(timeout=wait_s)
             while True:

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from core.fields import OBJECT_ID
@@ -43,7 +43,9 @@ class HealthFilter(admin.SimpleListFilter):
             return queryset
         wanted = [Health.DRIFT, Health.UNREACHABLE] if value == "unwell" else [value]
         lines = list(Line.objects.filter(health__in=wanted).values_list("pk", flat=True)[: FEW + 1])
-        return queryset.filter(line__in=lines) if len(lines) <= FEW else queryset.filter(line__health__in=wanted)
+        well = Q(line__in=lines) if len(lines) <= FEW else Q(line__health__in=wanted)
+        retired = Q(state=PhoneNumber.State.RETIRED)
+        return queryset.filter(well | retired if Health.DRIFT in wanted else well & ~retired)
 
 
 class CarrierFilter(admin.SimpleListFilter):

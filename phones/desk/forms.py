@@ -2,19 +2,21 @@
 the service and passes a refusal to the form, which shows it beside the field to blame."""
 
 import json
-import re
 import time
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.validators import RegexValidator
 from rest_framework.serializers import Serializer
 
 from core.errors import Refusal
+from core.pasted import pasted_number
 from core.secrets import CannotOpen, Secret
 from core.widgets import ObjectIdSelect
-from integrations import PROVIDERS
+from integrations import CARRIERS, PROVIDERS
 from integrations.errors import IntegrationError
+from phones.api.fields import PUBLIC_KEY
 from phones.api.sentences import wire_name
 from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
 from phones.desk.sentences import sentence
@@ -35,14 +37,8 @@ FIELDS = {
     "label": "label",
     "inbound": "forward_to",
 }
-# Separators that web pages and spreadsheets put between digits, beyond those that the API accepts.
-PASTED_SEPARATORS = re.compile(r"[\s./\u00a0\u2010-\u2015\u2212]+")
 TOKEN_KEPT_S = 15 * 60
-
-
-def pasted_number(text: str) -> str:
-    """Return a pasted number in a form that the API accepts."""
-    return PASTED_SEPARATORS.sub(" ", text.removeprefix("tel:")).strip()
+ENTER_KEY = "Enter the 44 characters of the key as the console shows it."
 
 
 class RefusableForm(forms.Form):
@@ -200,7 +196,7 @@ class AddPhoneForm(InboundForm):
         if not fields:
             return {}
         cursor = fields.pop("cursor")
-        return {"credentials": Credentials(**fields), "workspace_id": typed["user"].workspace_id, "cursor": cursor}
+        return {"credentials": Credentials(typed["user"].workspace_id, **fields), "cursor": cursor}
 
     def credentials(self) -> dict[str, str]:
         """Return the credentials under the API's names."""
@@ -234,19 +230,80 @@ def without_blanks(fields: dict[str, str]) -> dict[str, str]:
 
 
 class RotateForm(RefusableForm):
-    """The account's new auth token."""
+    """The account's new auth token, or its new public key if the carrier has one and does not report it, or both."""
 
     auth_token = PasswordField(label="New auth token", required=False)
     end_old_token = forms.BooleanField(
         label="Reject the old auth token immediately", required=False,
         help_text="Use this if it was leaked. Webhooks that the carrier still signs with it are lost.",
     )  # fmt: skip
+    public_key = forms.CharField(
+        label="New public key", required=False, strip=True,
+        validators=[RegexValidator(rf"^{PUBLIC_KEY.pattern}\Z", ENTER_KEY)],
+    )  # fmt: skip
+
+    def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
+        super().__init__(data)
+        hint = CARRIERS[phone.integration].public_key_hint
+        self.fields["public_key"].help_text = hint
+        if not hint:
+            del self.fields["public_key"]
 
     def clean(self) -> None:
-        if not self.errors:
+        if self.cleaned_data.get("end_old_token") and not self.cleaned_data.get("auth_token"):
+            self.add_error("auth_token", "Enter the new auth token, without which the old one cannot be rejected.")
+        if not self.errors and not (self.cleaned_data.get("public_key") and not self.cleaned_data["auth_token"]):
             self.cleaned_data |= self.read_with(
                 ChangePhoneSerializer(data={"authToken": self.cleaned_data["auth_token"]})
             )
+
+
+class MoveForm(RefusableForm):
+    """The user of another workspace who gets a number, and that workspace's own credentials."""
+
+    user = forms.ModelChoiceField(
+        User.objects.filter(MAY_OWN_NUMBERS),
+        label="User",
+        widget=ObjectIdSelect(PhoneNumber._meta.get_field("user"), admin.site),
+        help_text="The user of another workspace who gets the number. Search by e-mail address or workspace.",
+    )
+    account_id = forms.CharField(required=False)
+    auth_token = PasswordField(required=False)
+    public_key = forms.CharField(label="Public key", required=False)
+
+    def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
+        super().__init__(data)
+        self.phone, carrier = phone, CARRIERS[phone.integration]
+        # After `is_valid()`: the arguments of move_phone().
+        self.arguments: dict[str, Any] = {}
+        self.fields["user"].widget.search = {"outside": str(phone.user.workspace_id)}
+        for name in ("account_id", "auth_token"):
+            self.fields[name].label = getattr(carrier, f"{name}_name")
+        for name in ("account_id", "auth_token", "public_key"):
+            self.fields[name].help_text = getattr(carrier, f"{name}_hint")
+        if not carrier.public_key_hint:
+            del self.fields["public_key"]
+        owner, *credentials = self.fields
+        self.fieldsets = [
+            ("New owner", {"fields": [owner]}),
+            ("Carrier account of the new workspace", {"fields": credentials}),
+        ]
+
+    def clean(self) -> None:
+        if self.errors:
+            return
+        typed = self.cleaned_data
+        wanted = {
+            "userId": typed["user"].pk,
+            "phoneNumber": self.phone.number,
+            "integration": self.phone.integration,
+            "authToken": typed["auth_token"],
+            "accSId": typed["account_id"],
+            "publicKey": typed.get("public_key", ""),
+        }
+        fields = self.read_with(AddPhoneSerializer(data=without_blanks(wanted)))
+        names = ("account_id", "auth_token", "public_key")
+        self.arguments = {"user": typed["user"], **{name: fields[name] for name in names if name in fields}}
 
 
 class ImportForm(forms.Form):

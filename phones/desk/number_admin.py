@@ -5,7 +5,7 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.defaultfilters import pluralize
@@ -21,22 +21,30 @@ from core.secrets import CannotOpen
 from integrations import CARRIERS, PROVIDERS
 from integrations.errors import IntegrationError
 from phones.api.audio import read_range, stream_audio
-from phones.desk import words
+from phones.desk import outcomes, words
 from phones.desk.filters import AddedFilter, CarrierFilter, HealthFilter, WorkspaceFilter
-from phones.desk.forms import AddPhoneForm, ChangePhoneForm, RotateForm
+from phones.desk.forms import AddPhoneForm, ChangePhoneForm, MoveForm, RotateForm
 from phones.desk.pages import DeskAdmin
 from phones.desk.sentences import sentence
-from phones.errors import NoSuchPhone
-from phones.models import Line, PhoneNumber, Recording
+from phones.errors import LineBusy, NoSuchPhone, NumberRetired
+from phones.models import Call, Line, PhoneNumber, Recording
 from phones.numbers import readable
-from phones.services import add_phone, available_phones, change_phone, check_line, remove_phone, rotate_auth_token
-from phones.services.checking import Check, check_lines
+from phones.services import (
+    add_phone,
+    available_phones,
+    change_phone,
+    check_phone,
+    enter_public_key,
+    move_phone,
+    remove_phone,
+    rotate_auth_token,
+)
+from phones.services.call_log import active_numbers
+from phones.services.checking import check_lines
 from phones.services.phone_list import with_details
 from phones.services.picking import write_cursor
-from phones.services.reasons import in_words
 from phones.services.rejected_webhooks import refused_webhooks
 from phones.services.removing import remove_phones
-from phones.services.restoring import Restoration
 from phones.services.searching import find_phones
 from phones.services.slots import carrier_slot
 from users.limits import LimitReached
@@ -44,31 +52,11 @@ from users.models import User
 
 # How many numbers one confirmation may remove, and how many are removed before the page shows its progress.
 MAX_REMOVED, REMOVED_PER_PAGE = 200, 8
-# The level and the text of the message about a removed number; the text follows the number.
-REMOVAL_MESSAGES = {
-    Restoration.DONE: (messages.SUCCESS, "was removed, and the carrier's previous settings were restored."),
-    Restoration.STILL_NEEDED: (
-        messages.SUCCESS,
-        "was removed. Nothing was changed at the carrier, because another user here also has this number.",
-    ),
-    Restoration.NUMBER_GONE: (
-        messages.WARNING,
-        "was removed. The carrier account no longer has it, so nothing was restored.",
-    ),
-    Restoration.SETTINGS_LOST: (
-        messages.WARNING,
-        "was removed, but its previous settings cannot be read. Restore them in the carrier's console.",
-    ),
-    Restoration.LATER: (
-        messages.WARNING,
-        "was removed here. The carrier did not respond; its previous settings will be restored automatically.",
-    ),
-}
 SECRETS = method_decorator(sensitive_post_parameters("auth_token", "kept_token"))
 
 
 class PhoneNumberAdmin(DeskAdmin):
-    """Active numbers only. While a number is being added or removed, nobody owns it."""
+    """Active and retired numbers. While a number is being added or removed, nobody owns it."""
 
     list_display = ["shown_number", "health", "carrier", "label", "owner", "workspace", "last_call", "added"]
     list_display_links = ["shown_number"]
@@ -81,7 +69,10 @@ class PhoneNumberAdmin(DeskAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PhoneNumber]:
         # Exclude the rare states: almost all rows are ACTIVE, and filtering on it makes planners pick a useless index.
-        numbers = with_details(PhoneNumber.objects.exclude(state__in=PhoneNumber.UNFINISHED))
+        numbers = with_details(
+            PhoneNumber.objects.exclude(state__in=PhoneNumber.UNFINISHED),
+            Call.objects.filter(account__workspace=OuterRef("user__workspace")),
+        )
         return numbers.select_related("user__workspace").order_by(*self.ordering)
 
     def get_search_results(
@@ -94,6 +85,7 @@ class PhoneNumberAdmin(DeskAdmin):
         own = [
             path("<id>/check/", view(self.check_view), name="phones_phonenumber_check"),
             path("<id>/token/", view(self.rotate_view), name="phones_phonenumber_rotate"),
+            path("<id>/move/", view(self.move_view), name="phones_phonenumber_move"),
             path("remove/", view(self.remove_several_view), name="phones_phonenumber_remove_several"),
             path("recordings/<id>/media", view(self.media_view), name="phones_recording_media"),
         ]
@@ -123,8 +115,7 @@ class PhoneNumberAdmin(DeskAdmin):
 
     @admin.display(description="Health")
     def health(self, phone: PhoneNumber) -> SafeString:
-        health = phone.line.health if phone.line else ""
-        return format_html('<span class="badge {}">{}</span>', health, health)
+        return format_html('<span class="badge {}">{}</span>', phone.health, phone.health)
 
     @admin.display(description="Last call", empty_value="never")
     def last_call(self, phone: PhoneNumber) -> Any:
@@ -143,10 +134,13 @@ class PhoneNumberAdmin(DeskAdmin):
         self.check_all(request, phones, repair=True)
 
     def check_all(self, request: HttpRequest, phones: QuerySet[PhoneNumber], *, repair: bool) -> None:
-        lines = Line.objects.filter(pk__in=list(phones.values_list("line", flat=True)))
+        retired = Q(state=PhoneNumber.State.RETIRED)
+        for phone in phones.filter(retired):  # its line is another workspace's
+            self.message_user(request, f"{readable(phone.number)}: {words.why_retired(phone)}", messages.WARNING)
+        lines = Line.objects.filter(pk__in=list(phones.exclude(retired).values_list("line", flat=True)))
         with carrier_slot():
             for line, check in check_lines(lines, repair=repair):
-                level, text = message_of(check)
+                level, text = outcomes.of_check(check)
                 self.message_user(request, f"{readable(line.number)}: {text}", level)
 
     @admin.action(description="Remove selected numbers…", permissions=["delete"])
@@ -187,7 +181,7 @@ class PhoneNumberAdmin(DeskAdmin):
         found = self.get_queryset(request).filter(pk__in=ids)
         for phone, restoration in remove_phones(found):
             if restoration:
-                level, text = REMOVAL_MESSAGES[restoration]
+                level, text = outcomes.OF_REMOVAL[restoration]
             elif found.filter(pk=phone.pk).exists():
                 level, text = messages.ERROR, "could not be removed; see the log for the reason."
             else:
@@ -244,6 +238,8 @@ class PhoneNumberAdmin(DeskAdmin):
         if request.method == "POST":
             if not may_change:
                 raise PermissionDenied
+            if phone.is_retired:
+                return self.leave_retired(request, phone)
             if form.is_valid():
                 try:
                     change_phone(phone, form.changes)
@@ -251,15 +247,18 @@ class PhoneNumberAdmin(DeskAdmin):
                     return redirect("admin:phones_phonenumber_change", phone.pk)
                 except Refusal as refusal:
                     form.refuse(refusal)
-        assert phone.line is not None  # noqa: S101  every active number has one
-        calls = words.recent_calls(phone.line)
+        assert phone.line and phone.account  # noqa: S101  every number that is shown has them
+        calls = words.recent_calls(phone)
         return self.render_page(
             request, "number", readable(phone.number),
-            phone=phone, line=phone.line, account=phone.line.account, form=form, may_change=may_change,
-            settings=words.carrier_settings(phone.line),
+            phone=phone, line=phone.line, account=phone.account, form=form,
+            may_change=may_change and not phone.is_retired,
+            why_retired=words.why_retired(phone) if phone.is_retired else "",
+            sharing=words.sharing(phone),
+            settings=words.carrier_settings(phone),
             calls=[{"row": call, "recordings": words.recordings_of(call)} for call in calls],
             events=words.recent_events(calls),
-            refusals=refused_webhooks(phone.line.account),
+            refusals=refused_webhooks(phone.account),
             entries=words.recent_entries(phone),
         )  # fmt: skip
 
@@ -268,12 +267,15 @@ class PhoneNumberAdmin(DeskAdmin):
         allowed = self.has_repair_permission(request) if repair else self.has_check_permission(request)
         if request.method != "POST" or not allowed:
             raise PermissionDenied
-        assert phone.line is not None  # noqa: S101
+        if phone.is_retired:
+            return self.leave_retired(request, phone)
         try:
             with carrier_slot():
-                level, text = message_of(check_line(phone.line, repair=repair))
+                level, text = outcomes.of_check(check_phone(phone, repair=repair))
         except NoSuchPhone:
             raise Http404 from None
+        except LineBusy as refusal:
+            level, text = messages.ERROR, sentence(refusal)
         self.message_user(request, text, level)
         return redirect("admin:phones_phonenumber_change", phone.pk)
 
@@ -282,17 +284,42 @@ class PhoneNumberAdmin(DeskAdmin):
         phone = self.get_phone(request, id)
         if not request.user.has_perm("phones.rotate_phonenumber"):
             raise PermissionDenied
-        form = RotateForm(request.POST or None)
+        if phone.is_retired:
+            return self.leave_retired(request, phone)
+        form = RotateForm(request.POST or None, phone=phone)
         if form.is_valid():
             try:
                 with carrier_slot():
-                    rotate_auth_token(phone, **form.cleaned_data)
-                text = "The new auth token was verified. It now applies to all numbers of the account."
-                self.message_user(request, text, messages.SUCCESS)
+                    level, text = renew_credentials(phone, **form.cleaned_data)
+                self.message_user(request, text, level)
                 return redirect("admin:phones_phonenumber_change", phone.pk)
             except (Refusal, IntegrationError) as refusal:
                 form.refuse(refusal)
+            except CannotOpen as error:
+                form.add_error(None, sentence(error))
         return self.render_page(request, "rotate", "Change auth token", form=form, phone=phone)
+
+    @SECRETS
+    def move_view(self, request: HttpRequest, id: str) -> HttpResponse:
+        phone = self.get_phone(request, id)
+        if not request.user.has_perm("phones.move_phonenumber"):
+            raise PermissionDenied
+        if phone.is_retired:
+            return self.leave_retired(request, phone)
+        form = MoveForm(request.POST or None, phone=phone)
+        if form.is_valid():
+            try:
+                with carrier_slot():
+                    moved = move_phone(phone, **form.arguments)
+                text = f"{readable(moved.number)} was moved: its calls are now handled for {moved.user.email}."
+                self.message_user(request, text, messages.SUCCESS)
+                return redirect("admin:phones_phonenumber_change", moved.pk)
+            except (Refusal, IntegrationError) as refusal:
+                form.refuse(refusal)
+        title = f"Move {readable(phone.number)} to another workspace"
+        return self.render_page(
+            request, "move", title, form=form, adminform=admin_form(form), phone=phone, sharing=words.sharing(phone)
+        )
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         phone = self.get_phone(request, object_id)
@@ -301,9 +328,12 @@ class PhoneNumberAdmin(DeskAdmin):
         if request.method == "POST":
             try:
                 with carrier_slot():
-                    level, text = REMOVAL_MESSAGES[remove_phone(phone)]
+                    level, text = outcomes.OF_REMOVAL[remove_phone(phone)]
             except NoSuchPhone:
                 raise Http404 from None
+            except LineBusy as refusal:
+                self.message_user(request, sentence(refusal), messages.ERROR)
+                return redirect("admin:phones_phonenumber_change", phone.pk)
             self.message_user(request, f"{readable(phone.number)} {text}", level)
             return redirect("admin:phones_phonenumber_changelist")
         return self.render_page(
@@ -315,8 +345,8 @@ class PhoneNumberAdmin(DeskAdmin):
             raise PermissionDenied
         rows = Recording.objects.select_related("account", "call__line")
         recording: Recording = self.get_or_404(rows, id)
-        line = recording.call.line
-        if not line or not line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).exists():
+        owners = active_numbers(str(recording.account.workspace_id)).filter(line=recording.call.line_id)
+        if recording.call.line_id is None or not owners.exists():
             raise Http404
         try:
             return stream_audio(recording, read_range(request), session=str(request.session.session_key))
@@ -328,19 +358,32 @@ class PhoneNumberAdmin(DeskAdmin):
     def get_phone(self, request: HttpRequest, id: str) -> PhoneNumber:
         return self.get_or_404(self.get_queryset(request), id)
 
-
-def message_of(check: Check | None) -> tuple[int, str]:
-    """The level and the text of the message about a check; None: it failed."""
-    if check is None:
-        return messages.ERROR, "could not be checked; see the log for the reason."
-    if check.repaired:
-        return messages.SUCCESS, "Repaired: the carrier has the expected settings again."
-    if not check.reasons:
-        return messages.SUCCESS, "Checked: the carrier has the expected settings."
-    return messages.WARNING, " ".join(" ".join(in_words(one.reason)) for one in check.reasons)
+    def leave_retired(self, request: HttpRequest, phone: PhoneNumber) -> HttpResponse:
+        """Refuse what a retired number does not offer, as to somebody whose page is from before."""
+        self.message_user(request, sentence(NumberRetired()), messages.ERROR)
+        return redirect("admin:phones_phonenumber_change", phone.pk)
 
 
-def admin_form(form: AddPhoneForm) -> helpers.AdminForm:
+def renew_credentials(
+    phone: PhoneNumber, auth_token: str, *, end_old_token: bool, public_key: str = ""
+) -> tuple[int, str]:
+    """Verify and store what was entered of a new token and a new public key. Returns what was done, in a sentence, with
+    its level."""
+    done = "Webhooks are now verified with this public key, for all numbers of the account."
+    if auth_token:
+        rotate_auth_token(phone, auth_token, end_old_token=end_old_token)
+        done = "The new auth token was verified. It now applies to all numbers of the account."
+    try:
+        if public_key:
+            enter_public_key(phone, public_key)
+    except (Refusal, IntegrationError) as refusal:
+        if not auth_token:
+            raise
+        return messages.WARNING, f"{done} The public key was not stored: {sentence(refusal)}"
+    return messages.SUCCESS, done
+
+
+def admin_form(form: AddPhoneForm | MoveForm) -> helpers.AdminForm:
     return helpers.AdminForm(form, form.fieldsets, {})  # type: ignore[arg-type]
 
 

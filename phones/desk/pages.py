@@ -4,15 +4,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
-from django.forms import Media, Script
+from django.forms import Media
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from core.fields import OBJECT_ID
 from core.paginator import BoundedPaginator
+from core.widgets import SCRIPT
 from phones.desk.filters import WorkspaceForm
-
-SCRIPT = Script("workspace/admin.js", defer=True)
 
 
 class DeskAdmin(admin.ModelAdmin):

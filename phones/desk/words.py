@@ -10,11 +10,11 @@ from core.secrets import CannotOpen
 from integrations import PROVIDERS
 from integrations.events import RecordingStatus
 from phones.models import Call, CallEvent, Line, PhoneNumber
-from phones.services.call_log import newest_calls
+from phones.services.call_log import calls_on, newest_calls
 from phones.services.carriers import urls_for
-from phones.services.checking import open_reasons
+from phones.services.checking import reasons_of
+from phones.services.ownership import is_in_use
 from phones.services.reasons import in_words, public_setting
-from phones.services.restoring import is_needed
 from users.models import AuditEntry
 
 CALLS, EVENTS, ENTRIES = 10, 20, 20
@@ -48,9 +48,13 @@ class Setting(NamedTuple):
     advice: str = ""
 
 
-def carrier_settings(line: Line) -> list[Setting]:
-    """List the webhook URLs and every other difference that the last check found."""
-    account, reasons = line.account, open_reasons(line)
+def carrier_settings(phone: PhoneNumber) -> list[Setting]:
+    """List the webhook URLs and every other difference that the last check found; none of a retired number, because
+    what the carrier has is another workspace's."""
+    line, reasons = phone.line, reasons_of(phone)
+    if line is None or phone.is_retired:
+        return []
+    account = line.account
     settings = []
     for field, name in ADDRESSES.items():
         shown = public_setting(getattr(urls_for(account), field))
@@ -67,13 +71,33 @@ def as_setting(name: str, reason: dict[str, str]) -> Setting:
     return Setting(name, reason["expected"], reason["actual"], *in_words(reason["reason"]))
 
 
+def why_retired(phone: PhoneNumber) -> str:
+    return " ".join(in_words(phone.retired_for, is_retired=True))
+
+
 def reason_name(reason: str) -> str:
     return reason.replace("_", " ").capitalize()
 
 
-def recent_calls(line: Line) -> list[Call]:
-    """Return the line's newest calls, with their recordings."""
-    return newest_calls(Call.objects.filter(line=line), limit=CALLS)[0]
+class Sharing(NamedTuple):
+    """The other users of the workspace who have a number, and the number of the one who decides how it answers."""
+
+    others: int
+    decides: PhoneNumber
+
+
+def sharing(phone: PhoneNumber) -> Sharing | None:
+    """Tell who shares an active number; None if nobody does."""
+    if phone.line is None or phone.is_retired:
+        return None
+    active = phone.line.phone_numbers.filter(state=PhoneNumber.State.ACTIVE).select_related("user")
+    numbers = list(active.order_by("created_at", "pk"))
+    return Sharing(len(numbers) - 1, numbers[0]) if len(numbers) > 1 else None
+
+
+def recent_calls(phone: PhoneNumber) -> list[Call]:
+    """Return the newest calls of the time when the number was its workspace's own, with their recordings."""
+    return newest_calls(calls_on([phone.line_id], phone.user.workspace_id), limit=CALLS)[0]
 
 
 def recordings_of(call: Call) -> list[dict[str, Any]]:
@@ -101,8 +125,12 @@ def restored_settings(phone: PhoneNumber, *, removed_with: Collection[str] = ())
     line = phone.line
     if line is None:
         return []
-    if is_needed(line, without=[phone.pk, *removed_with]):
+    if phone.is_retired:
+        return ["Nothing changes at the carrier, because the number no longer belongs to this workspace."]
+    if is_in_use(line, without=[phone.pk, *removed_with]):
         return ["Nothing changes at the carrier, because another user here also has this number."]
+    if line.snapshot is None:
+        return ["Nothing changes at the carrier, because the previous settings are already restored."]
     try:
         snapshot = json.loads(line.snapshot.open())
     except CannotOpen:

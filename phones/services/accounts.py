@@ -1,31 +1,38 @@
 """Carrier accounts and the applications that their numbers are linked to."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from core.secrets import Secret
+from core.secrets import CannotOpen, Secret
 from integrations import CARRIERS, provider_class
+from integrations.applications import Applications
 from integrations.base import Provider
 from integrations.errors import UnknownApplication, UnusedPublicKey, WrongPublicKey
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber
 from phones.errors import AccountBeingSetUp
-from phones.models import Account, MadeApplication, PhoneNumber, token_digest
+from phones.models import Account, Line, MadeApplication, token_digest
 from phones.services import leases
-from phones.services.carriers import urls_for
-from phones.services.rejected_webhooks import align_lines
+from phones.services.carriers import connect, urls_for
+from phones.services.rejected_webhooks import align_lines, refusal_reasons
 from phones.services.routes import sealed, was_made_by_us
+
+# What a check says of the account's public key (integrations/applications.py, checking.py).
+KEY_REASONS = ("signature_key_missing", "signature_key_changed")
 
 
 @dataclass
 class Credentials:
-    """The credentials that a client gave for its carrier account. `account_id` may be empty for Telnyx."""
+    """The credentials that a workspace's client gave for its carrier account. `account_id` may be empty for Telnyx."""
 
+    workspace_id: str | None
     integration: str
     account_id: str
     auth_token: str = field(repr=False)
@@ -35,15 +42,31 @@ class Credentials:
     def digest(self) -> str:
         return token_digest(self.auth_token)
 
+    def fit(self, account: Account) -> bool:
+        """Whether they are for this account, as far as its id tells."""
+        ours = (self.workspace_id, self.integration) == (account.workspace_id, account.integration)
+        return ours and self.account_id in ("", account.account_id)
+
     @property
     def names_application(self) -> bool:
         """Whether the account id is the id of an application that belongs to the customer."""
         return CARRIERS[self.integration].account_id_is_application and bool(self.account_id)
 
 
+def connect_with(credentials: Credentials, deadline: Deadline) -> Provider:
+    """Return a provider that uses these credentials. Nothing is sent yet."""
+    account_id, token = credentials.account_id, credentials.auth_token
+    return connect(credentials.integration, account_id, token, deadline, credentials.workspace_id)
+
+
+def accounts_at_carrier(credentials: Credentials) -> QuerySet[Account]:
+    """The workspace's accounts at the carrier that the credentials are for."""
+    return Account.objects.filter(workspace=credentials.workspace_id, integration=credentials.integration)
+
+
 def known_account(credentials: Credentials) -> Account | None:
-    """Our row of this account, as far as we can find it before we ask the carrier."""
-    accounts = Account.objects.filter(integration=credentials.integration)
+    """The workspace's row of this account, as far as we can find it before we ask the carrier."""
+    accounts = accounts_at_carrier(credentials)
     if credentials.account_id:
         return accounts.filter(account_id=credentials.account_id).first()
     ours = accounts.filter(token_digest=credentials.digest, application_is_customers=False)
@@ -67,10 +90,11 @@ def keep_account(
     application = found.application
     # We identify a Telnyx account by its application.
     account_id = credentials.account_id or (application.id if application else provisional_account_id(credentials))
-    same_id = Account.objects.filter(integration=credentials.integration, account_id=account_id)
+    same_id = accounts_at_carrier(credentials).filter(account_id=account_id)
     # Looked up again, by the credentials first: another add may have inserted it while we asked the carrier.
     while (row := known or known_account(credentials) or same_id.first()) is None:
         new = Account(
+            workspace_id=credentials.workspace_id,
             integration=credentials.integration,
             account_id=account_id,
             auth_token=Secret.seal(credentials.auth_token),
@@ -94,7 +118,7 @@ def keep_account(
 
 def is_customers(credentials: Credentials, application: Application | None, provider: Provider) -> bool:
     """Whether the application belongs to the customer: the client named it, and it is not the one that we created."""
-    ours = application is not None and application.name == provider.site.application_name
+    ours = application is not None and provider.site.is_ours(application.name)
     return credentials.names_application and not ours
 
 
@@ -112,6 +136,24 @@ def check_public_key(
         raise WrongPublicKey(provider.carrier)
     if not found.public_key and account and account.signed_at and given != account.public_key:
         raise UnusedPublicKey(provider.carrier)
+
+
+def renew_public_key(account: Account, public_key: str, provider: Provider) -> None:
+    """Store the account's webhook key as staff have read it in the carrier's console, because it was renewed there.
+
+    If the carrier reports a key, it must be this one. Otherwise, it replaces a key that has verified webhooks only if
+    webhooks are rejected now.
+
+    Raises WrongPublicKey, UnusedPublicKey. Asks the carrier once.
+    """
+    reported = provider.read_public_key()
+    if reported and public_key != reported:
+        raise WrongPublicKey(provider.carrier)
+    if not reported and account.signed_at and public_key != account.public_key and not refusal_reasons(account):
+        raise UnusedPublicKey(provider.carrier)
+    keep_public_key(account, reported=public_key)
+    if not reported:  # as one that has verified webhooks, so that an add with the previous one does not replace it
+        Account.objects.filter(pk=account.pk, signed_at=None).update(signed_at=timezone.now())
 
 
 def check_named_application(credentials: Credentials, found: CarrierNumber, provider: Provider) -> None:
@@ -158,7 +200,7 @@ def ready_application(
             application = applications.make(urls, found.profile_id)
         elif applications.compare(application, urls):
             if account.application_is_customers and account.application_snapshot is None:
-                keep_application_snapshot(account, application)
+                keep_application_snapshot(account, application, applications)
             applications.point(application, urls)
         if account.application_is_made:  # now, or by an add whose process died before it noted the id
             MadeApplication.objects.get_or_create(integration=account.integration, application_id=application.id)
@@ -166,9 +208,15 @@ def ready_application(
     return application.id
 
 
-def keep_application_snapshot(account: Account, application: Application) -> None:
-    """Store the settings of a customer's application before we change them."""
-    Account.objects.filter(pk=account.pk).update(application_snapshot=sealed(application.settings))
+def keep_application_snapshot(account: Account, application: Application, applications: Applications) -> None:
+    """Store the settings of a customer's application before we change them. If another account of ours has changed them
+    already, what it has stored is the customer's: also one that has cleared its application's id and could not restore
+    it yet. It was named by the account's id."""
+    earlier = Account.objects.filter(integration=account.integration, account_id=application.id)
+    earlier = earlier.exclude(pk=account.pk).exclude(application_snapshot=None)
+    changed = (row.application_snapshot for row in earlier if not applications.compare(application, urls_for(row)))
+    snapshot = next(changed, None) or sealed(application.settings)
+    Account.objects.filter(pk=account.pk).update(application_snapshot=snapshot)
 
 
 def name_account(account: Account, application: Application, provider: Provider) -> None:
@@ -187,7 +235,7 @@ def name_account(account: Account, application: Application, provider: Provider)
 def adopt_credentials(account: Account, credentials: Credentials, found_public_key: str) -> None:
     """Make the token just verified the account's current one, and store the public key that the carrier reported. The
     previous token stays valid for webhooks."""
-    is_new = account.token_digest != credentials.digest or not account.auth_token.is_readable()
+    is_new = account.token_digest != credentials.digest or not account.auth_token.is_readable() or account.is_retired
     while is_new and not adopt_token(account, credentials):
         pass  # meanwhile, a webhook or another add has changed what the update depends on
     if provider_class(account.integration).signs_with_public_key:
@@ -198,8 +246,17 @@ def adopt_credentials(account: Account, credentials: Credentials, found_public_k
 
 def adopt_token(account: Account, credentials: Credentials) -> bool:
     """Make this the account's current token. Returns False if the fields that this depends on changed meanwhile."""
-    account.refresh_from_db(fields=["auth_token", "previous_auth_token", "token_digest", "signed_at", "public_key"])
-    changes: dict[str, object] = {}
+    account.refresh_from_db(
+        fields=[
+            "auth_token",
+            "previous_auth_token",
+            "token_digest",
+            "retired_digest",
+            "signed_at",
+            "public_key",
+        ]
+    )
+    changes: dict[str, object] = {"retired_digest": ""} if account.is_retired else {}
     if account.token_digest != credentials.digest:
         changes |= {
             "previous_auth_token": token_before(account, credentials),
@@ -223,17 +280,17 @@ def token_before(account: Account, credentials: Credentials) -> Secret:
     nothing does not replace the one before it.
     """
     before = account.previous_auth_token
-    if account.signed_at or before is None or not before.is_readable() or is_kept(account, credentials):
+    if account.signed_at or before is None or not before.is_readable() or is_previous(account, credentials):
         return account.auth_token
     return before
 
 
 def signed_before(account: Account, credentials: Credentials) -> datetime | None:
     """When the new token first signed: now if it is the previous one, kept because the current one signed nothing."""
-    return timezone.now() if account.signed_at is None and is_kept(account, credentials) else None
+    return timezone.now() if account.signed_at is None and is_previous(account, credentials) else None
 
 
-def is_kept(account: Account, credentials: Credentials) -> bool:
+def is_previous(account: Account, credentials: Credentials) -> bool:
     """Whether these credentials are the previous ones, which are kept for webhooks."""
     before = account.previous_auth_token
     return bool(before and before.is_readable() and token_digest(before.open()) == credentials.digest)
@@ -263,77 +320,16 @@ def keep_public_key(account: Account, *, reported: str, given: str = "") -> None
     if not reported:
         rows = rows.filter(signed_at=None)
     if rows.update(public_key=key, signed_at=None, refused_count=0):
+        forget_key_reasons(account)
         align_lines(account)
 
 
-def end_rotation(phone: PhoneNumber) -> None:
-    """Delete the number's copy of the token that it was added with, once the account has the token."""
-    PhoneNumber.objects.filter(pk=phone.pk, state=PhoneNumber.State.ACTIVE).update(operation=None, lease_until=None)
-
-
-# -- in use, or released ----------------------------------------------------------------------------------------------
-# An add inserts its line, then calls mark_used(). release_account() reads `used_by`, then the lines, and continues only
-# while `used_by` is unchanged. Whatever the interleaving, one of the two sees the other: the release stops, or the add
-# finds the account gone and verifies again.
-
-
-def mark_used(account: Account, lease_id: str) -> bool:
-    """Stop a release of the account. Call this after inserting the line. Returns False if the account is gone."""
-    return bool(Account.objects.filter(pk=account.pk).update(used_by=lease_id))
-
-
-def release_account(account: Account, lease_id: str, provider: Provider) -> None:
-    """If no line uses the account any more, undo what we set up at the carrier and delete the row.
-
-    Raises IntegrationError if the carrier cannot be asked, LineBusy if another operation holds the account's lease.
-    Then the row stays and `reconcile` tries again.
-    """
-    try:
-        with leases.held(account, lease_id, provider.deadline):
-            as_seen = Account.objects.filter(pk=account.pk, used_by=account.used_by)
-            if account.lines.exists() or not as_seen.update(used_by=lease_id) or account.lines.exists():
-                return
-            if not drop_application(account, lease_id, provider) or has_history(account):
-                return
-            leases.delete_matching(Account.objects.filter(pk=account.pk, used_by=lease_id))
-    except Account.DoesNotExist:
-        return
-
-
-def drop_application(account: Account, lease_id: str, provider: Provider) -> bool:
-    """Delete the application that we created, or restore a customer's. Returns False if the account is in use again.
-
-    The id is cleared first, and only while `used_by` is unchanged: a later add finds no id, waits for the account's
-    lease and then looks for the application itself.
-    """
-    application_id = account.application_id
-    if not Account.objects.filter(pk=account.pk, used_by=lease_id).update(application_id=""):
-        return False
-    applications = provider.applications
-    if applications is None:
-        return True
-    if account.application_is_customers and account.application_snapshot:
-        snapshot = json.loads(account.application_snapshot.open())
-        applications.restore(account.account_id, snapshot, urls_for(account))
-    if account.application_is_made:
-        if not application_id:
-            # If an add died after creating it but before storing its id, only its name identifies it.
-            found = applications.find()
-            application_id = found.id if found else ""
-        same = Account.objects.filter(integration=account.integration, application_id=application_id or None)
-        if not same.exclude(pk=account.pk).exists():
-            applications.delete(application_id)
-    nothing_left = {"application_is_made": False, "application_snapshot": None}
-    Account.objects.filter(pk=account.pk, used_by=lease_id).update(**nothing_left)
-    return True
-
-
-def is_released(account: Account) -> bool:
-    """Whether an account without lines is kept only for its calls, with nothing of ours left at the carrier."""
-    at_carrier = account.application_is_made or account.application_snapshot
-    return not at_carrier and has_history(account)
-
-
-def has_history(account: Account) -> bool:
-    """Whether calls or events refer to the row, so that it must stay."""
-    return account.events.exists() or account.calls.exists()
+def forget_key_reasons(account: Account) -> None:
+    """Take from the account's lines what their last checks said of its key, because it has another one now."""
+    for line in Line.objects.filter(account_id=account.pk).exclude(reasons=None).only("reasons", "checked_at"):
+        with suppress(CannotOpen):
+            found = json.loads(line.reasons.open()) if line.reasons else []
+            left = [one for one in found if one["reason"] not in KEY_REASONS]
+            if left != found:
+                reasons = Secret.seal(json.dumps(left)) if left else None
+                Line.objects.filter(pk=line.pk, checked_at=line.checked_at).update(reasons=reasons)

@@ -10,6 +10,9 @@ from integrations.webhooks import Action, Answer
 from phones.models import Account, PhoneNumber
 from phones.services.carriers import urls_for
 
+# Active numbers answer before one that is being added.
+ANSWERING: list[str] = [PhoneNumber.State.ACTIVE, PhoneNumber.State.APPLYING]
+
 log = logging.getLogger(__name__)
 
 
@@ -32,9 +35,10 @@ def answer_call(account: Account, call: CallReport | None, *, is_second_try: boo
 
 
 def wanted_answer(account: Account, number: str) -> Answer:
-    """The answer that the number's owner has chosen. If several users share the number, the earliest owner decides. If
-    the number is not active, the answer is to hang up."""
-    phone = who_answers(PhoneNumber.objects.filter(line__account=account, line__number=number))
+    """The answer that the number's owner has chosen. If several users of the account's workspace share the number, the
+    earliest owner decides. If the workspace does not have the number, the answer is to hang up."""
+    of_workspace = PhoneNumber.objects.filter(integration=account.integration, user__workspace=account.workspace_id)
+    phone = who_answers(of_workspace.filter(number=number))
     if phone is None:
         return Answer(Action.HANGUP)
     nowhere = phone.action == Action.FORWARD and not phone.forward_to
@@ -48,8 +52,10 @@ def wanted_answer(account: Account, number: str) -> Answer:
 
 
 def who_answers(numbers: QuerySet[PhoneNumber]) -> PhoneNumber | None:
-    """The number on a line whose settings decide how calls are answered: the earliest active one."""
-    return numbers.filter(state=PhoneNumber.State.ACTIVE).order_by("created_at", "pk").first()
+    """The number of those whose settings decide how calls are answered: the earliest active one. If there is none yet,
+    the one being added: its calls come here as soon as the carrier has our settings."""
+    found = list(numbers.filter(state__in=ANSWERING).order_by("created_at", "pk"))
+    return min(found, key=lambda phone: ANSWERING.index(phone.state), default=None)
 
 
 def hang_up(account: Account) -> str:

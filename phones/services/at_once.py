@@ -9,6 +9,9 @@ from typing import TypeVar
 
 from django.db import connection
 
+from core.stopping import raise_if_stopping
+from core.waiting import give_back_connection
+
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 
@@ -25,12 +28,15 @@ def each(
     Args:
         act: must not raise.
         account_of: the id of the account whose carrier is asked about the row.
+
+    Raises core.stopping.Stopped once the rows in progress are done.
     """
     accounts: dict[str, Semaphore] = defaultdict(lambda: Semaphore(PER_ACCOUNT))
 
     def work(row: Row) -> tuple[Row, Result]:
         try:
             with accounts[account_of(row)]:
+                raise_if_stopping()
                 return row, act(row)
         finally:
             connection.close()
@@ -47,6 +53,12 @@ def each(
         for row in rows:
             waiting.append(pool.submit(work, row))
             if len(waiting) >= CHUNK:
-                yield waiting.popleft().result()
+                yield result_of(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield result_of(waiting.popleft())
+
+
+def result_of(row: "Future[tuple[Row, Result]]") -> tuple[Row, Result]:
+    """Wait for a row, without the connection that its thread may need."""
+    give_back_connection()
+    return row.result()

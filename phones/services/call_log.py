@@ -6,7 +6,9 @@ from django.db.models import QuerySet, prefetch_related_objects
 from django.utils import timezone
 
 from core.lookups import read_related
-from phones.models import Call, PhoneNumber, Recording
+from phones.errors import ImpossibleNumber
+from phones.models import Account, Call, PhoneNumber, Recording
+from phones.numbers import is_possible
 from phones.services.paging import Position, cut, newest_first
 
 # Calls of several lines are read from the index line by line and sorted afterwards. Looking back an hour, then eight,
@@ -14,9 +16,23 @@ from phones.services.paging import Position, cut, newest_first
 LOOK_BACK = [timedelta(hours=8**power) for power in range(6)]
 
 
-def active_numbers(workspace_id: str) -> QuerySet[PhoneNumber]:
-    """The numbers whose calls a workspace may see."""
-    return PhoneNumber.objects.filter(user__workspace=workspace_id, state=PhoneNumber.State.ACTIVE)
+def shown_numbers(workspace_id: str | None) -> QuerySet[PhoneNumber]:
+    """The numbers that a workspace sees, with the calls of the time when they were its own."""
+    return PhoneNumber.objects.filter(user__workspace=workspace_id, state__in=PhoneNumber.SHOWN)
+
+
+def active_numbers(workspace_id: str | None) -> QuerySet[PhoneNumber]:
+    """The numbers that are a workspace's own now, so that their recordings may be heard."""
+    return shown_numbers(workspace_id).filter(state=PhoneNumber.State.ACTIVE)
+
+
+def with_digits(numbers: QuerySet[PhoneNumber], number: str) -> QuerySet[PhoneNumber]:
+    """Filter a workspace's numbers to these E.164 digits. Raises ImpossibleNumber if no numbering plan makes them
+    possible and none of the numbers has them: then they were mistyped."""
+    found = numbers.filter(number=number)
+    if not is_possible(number) and not found.exists():
+        raise ImpossibleNumber
+    return found
 
 
 def lines_of(numbers: QuerySet[PhoneNumber]) -> list[str | None]:
@@ -24,12 +40,24 @@ def lines_of(numbers: QuerySet[PhoneNumber]) -> list[str | None]:
     return list(numbers.values_list("line_id", flat=True))
 
 
-def calls_of(numbers: QuerySet[PhoneNumber]) -> QuerySet[Call]:
-    return Call.objects.filter(line_id__in=lines_of(numbers))
+def accounts_of(workspace_id: str | None) -> list[str]:
+    """The ids of a workspace's accounts: on a line that was in other hands before, the other calls are not its own."""
+    return list(Account.objects.filter(workspace=workspace_id).values_list("pk", flat=True))
 
 
-def recordings_of(numbers: QuerySet[PhoneNumber]) -> QuerySet[Recording]:
-    return Recording.objects.filter(call__line_id__in=lines_of(numbers))
+def calls_on(line_ids: list[str | None], workspace_id: str | None) -> QuerySet[Call]:
+    """The workspace's calls on these lines."""
+    return Call.objects.filter(line_id__in=line_ids, account_id__in=accounts_of(workspace_id))
+
+
+def calls_of(numbers: QuerySet[PhoneNumber], workspace_id: str) -> QuerySet[Call]:
+    """The workspace's calls on these numbers of its own."""
+    return calls_on(lines_of(numbers), workspace_id)
+
+
+def recordings_of(numbers: QuerySet[PhoneNumber], workspace_id: str) -> QuerySet[Recording]:
+    """The recordings of these calls."""
+    return Recording.objects.filter(call__line_id__in=lines_of(numbers), account_id__in=accounts_of(workspace_id))
 
 
 def newest_calls(

@@ -1,7 +1,8 @@
 """What carriers report about calls: stored once as events and merged into the call log (docs/decisions/0006).
 
 The merge has a single rule: of all reported values, keep the furthest status, the greatest number, the earliest start,
-and the text that sorts last. So the result does not depend on the order of the reports or on repeats.
+and the text that sorts last. So the result does not depend on the order of the reports or on repeats. The status shown
+of a call that was forwarded and that nobody took follows from two of these values.
 """
 
 import logging
@@ -23,7 +24,8 @@ from integrations.events import (
     read_event,
     read_payload,
 )
-from phones.models import Account, Call, CallEvent, Line, Recording
+from phones.models import Account, Call, CallEvent, Recording
+from phones.services.ownership import tenures
 from users import limits
 
 log = logging.getLogger(__name__)
@@ -92,17 +94,21 @@ def merge_event(event: CallEvent, parsed: ParsedEvent | None = None) -> None:
     CallEvent.objects.filter(pk=event.pk).update(merged_at=timezone.now(), call=call)
 
 
-def merge_call(account: Account, parsed: CallReport, heard_at: datetime) -> Call:
-    """Merge a report into the row of its call. The first report inserts the row."""
+def merge_call(account: Account, parsed: CallReport, heard_at: datetime, *, is_listed: bool = False) -> Call:
+    """Merge a report into the row of its call. The first report inserts the row.
+
+    Args:
+        is_listed: the report is from the carrier's list of calls, so its start tells whose the number was. A webhook
+            came to an address of the workspace, so the number was its own when we heard of the call.
+    """
     started_at = min(filter(None, (parsed.started_at, heard_at)))
+    is_own_from = started_at if is_listed else heard_at
     new = Call(account=account, carrier_id=parsed.id, started_at=started_at)
     rows = Call.objects.filter(account=account, carrier_id=parsed.id)
-    return merge(new, rows, lambda call: change_call(call, parsed, started_at))
+    return merge(new, rows, lambda call: change_call(call, parsed, started_at, is_own_from))
 
 
-def change_call(call: Call, parsed: CallReport, started_at: datetime) -> None:
-    status = max(CallStatus(call.status), parsed.status, key=lambda status: status.rank)
-    call.status = status.value
+def change_call(call: Call, parsed: CallReport, started_at: datetime, is_own_from: datetime) -> None:
     call.started_at = min(call.started_at, started_at)
     call.answered_at = least(call.answered_at, parsed.answered_at)
     call.ended_at = most(call.ended_at, parsed.ended_at)
@@ -115,17 +121,37 @@ def change_call(call: Call, parsed: CallReport, started_at: datetime) -> None:
     if parsed.direction:
         call.direction = parsed.direction.value
     if call.line_id is None or before != (call.direction, call.caller, call.callee):
-        find_line(call)
+        find_line(call, min(call.created_at, is_own_from))
+    change_status(call, parsed)  # once the direction is known
 
 
-def find_line(call: Call) -> None:
-    """Set the line of a call: the end that is our number. If Telnyx left out the direction, set that, too."""
+def change_status(call: Call, parsed: CallReport) -> None:
+    """Set the status. The carrier answers a call to forward it, so it is completed for the carrier even if nobody took
+    it: then the outcome of forwarding is the status.
+
+    Only of an inbound call. One that the customer placed may have legs, too, but they are not why it was answered.
+    """
+    reported = furthest(call.reported_status or call.status, parsed.status)
+    outcome = furthest(call.forwarding or CallStatus.UNKNOWN, parsed.forwarding)
+    is_taken = outcome in (CallStatus.UNKNOWN, CallStatus.COMPLETED) or call.direction != Direction.INBOUND
+    gives_way = not reported.is_final or reported is CallStatus.COMPLETED
+    call.forwarding = None if outcome is CallStatus.UNKNOWN else outcome.value
+    call.reported_status = None if is_taken else reported.value
+    call.status = (reported if is_taken or not gives_way else outcome).value
+
+
+def furthest(known: str, said: CallStatus) -> CallStatus:
+    return max(CallStatus(known), said, key=lambda status: status.rank)
+
+
+def find_line(call: Call, at: datetime) -> None:
+    """Set the line of a call: the end that was the workspace's number then. If Telnyx left out the direction, set that,
+    too."""
     for number, direction in ((call.callee, Direction.INBOUND), (call.caller, Direction.OUTBOUND)):
         if number and call.direction in ("", direction):
-            lines = Line.objects.filter(account_id=call.account_id, number=number).only("number", "created_at")
-            line = next(iter(lines), None)
-            # A call older than the line may belong to a previous owner of the number.
-            if line and line.created_at <= call.created_at:
+            own = (tenure.line for tenure in tenures(call.account, number=number) if tenure.covers(at))
+            line = next(own, None)
+            if line:
                 call.line, call.direction = line, direction.value
                 return
 

@@ -4,10 +4,11 @@ from typing import Any
 
 from integrations.errors import InvalidCredentials
 from integrations.transport import Deadline
-from phones.errors import NoForwardTarget, NoSuchPhone, TokenReplaced
+from phones.errors import NoForwardTarget, NoSuchPhone, NumberRetired, TokenReplaced
 from phones.models import Account, PhoneNumber
-from phones.services.accounts import Credentials, adopt_credentials
-from phones.services.carriers import ADD_BUDGET_S, connect
+from phones.services.accounts import Credentials, adopt_credentials, renew_public_key
+from phones.services.carriers import ADD_BUDGET_S, connect_as
+from phones.services.completing import finish_move
 from phones.services.forwarding import check_target
 from phones.services.guesses import limit_credential_attempts
 from phones.services.history import note, refusal_noted
@@ -17,8 +18,12 @@ from phones.services.searching import reindex_phone
 def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:
     """Raise NoForwardTarget or ForwardLoop if a change would forward calls to nowhere or to the number's own workspace.
 
+    Raises NumberRetired if another workspace has the number now.
+
     If the target joined the workspace after it was chosen, it stays; a check reports it.
     """
+    if phone.is_retired:
+        raise NumberRetired
     action, target = changes.get("action", phone.action), changes.get("forward_to", phone.forward_to)
     if action == "forward" and not target:
         raise NoForwardTarget
@@ -49,14 +54,17 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
         end_old_token: refuse the previous token at once, as for a stolen one. Otherwise it stays valid for webhooks for
             the rotation window.
 
-    Raises IntegrationError or LimitReached before anything has changed, TokenReplaced if another token was stored
-    meanwhile. Takes at most 20 s.
+    Raises IntegrationError, LimitReached, LineBusy or NumberRetired before anything has changed, TokenReplaced if
+    another token was stored meanwhile. Takes at most 20 s.
     """
+    if phone.is_retired:
+        raise NumberRetired
+    finish_move(phone)
     assert phone.line is not None  # noqa: S101  every active number has one
     account = phone.line.account
-    credentials = Credentials(account.integration, account.account_id, auth_token)
-    provider = connect(account.integration, account.account_id, auth_token, Deadline(ADD_BUDGET_S))
-    with refusal_noted("phone.rotate", phone), limit_credential_attempts(credentials, phone.user.workspace_id, account):
+    credentials = Credentials(account.workspace_id, account.integration, account.account_id, auth_token)
+    provider = connect_as(account, auth_token, Deadline(ADD_BUDGET_S))
+    with refusal_noted("phone.rotate", phone), limit_credential_attempts(credentials, account):
         found = provider.verify(phone.number, application_id=account.application_id)
         if credentials.names_application and found.application is None:
             raise InvalidCredentials(provider.carrier, "application not found: the key is another account's")
@@ -66,3 +74,19 @@ def rotate_auth_token(phone: PhoneNumber, auth_token: str, *, end_old_token: boo
         if not ours.update(previous_auth_token=None):
             raise TokenReplaced
     note("phone.rotate", phone, detail="the old token is refused from now on" if end_old_token else "")
+
+
+def enter_public_key(phone: PhoneNumber, public_key: str) -> None:
+    """Store the webhook key of the number's account, as `renew_public_key` does, for all the account's numbers.
+
+    Raises IntegrationError, LineBusy, NumberRetired or CannotOpen before anything has changed. Takes at most 20 s.
+    """
+    if phone.is_retired:
+        raise NumberRetired
+    finish_move(phone)
+    assert phone.line is not None  # noqa: S101  every active number has one
+    account = phone.line.account
+    provider = connect_as(account, account.auth_token.open(), Deadline(ADD_BUDGET_S))
+    with refusal_noted("phone.rotate", phone):
+        renew_public_key(account, public_key, provider)
+    note("phone.rotate", phone, detail="the public key was entered")

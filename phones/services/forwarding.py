@@ -20,7 +20,10 @@ def check_target(phone: PhoneNumber, target: str) -> None:
 
 def is_own(phone: PhoneNumber, target: str) -> bool:
     others = PhoneNumber.objects.filter(number=target, user__workspace=phone.user.workspace_id)
-    return target == phone.number or others.exclude(state=State.REMOVING).exclude(pk=phone.pk).exists()
+    return (
+        target == phone.number
+        or others.exclude(state__in=[State.REMOVING, State.RETIRED]).exclude(pk=phone.pk).exists()
+    )
 
 
 def find_loop(line: Line) -> list[Difference]:

@@ -9,8 +9,8 @@ from phones.models import PhoneNumber
 from users import audit
 
 
-def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = "") -> None:
-    """Record an action on a number."""
+def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = "", once: str = "") -> None:
+    """Record an action on a number; with `once`, only the first with this name (users/audit.py)."""
     audit.record(
         action,
         number=phone.number,
@@ -18,6 +18,7 @@ def note(action: str, phone: PhoneNumber, *, outcome: str = "ok", detail: str = 
         workspace_id=phone.user.workspace_id,
         outcome=outcome,
         detail=detail,
+        once=once,
     )
 
 

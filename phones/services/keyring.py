@@ -3,33 +3,70 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
 
 from core.secrets import CannotOpen, Secret
 from integrations.base import Provider
 from integrations.errors import InvalidCredentials
 from integrations.transport import Deadline
-from phones.models import Account, PhoneNumber
+from phones.models import Account, Line, PhoneNumber
 from phones.services.accounts import Credentials
-from phones.services.carriers import connect
+from phones.services.carriers import connect_as
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What an unfinished add leaves on its number, sealed, so that another process can finish or undo it.
+
+    `auth_token` is the one that it began with and `account_id` the id of its account's row; `is_move`: it takes the
+    number from another workspace.
+    """
+
+    auth_token: str = field(repr=False)
+    account_id: str = ""
+    is_move: bool = False
+
+    def sealed(self) -> Secret:
+        return Secret.seal(json.dumps(asdict(self)))
+
+    @classmethod
+    def of(cls, phone: PhoneNumber) -> "Operation":
+        """What the number's operation left; empty before it changed anything. Raises CannotOpen."""
+        return cls(**json.loads(phone.operation.open())) if phone.operation else cls("")
+
+    def account_for(self, line: Line) -> Account:
+        """The account with which it began: a move leaves the line in its old hands until the end."""
+        return Account.objects.filter(pk=self.account_id).first() or line.account
+
+
+Result = TypeVar("Result")
 
 
 class Keyring:
-    """An account's tokens, the most trusted first, because any of them may have been rotated. They never leave it."""
+    """An account's tokens, the most trusted first, because any of them may have been rotated. They never leave it.
+
+    `in_doubt`: a change that was requested with one of them was not answered, so it may yet be carried out.
+    """
 
     def __init__(
-        self, account: Account, *, verified: Credentials | None = None, operation_of: PhoneNumber | None = None
+        self, account: Account, *, verified: Credentials | None = None, left_by: PhoneNumber | Secret | None = None
     ) -> None:
         """
         Args:
-            verified: credentials of the account that the carrier accepted a moment ago.
-            operation_of: a number whose unfinished operation may have begun with other credentials.
+            verified: credentials that the carrier accepted a moment ago; used if they are those of the account.
+            left_by: a number whose unfinished operation may have begun with another token, or that token, sealed.
 
         Raises CannotOpen if the encryption keys of all tokens are missing.
         """
         self._account = account
-        tokens = [verified.auth_token if verified else ""]
+        self.in_doubt = False
+        tokens = [verified.auth_token if verified and verified.fit(account) else ""]
         with suppress(CannotOpen):
-            tokens.append(operation_token(operation_of) if operation_of else "")
+            if isinstance(left_by, Secret):
+                tokens.append(left_by.open())
+            elif left_by:
+                tokens.append(Operation.of(left_by).auth_token)
         try:
             tokens.append(account.auth_token.open())
         except CannotOpen:
@@ -37,25 +74,21 @@ class Keyring:
                 raise
         self._tokens = list(dict.fromkeys(filter(None, tokens)))
 
-    def try_each(self, act: Callable[[Provider], object], deadline: Deadline) -> None:
-        """Call `act` with a provider, using the first token that the carrier does not refuse.
+    def try_each(self, act: Callable[[Provider], Result], deadline: Deadline) -> Result:
+        """Call `act` with a provider, using the first token that the carrier does not refuse, and return its result.
 
         Raises InvalidCredentials if the carrier refuses all tokens, and whatever `act` raises.
         """
-        for token in self._tokens:
-            try:
-                act(connect(self._account.integration, self._account.account_id, token, deadline))
-                return
-            except InvalidCredentials:
-                if token == self._tokens[-1]:
-                    raise
+        *others, last = self._tokens
+        for token in others:
+            with suppress(InvalidCredentials):
+                return self._try(act, token, deadline)
+        return self._try(act, last, deadline)
 
-
-def sealed_operation(credentials: Credentials) -> Secret:
-    """Seal what a number stores about its add: the token to roll it back with."""
-    return Secret.seal(json.dumps({"auth_token": credentials.auth_token}))
-
-
-def operation_token(phone: PhoneNumber) -> str:
-    """The auth token that an unfinished operation began with; empty before it changed anything. Raises CannotOpen."""
-    return json.loads(phone.operation.open())["auth_token"] if phone.operation else ""
+    def _try(self, act: Callable[[Provider], Result], token: str, deadline: Deadline) -> Result:
+        account = self._account
+        provider = connect_as(account, token, deadline)
+        try:
+            return act(provider)
+        finally:
+            self.in_doubt |= provider.in_doubt

@@ -7,7 +7,6 @@ A lease outlasts any operation that holds it, so an expired lease belongs to a d
 """
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,10 +14,11 @@ from typing import Any, TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
-from core import clock
+from core import clock, waiting
+from core.leased import LEASE, Leased
 from integrations.transport import Deadline
 from phones.errors import LineBusy, NoSuchPhone
-from phones.models import LEASE, Account, Leased
+from phones.models import Account
 
 POLL_S = (0.03, 0.08)
 
@@ -83,11 +83,21 @@ def expire(rows: QuerySet[Any]) -> None:
     rows.update(lease_until=clock.now())
 
 
+def let_go(rows: QuerySet[Any]) -> None:
+    """End the leases of rows whose operation is to be finished by whoever comes next: their holder lives, and nothing
+    that it requested at a carrier is open. The lease id stays, because it connects the operation's rows.
+
+    Args:
+        rows: with the lease of the caller (`owned`).
+    """
+    rows.update(lease_until=None)
+
+
 def pause(deadline: Deadline) -> None:
     """Wait a moment for another operation's lease. Raises LineBusy when out of time."""
     if not deadline.remaining_s():
         raise LineBusy
-    time.sleep(min(random.uniform(*POLL_S), deadline.remaining_s()))
+    waiting.pause(min(random.uniform(*POLL_S), deadline.remaining_s()))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from integrations.events import RecordingStatus
 from integrations.media import Media, open_media
 from integrations.transport import Deadline
 from phones.models import Recording
-from phones.services.carriers import connect
+from phones.services.carriers import connect_stored
 
 # Until the first byte arrives.
 MEDIA_BUDGET_S = 20.0
@@ -25,7 +25,7 @@ def recording_media(recording: Recording, byte_range: str) -> Media:
     Raises IntegrationError (MediaMissing, MediaRangeRefused, CarrierUnavailable, InvalidCredentials) and CannotOpen.
     """
     account = recording.account
-    provider = connect(account.integration, account.account_id, account.auth_token.open(), Deadline(MEDIA_BUDGET_S))
+    provider = connect_stored(account, Deadline(MEDIA_BUDGET_S))
     is_expected = recording.status not in (RecordingStatus.ABSENT, RecordingStatus.FAILED)
     may_be_new = is_expected and recording.created_at > timezone.now() - NEW
     return open_media(provider, recording.carrier_id, recording.url, byte_range, may_be_new=may_be_new)

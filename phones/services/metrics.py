@@ -16,8 +16,14 @@ from phones.services.figures import counted_at, newest_figures
 
 ADDS = Counter("phones_adds", "Adds by carrier; the outcome is added or the error code.", ["carrier", "outcome"])
 WEBHOOKS = Counter(
-    "phones_webhooks", "Webhooks by carrier: kept, refused, throttled or failed.", ["carrier", "verdict"]
+    "phones_webhooks",
+    "Webhooks by carrier: kept, refused, throttled, failed, or why no view saw it.",
+    ["carrier", "verdict"],
 )
+# Zero at first, because Prometheus does not take the first value of a counter for an increase.
+for _carrier in PROVIDERS:
+    for _verdict in ("kept", "refused", "throttled", "failed", "body_too_large", "wrong_method", "unknown_address"):
+        WEBHOOKS.labels(_carrier, _verdict)
 
 
 @contextmanager
@@ -61,7 +67,7 @@ def gauges() -> Iterator[GaugeMetricFamily]:
         unfinished.add_metric([state], count)
     yield unfinished
 
-    oldest = CallEvent.objects.filter(merged_at=None).order_by("received_at").only("received_at").first()
+    oldest = CallEvent.objects.filter(merged_at=None).order_by("merged_at", "received_at").only("received_at").first()
     lag_s = (now - oldest.received_at).total_seconds() if oldest else 0
     yield GaugeMetricFamily("phones_event_lag_seconds", "Age of the oldest event that is not in the call log.", lag_s)
 

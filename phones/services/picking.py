@@ -10,9 +10,9 @@ from integrations.errors import IntegrationError
 from integrations.transport import Deadline
 from integrations.types import ListedNumber
 from phones.errors import UnknownCursor
-from phones.services.accounts import Credentials, known_account
+from phones.services.accounts import Credentials, connect_with, known_account
 from phones.services.call_log import active_numbers
-from phones.services.carriers import ADD_BUDGET_S, connect
+from phones.services.carriers import ADD_BUDGET_S
 from phones.services.guesses import limit_credential_attempts
 from users import audit
 
@@ -26,14 +26,15 @@ class Available(NamedTuple):
     added: bool
 
 
-def available_phones(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[Available], str]:
+def available_phones(credentials: Credentials, cursor: str) -> tuple[list[Available], str]:
     """Return a page of the account's numbers and the cursor of the next page; empty at the end.
 
     The credentials are not stored, but their use is recorded in the audit trail. Raises IntegrationError and
     LimitReached, and UnknownCursor. Takes at most 20 s.
     """
+    workspace_id = credentials.workspace_id
     try:
-        page, following = listed_page(credentials, workspace_id, cursor)
+        page, following = listed_page(credentials, cursor)
     except (Refusal, IntegrationError) as refusal:
         audit.record("phone.pick", workspace_id=workspace_id, outcome=refusal.code, detail=credentials.integration)
         raise
@@ -44,9 +45,9 @@ def available_phones(credentials: Credentials, workspace_id: str, cursor: str) -
     return [Available(listed, listed.number in added) for listed in page], following
 
 
-def listed_page(credentials: Credentials, workspace_id: str, cursor: str) -> tuple[list[ListedNumber], str]:
-    provider = connect(credentials.integration, credentials.account_id, credentials.auth_token, Deadline(ADD_BUDGET_S))
-    with limit_credential_attempts(credentials, workspace_id, known_account(credentials)):
+def listed_page(credentials: Credentials, cursor: str) -> tuple[list[ListedNumber], str]:
+    provider = connect_with(credentials, Deadline(ADD_BUDGET_S))
+    with limit_credential_attempts(credentials, known_account(credentials)):
         try:
             return provider.list_numbers(cursor)
         except ValueError:

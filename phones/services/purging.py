@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -21,10 +22,15 @@ from users.models import AuditEntry, IdempotentReply, LimitCounter
 class Retention:
     """How many days to keep rows that have no expiry of their own. None: forever."""
 
-    events_days: int = 90
-    audit_days: int = 365
-    imports_days: int = 30
-    calls_days: int | None = None
+    events: int | None
+    audit: int | None
+    imports: int | None
+    calls: int | None
+
+
+def configured() -> Retention:
+    """What the settings KEEP_…_DAYS say."""
+    return Retention(**settings.KEEP_DAYS)
 
 
 @dataclass(frozen=True)
@@ -36,28 +42,31 @@ class PurgeTarget:
     delete: Callable[[], int]
 
 
-def purge_targets(retention: Retention) -> Iterator[PurgeTarget]:
+def purge_targets(kept: Retention) -> Iterator[PurgeTarget]:
     """Yield what a purge deletes, kind by kind."""
     now = clock.now()
-
-    def days_ago(days: int) -> Any:
-        return now - timedelta(days=days)
 
     def target(name: str, rows: QuerySet[Any], oldest_by: str) -> PurgeTarget:
         return PurgeTarget(name, rows, partial(delete_in_batches, rows, oldest_by=oldest_by))
 
-    # Only merged events: the others have not reached the call log yet.
-    yield target("events", CallEvent.objects.filter(merged_at__lt=days_ago(retention.events_days)), "merged_at")
-    if retention.calls_days is not None:
-        # Their recordings are deleted with them; the audio stays at the carrier.
-        yield target("calls", Call.objects.filter(created_at__lt=days_ago(retention.calls_days)), "created_at")
-    imports = Import.objects.filter(created_at__lt=days_ago(retention.imports_days))
-    yield PurgeTarget("imports", imports, partial(delete_imports, imports))
+    if kept.events:  # only merged events: the others have not reached the call log yet
+        yield target("events", CallEvent.objects.filter(merged_at__lt=now - timedelta(kept.events)), "merged_at")
+    if kept.calls:  # their recordings are deleted with them; the audio stays at the carrier
+        yield target("calls", Call.objects.filter(created_at__lt=now - timedelta(kept.calls)), "created_at")
+    if kept.imports:
+        imports = Import.objects.filter(created_at__lt=now - timedelta(kept.imports))
+        yield PurgeTarget("imports", imports, partial(delete_imports, imports))
     yield target("idempotent replies", IdempotentReply.objects.filter(expires_at__lt=now), "expires_at")
     yield target("limit counters", LimitCounter.objects.filter(expires_at__lt=now), "expires_at")
     yield target("sessions", Session.objects.filter(expire_date__lt=timezone.now()), "expire_date")
-    oldest = days_ago(retention.audit_days)
-    yield PurgeTarget("audit entries", AuditEntry.objects.filter(at__lt=oldest), partial(audit.purge, oldest))
+    if kept.audit:
+        oldest = now - timedelta(kept.audit)
+        yield PurgeTarget("audit entries", AuditEntry.objects.filter(at__lt=oldest), partial(audit.purge, oldest))
+
+
+def purge_all() -> str:
+    """Delete what the settings do not keep. Returns a summary. Raises core.stopping.Stopped between two batches."""
+    return "deleted " + ", ".join(f"{target.delete()} {target.name}" for target in purge_targets(configured()))
 
 
 def delete_imports(imports: QuerySet[Import]) -> int:

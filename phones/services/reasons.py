@@ -31,7 +31,13 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "webhooks_refused": (
         "The account's webhooks are rejected: they are not signed with the auth token or key that we have.",
-        "Enter the token that the carrier signs with under “Change auth token”: the primary one if there are several.",
+        "Under “Change auth token”, enter what the carrier signs with: the primary token if there are several, or the "
+        "public key if it was renewed and repair could not fetch it.",
+    ),
+    "webhooks_signed_otherwise": (
+        "A rule of the account's at the carrier (Webhooks configuration API) makes the carrier sign its webhooks with "
+        "a shared key, not with the auth token, so we cannot verify them.",
+        "Ask the customer to remove this rule, or to exempt the URLs of this server from it.",
     ),
     "number_missing": (
         "The account no longer has this number: it was transferred, ported out or deleted.",
@@ -53,7 +59,24 @@ REASONS: dict[str, tuple[str, str]] = {
         "Calls are forwarded to a number in the same workspace. They could loop, and each round is billed.",
         "Forward them to a number outside the workspace.",
     ),
+    "carrier_refuses": (
+        "The carrier refuses to answer for this account or number, so its settings are unknown.",
+        "Ask the customer to look at both in the carrier's console, or to ask the carrier about the account.",
+    ),
     "carrier_unavailable": ("The carrier did not respond.", "Check again in a minute."),
+}
+# The same of a number that another workspace has taken (services/ownership.py).
+RETIRED_REASONS: dict[str, tuple[str, str]] = {
+    "credentials_refused": (
+        "The carrier rejected this workspace's credentials when another workspace added the number, or another one of "
+        "the same account, with valid ones. Its calls no longer belong here.",
+        "The number can only be removed. If it is the customer's, remove it and add it again with valid credentials.",
+    ),
+    "number_missing": (
+        "The carrier account no longer has this number: it was transferred, ported out or deleted. Another workspace "
+        "has added it from the account that has it now.",
+        "The number can only be removed. If it is the customer's, remove it and add it again from that account.",
+    ),
 }
 UNKNOWN_REASON = (
     "The carrier's settings differ from the expected ones.",
@@ -67,9 +90,9 @@ HIDDEN = [
 ]
 
 
-def in_words(reason: str) -> tuple[str, str]:
+def in_words(reason: str, *, is_retired: bool = False) -> tuple[str, str]:
     """Return the problem and the advice."""
-    return REASONS.get(reason, UNKNOWN_REASON)
+    return (RETIRED_REASONS if is_retired else REASONS).get(reason, UNKNOWN_REASON)
 
 
 def public_setting(value: str) -> str:

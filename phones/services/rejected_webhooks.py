@@ -13,6 +13,7 @@ from typing import NamedTuple
 from django.db.models import F, Q
 from django.utils import timezone
 
+from integrations.errors import BadSignature, SignedOtherwise
 from integrations.types import Difference
 from phones.models import Account, Line
 
@@ -21,6 +22,9 @@ PAUSE = timedelta(seconds=10)
 # This many in a row are not a coincidence.
 MANY = 5
 REFUSED = Difference("webhooks_refused", "", "")
+# The newest refused webhook says that the account has its webhooks signed with another key.
+SIGNED_OTHERWISE = Difference("webhooks_signed_otherwise", "", "")
+REFUSALS = (REFUSED, SIGNED_OTHERWISE)
 
 
 class RefusedWebhook(NamedTuple):
@@ -31,12 +35,15 @@ class RefusedWebhook(NamedTuple):
     reason: str
 
 
-def note_refused(account: Account, kind: str, reason: str) -> None:
+def note_refused(account: Account, kind: str, refusal: BadSignature) -> None:
     """Store a refused webhook, unless another was stored within the last 10 s."""
     now = timezone.now()
     if account.refused_at and account.refused_at > now - PAUSE:
         return
-    kept = [{"at": now.isoformat(), "kind": kind, "reason": reason}, *read(account)][:KEPT]
+    noted = {"at": now.isoformat(), "kind": kind, "reason": str(refusal)}
+    if isinstance(refusal, SignedOtherwise):
+        noted["difference"] = SIGNED_OTHERWISE.reason
+    kept = [noted, *read(account)][:KEPT]
     not_now = Q(refused_at=None) | Q(refused_at__lte=now - PAUSE)
     Account.objects.filter(not_now, pk=account.pk).update(refused_at=now, refused_webhooks=json.dumps(kept))
 
@@ -81,8 +88,11 @@ def align_lines(account: Account) -> None:
 
 
 def refusal_reasons(account: Account) -> list[Difference]:
-    """The reason that many refused webhooks add to a check. It is not stored on lines."""
-    return [REFUSED] if account.refused_count >= MANY else []
+    """The reasons that many refused webhooks add to a check. They are not stored on lines."""
+    if account.refused_count < MANY:
+        return []
+    newest = next(iter(read(account)), {})
+    return [REFUSED, SIGNED_OTHERWISE] if newest.get("difference") == SIGNED_OTHERWISE.reason else [REFUSED]
 
 
 def refused_webhooks(account: Account) -> list[RefusedWebhook]:

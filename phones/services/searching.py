@@ -5,11 +5,14 @@ and for the number from each of its digits on, and a search compares the beginni
 """
 
 import re
+from collections.abc import Iterable
 
 from django.db import transaction
 from django.db.models import QuerySet
 
 from core.lookups import begins_with
+from core.pasted import searched_digits
+from core.text import trimmed, visible
 from phones.models import PhoneNumber, SearchTerm
 from users.models import User
 
@@ -17,7 +20,6 @@ from users.models import User
 SHORTEST = 3
 MOST_FOUND = 5_000
 WORD = re.compile(r"[^\W_]+")
-NUMBER = re.compile(r"[+0-9 ().-]+")
 
 
 def terms_of(phone: PhoneNumber) -> set[str]:
@@ -62,14 +64,23 @@ def find_phones(phones: QuerySet[PhoneNumber], typed: str) -> QuerySet[PhoneNumb
     """Filter numbers to those that match each typed word. Only the first MOST_FOUND matches of a word are considered.
 
     Args:
-        typed: words, or a number grouped as people write it, such as `(212) 555-1234`.
+        typed: words, or a number as people write or paste it, such as `(212) 555-1234`. What looks like a number but
+            is a part of none, such as the date in a label, is searched for as words.
     """
-    for word in typed_words(typed):
-        rows = SearchTerm.objects.filter(begins_with("term", word))
-        phones = phones.filter(pk__in=list(rows.values_list("phone_number", flat=True)[:MOST_FOUND]))
+    digits = searched_digits(typed)
+    if digits and (found := with_any(phones, digits)).exists():
+        return found
+    for word in typed.lower().split():
+        # A label has invisible characters only if they belong to its words, as in Persian; others come with pasting.
+        if spellings := {trimmed(word), visible(word)} - {""}:
+            phones = with_any(phones, spellings)
     return phones
 
 
-def typed_words(typed: str) -> list[str]:
-    typed = typed.strip().lower()
-    return [re.sub(r"[^0-9]", "", typed)] if NUMBER.fullmatch(typed) else typed.split()
+def with_any(phones: QuerySet[PhoneNumber], terms: Iterable[str]) -> QuerySet[PhoneNumber]:
+    """Filter numbers to those of which a term begins with one of these."""
+    found: set[str] = set()
+    for term in terms:
+        rows = SearchTerm.objects.filter(begins_with("term", term))
+        found.update(rows.values_list("phone_number", flat=True)[:MOST_FOUND])
+    return phones.filter(pk__in=list(found))

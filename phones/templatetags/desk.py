@@ -5,12 +5,14 @@ from typing import Any
 
 from django import template
 
+from core.widgets import copyable
 from phones.desk.words import hue_of
 from phones.numbers import readable
 
 register = template.Library()
 register.filter("readable", readable)
 register.filter("hue", hue_of)
+register.filter("copyable", copyable)
 
 
 @register.filter

@@ -1,5 +1,6 @@
 """Files of numbers: tried, looked at, added."""
 
+import csv
 from pathlib import Path
 
 import openpyxl
@@ -55,20 +56,36 @@ def test_each_row_of_a_file_is_tried_and_then_added_whoever_watches(desk: Desk, 
     expect(page.get_by_role("link", name=f"added: {len(good)}", exact=True)).to_be_visible()
     page.get_by_role("link", name="cannot be added: 3").click()
     expect(page.locator("tbody tr")).to_have_count(3)
+    with page.expect_download() as failed:
+        page.get_by_role("link", name="Download the 3 rows that cannot be added").click()
+    with failed.value.path().open(encoding="utf-8-sig") as rows:
+        reported = list(csv.DictReader(rows))
+    assert [row["phoneNumber"] for row in reported] == numbers[-3:]
+    assert [row["label"] for row in reported] == ["Row 27", "Row 28", "Row 29"]
     shoot(page, "import-done", phone=False)
     assert [len(desk.listed(number)) for number in (good[0], good[-1])] == [1, 1]
 
 
-def test_a_spreadsheet_is_read_like_any_file(desk: Desk, page: Page, tmp_path: Path) -> None:
+def test_the_template_is_filled_in_and_read_like_any_file(desk: Desk, page: Page, tmp_path: Path) -> None:
     number = desk.number()
-    book = openpyxl.Workbook()
+    page.goto(desk.url("phones/import/add/"))
+    with page.expect_download() as template:
+        page.get_by_role("link", name="Download a template").click()
+    book = openpyxl.load_workbook(template.value.path().open("rb"))
     sheet = book.active
     assert isinstance(sheet, Worksheet)
-    sheet.append(HEAD[:4])
-    sheet.append([desk.live.user, int(number), "twilio", "From a spreadsheet"])
+    fields = {
+        "userId": desk.live.user,
+        "phoneNumber": int(number),
+        "integration": "Twilio",
+        "label": "From a spreadsheet",
+    }
+    sheet.append([fields.get(str(name.value)) for name in sheet[1]])
+    book.create_sheet("Old numbers").sheet_state = "hidden"
     file = tmp_path / "numbers.xlsx"
     book.save(file)
     bring(page, desk, file)
+    says(page, "Sheet “Numbers” was read; its line 1 names the columns. Hidden sheets are never read: “Old numbers”.")
     page.get_by_role("button", name="Add 1 number").click(timeout=SOON)
     expect(page.get_by_text("Done.", exact=True)).to_be_visible(timeout=SOON)
     (phone,) = desk.listed(number)

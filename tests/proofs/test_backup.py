@@ -21,7 +21,7 @@ from users.models import User
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.sqlite_only(reason="MongoDB brings its own tools, which are not installed here"),
+    pytest.mark.only("sqlite", reason="MongoDB brings its own tools, which are not installed here"),
 ]
 
 # 20 MB, so that it takes a while and the write-ahead log is folded in meanwhile.
@@ -51,7 +51,7 @@ def write_pairs(file: Path, stop: threading.Event, written: list[int]) -> None:
 
 def test_a_backup_under_writes_is_whole_and_opens(sandbox: Sandbox, tmp_path: Path) -> None:
     with serve(tmp_path, sandbox) as live:
-        file = live.database.file
+        file = Path(live.database.name)
         body = TWILIO.body(User(pk=live.user))
         headers = {"Authorization": f"Bearer {live.token}"}
         added = requests.post(f"{live.url}/api/call/add-phone", json=body, headers=headers, timeout=20)
@@ -69,7 +69,7 @@ def test_a_backup_under_writes_is_whole_and_opens(sandbox: Sandbox, tmp_path: Pa
             while len(written) < 20:
                 pass
             before = len(written)
-            run(documented(".backup(sqlite3.connect(").replace("'db.sqlite3'", f"'{file.name}'"), tmp_path)
+            run(documented(".backup(sqlite3.connect(").replace("db.sqlite3", file.name), tmp_path)
             during = len(written) - before
         finally:
             stop.set()

@@ -1,7 +1,6 @@
 """copy_database: everything arrives, the same, wherever it goes; again and again."""
 
 import io
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -20,20 +19,20 @@ from core.secrets import Secret
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber, SearchTerm
 from tests.support.api import add
 from tests.support.carriers import TELNYX
-from tests.support.environment import ON_MONGODB
+from tests.support.engines.base import leave
+from tests.support.environment import ENGINE, ENGINES
 from tests.support.people import Tenant
 from users.models import AuditEntry, User, Workspace
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture(params=["sqlite", "mongodb"] if ON_MONGODB else ["sqlite"])
+@pytest.fixture(params=sorted({ENGINE, "sqlite"}))
 def elsewhere(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The variable that holds the address of an empty database."""
-    url = f"sqlite:///{tmp_path / 'copy.sqlite3'}"
-    if request.param == "mongodb":
-        url = os.environ["DATABASE_URL"].replace("/tests?", f"/copy_{os.getpid()}?")
-    monkeypatch.setenv("COPY_URL", url)
+    database = ENGINES[request.param](tmp_path)
+    database.create()
+    monkeypatch.setenv("COPY_URL", database.url)
     # Django's tests may reach no database but those of the settings.
     forbid = BaseDatabaseWrapper.ensure_connection
 
@@ -45,13 +44,10 @@ def elsewhere(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", ensure_connection)
     yield "COPY_URL"
-    if request.param == "mongodb":
-        connections[TARGET].ensure_connection()
-        connections[TARGET].connection.drop_database(connections[TARGET].settings_dict["NAME"])
-        connections[TARGET].close_pool()  # type: ignore[attr-defined]
     for alias in (SOURCE, TARGET):
-        connections[alias].close()
+        leave(connections[alias])
         del connections[alias], connections.settings[alias]
+    database.drop()
 
 
 def run(*arguments: str) -> str:
@@ -156,7 +152,10 @@ def test_the_wrong_way_round_deletes_nothing(tenant: Tenant, elsewhere: str) -> 
         (["--to", "NO_SUCH_VARIABLE"], "--to: the variable NO_SUCH_VARIABLE is not set"),
         (["--to", "mongodb://user:hunter2@host/db"], "others can read an argument"),
         (["--to", "mongodb://host1/"], "names no database"),
-        (["--to", "postgres://host/db"], "--to must be sqlite"),
+        (["--to", "postgres://user:hunter2@host/db"], "others can read an argument"),
+        (["--to", "postgres://host/db?user=ann&password=hunter2"], "others can read an argument"),
+        (["--to", "postgres://host"], "names no database"),
+        (["--to", "mysql://host/db"], "--to must be sqlite"),
         (["--to", "DATABASE_URL"], "the same database"),
     ],
 )

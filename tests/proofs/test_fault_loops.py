@@ -9,14 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
-from typing import Any
+from typing import Any, NoReturn
 from zlib import crc32
 
 import httpx
 import pytest
 import requests
 from django.db import OperationalError, connection
-from pymongo.errors import OperationFailure
 from requests.adapters import HTTPAdapter
 
 from phones.models import Account, Call, CallEvent, PhoneNumber, token_digest
@@ -25,12 +24,11 @@ from sandbox.sandbox import Sandbox
 from tests.support import EVERY_CASE
 from tests.support.api import add, send
 from tests.support.carriers import CARRIERS, SUBJECTS, Good, Subject
-from tests.support.database import Statement, around_statements
-from tests.support.environment import ON_MONGODB
+from tests.support.database import Statement, around_statements, fail
 from tests.support.faults import prepare_account
 from tests.support.killing import NEW_TOKEN, rotate_at_the_carrier
 from tests.support.people import Tenant
-from tests.support.state import age_leases, assert_active, assert_remembers, changes, rows, start_over
+from tests.support.state import age_leases, assert_active, assert_gone, assert_remembers, rows, start_over
 from tests.support.tally import Tally
 from tests.support.webhooks import event, join
 from tests.support.webhooks import send as knock
@@ -53,7 +51,7 @@ class Faults:
         self.is_done = mode.startswith("not heard")
         self.count, self.failed, self.lock = 0, 0, threading.Lock()
 
-    def around(self, run: Callable[[], Any], fault: Exception, *, may_be_done: bool = True) -> Any:
+    def around(self, run: Callable[[], Any], fault: Callable[[], NoReturn], *, may_be_done: bool = True) -> Any:
         with self.lock:
             self.count += 1
             fails = self.count == self.position or (self.for_ever and self.count > self.position)
@@ -62,31 +60,35 @@ class Faults:
             return run()
         if self.is_done and may_be_done:
             run()
-        raise fault
+        return fault()
 
     def statement(self, run: Callable[[], Any], statement: Statement) -> Any:
         if statement.sql.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK")):
             return run()  # what undoes must not fail alone: tests/test_events.py has that case
-        fault = OperationFailure("disk full", 14031) if ON_MONGODB else OperationalError("disk full")
-        return self.around(run, fault, may_be_done=not statement.sql.startswith("BEGIN"))
+        return self.around(run, fail, may_be_done=not statement.sql.startswith("BEGIN"))
 
     @contextmanager
     def on(self) -> Iterator[None]:
         """Faults of the database in this thread; of requests to carriers in all."""
 
         def failing(send: Callable[..., Any], fault: Exception) -> Callable[..., Any]:
-            return lambda *args, **kwargs: self.around(lambda: send(*args, **kwargs), fault)
+            return lambda *args, **kwargs: self.around(lambda: send(*args, **kwargs), raising(fault))
 
         with pytest.MonkeyPatch.context() as patch, around_statements(self.statement):
             patch.setattr(HTTPAdapter, "send", failing(HTTPAdapter.send, requests.ConnectionError("reset")))
             handle = httpx.HTTPTransport.handle_request
             patch.setattr(httpx.HTTPTransport, "handle_request", failing(handle, httpx.ReadError("reset")))
-            if not ON_MONGODB:
+            if connection.features.supports_transactions:
                 database: Any = connection  # the stubs leave out what begins with an underscore
-                commit = database._commit
-                disk = OperationalError("disk full")
-                patch.setattr(database, "_commit", lambda: self.around(commit, disk))
+                patch.setattr(database, "_commit", failing(database._commit, OperationalError("disk full")))
             yield
+
+
+def raising(fault: Exception) -> Callable[[], NoReturn]:
+    def fail() -> NoReturn:
+        raise fault
+
+    return fail
 
 
 def loop(name: str, mode: str, tally: Tally, attempt: Callable[[Faults], None]) -> None:
@@ -121,16 +123,14 @@ def begin(sandbox: Sandbox, tenant: Tenant, subject: Subject, *, known: bool) ->
     rows_before, carriers_before = rows(), sandbox.snapshot()
 
     def assert_as_before() -> None:
-        assert rows() == rows_before
-        assert changes(carriers_before, sandbox.snapshot()) == []
+        assert_gone(sandbox, rows_before, carriers_before)
 
     return assert_as_before
 
 
 def may_say_less(faults: Faults) -> bool:
-    """Whether more may be done than the reply says: nobody heard of something that was done, or what was written before
-    a statement that failed stays, as MongoDB takes nothing back."""
-    return faults.failed > 0 and (faults.is_done or faults.for_ever or ON_MONGODB)
+    """Whether more may be done than the reply says: nobody heard of something that was done."""
+    return faults.failed > 0 and faults.is_done
 
 
 each_mode = pytest.mark.parametrize("mode", MODES)

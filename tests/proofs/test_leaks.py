@@ -149,12 +149,13 @@ def test_nothing_that_is_told_logged_or_stored_holds_a_secret(
     pages = [
         desk.get(page_of(phone)), desk.get("/admin/"), desk.get("/admin/phones/phonenumber/"),
         desk.post(f"/admin/phones/phonenumber/{phone.pk}/token/", {"auth_token": f"wrong {TOKEN}"}),
+        desk.post(f"/admin/phones/phonenumber/{phone.pk}/move/", {"auth_token": f"wrong {TOKEN}"}),
         desk.get(f"/admin/phones/phonenumber/{phone.pk}/delete/"), desk.get("/admin/users/auditentry/"),
     ]  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr("phones.desk.number_admin.check_line", crash)
+        patch.setattr("phones.desk.number_admin.check_phone", crash)
         pages.append(desk.post(f"/admin/phones/phonenumber/{phone.pk}/check/", {"check": ""}))
-        patch.setattr("phones.api.views.check_line", crash)
+        patch.setattr("phones.api.views.check_phone", crash)
         replies.append(send("POST", f"phones/{phone.pk}/check", tenant, {}))
     assert [pages[-1].status_code, replies[-1].status_code] == [500, 500]
 

@@ -24,8 +24,8 @@ import django; django.setup()
 from phones.models import Line
 from phones.services.checking import check_lines
 for owner in sys.argv[1:]:
-    lines = Line.objects.filter(account__account_id=owner).order_by("pk")
-    for _ in check_lines(lines[:40]): pass
+    lines = Line.objects.filter(account__account_id=owner)
+    for _ in check_lines(lines.filter(pk__in=list(lines.values_list("pk", flat=True)[:40]))): pass
     tracemalloc.start()
     well, most = 0, 0
     for number, (line, check) in enumerate(check_lines(lines)):

@@ -14,17 +14,17 @@ import requests
 
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
-from tests.support.database import Apart
+from tests.support.engines.sqlite import SQLite
 from tests.support.live import run_manage, serve
 
 TOKEN = "wp_A3WlXNSb11uhgmFbWv7-9LEsb2FYVqRrp55ScME5jPY"
 NUMBERS = {"12125551234", "12125550001", "14155551234", "13125551234"}
 
-pytestmark = pytest.mark.sqlite_only(reason="the dump is one of SQLite")
+pytestmark = pytest.mark.only("sqlite", reason="the dump is one of SQLite")
 
 
 def test_an_early_database_is_migrated_and_works(sandbox: Sandbox, tmp_path: Path) -> None:
-    database = Apart(tmp_path)
+    database = SQLite(tmp_path)
     with closing(sqlite3.connect(database.file)) as connection:
         connection.executescript((PROJECT / "tests/early/378a120.sql").read_text())
     env = os.environ | {"DATABASE_URL": database.url}
@@ -32,7 +32,7 @@ def test_an_early_database_is_migrated_and_works(sandbox: Sandbox, tmp_path: Pat
         done = run_manage(*arguments, env=env)
         assert done.returncode == 0, done.stderr
 
-    with serve(tmp_path, sandbox) as live:
+    with serve(tmp_path, sandbox, database=database) as live:
         # The carriers of this test know nothing of the routes that the early version had set.
         live.manage("check_phones", "--repair")
         session = requests.Session()

@@ -17,22 +17,32 @@ from django.utils import timezone
 from core.rates import Rate
 from phones.models import Account, Line, PhoneNumber
 from phones.reconciling import reconcile
-from phones.services import accounts, adding
+from phones.services import adding, releasing
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add
-from tests.support.carriers import CARRIERS, SUBJECTS, TELNYX, WITH_APPLICATIONS, Subject, brand_new
+from tests.support.carriers import (
+    CARRIERS,
+    SUBJECTS,
+    TELNYX,
+    WITH_APPLICATIONS,
+    Subject,
+    brand_new,
+    prepare_spare_application,
+)
 from tests.support.faults import NOT_OURS, prepare_account
 from tests.support.people import Tenant
 from tests.support.races import WAIT_S, jitter, repeated, together, wait_for
 from tests.support.state import (
     assert_active,
     assert_envelope,
+    assert_gone,
     assert_remembers,
     assert_routed,
     changes,
     our_applications,
     rows,
+    settle,
 )
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unlimited")]
@@ -67,20 +77,41 @@ def test_of_fifty_adds_of_one_number_by_one_user_one_wins(
 @repeated(5)
 @pytest.mark.parametrize("name", CARRIERS)
 def test_two_users_who_add_one_number_at_once_both_get_it_on_one_line(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
+    sandbox: Sandbox, tenant: Tenant, colleague: Tenant, name: str, attempt: int
 ) -> None:
     subject = SUBJECTS[name]
     jitter(sandbox)
     replies = together(
         *[
             lambda one=one: add(one, subject.good.body(one.user, phoneNumber=subject.number))
-            for one in (tenant, other_tenant)
+            for one in (tenant, colleague)
         ]
     )
     assert [reply.status_code for reply in replies] == [201, 201], [reply.content for reply in replies]
-    for one in (tenant, other_tenant):
+    for one in (tenant, colleague):
         assert_remembers(assert_active(sandbox, subject, one, subject.number), name)
     assert (Account.objects.count(), Line.objects.count(), PhoneNumber.objects.count()) == (1, 1, 2)
+
+
+@repeated(5)
+@pytest.mark.parametrize("name", CARRIERS)
+def test_of_two_workspaces_that_add_one_number_at_once_one_gets_it(
+    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
+) -> None:
+    subject = SUBJECTS[name]
+    jitter(sandbox)
+    tenants = (tenant, other_tenant)
+    replies = together(
+        *[lambda one=one: add(one, subject.good.body(one.user, phoneNumber=subject.number)) for one in tenants]
+    )
+    (winner,) = [one for one, reply in zip(tenants, replies, strict=True) if reply.status_code == 201]
+    for one, reply in zip(tenants, replies, strict=True):
+        assert_envelope(reply, "" if one is winner else "number_in_another_workspace")
+    for _ in range(2):
+        assert_remembers(assert_active(sandbox, subject, winner, subject.number), name)
+        settle()
+    assert (Account.objects.count(), Line.objects.count(), PhoneNumber.objects.count()) == (1, 1, 1)
+    assert len(our_applications(sandbox, subject)) == (0 if name == "twilio" else 1)
 
 
 # -- the same account -------------------------------------------------------------------------------------------------
@@ -88,12 +119,12 @@ def test_two_users_who_add_one_number_at_once_both_get_it_on_one_line(
 
 @repeated(5)
 @pytest.mark.parametrize("name", CARRIERS)
-def test_twelve_numbers_of_a_new_account_share_the_one_application_that_is_made(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
+def test_twelve_numbers_of_a_new_account_share_the_one_application_of_their_workspace(
+    sandbox: Sandbox, tenant: Tenant, another: Tenant, name: str, attempt: int
 ) -> None:
     subject, numbers = brand_new(sandbox, name, 12)
     jitter(sandbox)
-    users = [tenant, other_tenant] * 6
+    users = [tenant, another] * 6
     replies = together(
         *[
             lambda one=one, number=number: add(one, subject.good.body(one.user, phoneNumber=number))
@@ -104,14 +135,29 @@ def test_twelve_numbers_of_a_new_account_share_the_one_application_that_is_made(
         assert_envelope(reply, "")
     for one, number in zip(users, numbers, strict=True):
         assert_active(sandbox, subject, one, number)
-    assert Account.objects.count() == 1
-    assert len(our_applications(sandbox, subject)) == (0 if name == "twilio" else 1)
+    workspaces = len({tenant.workspace, another.workspace})
+    assert Account.objects.count() == workspaces
+    assert len(our_applications(sandbox, subject)) == (0 if name == "twilio" else workspaces)
+
+
+@repeated(5)
+def test_numbers_of_a_named_application_may_be_added_at_once(sandbox: Sandbox, tenant: Tenant, attempt: int) -> None:
+    app_id, numbers = prepare_spare_application(sandbox), [TELNYX.number, TELNYX.another, TELNYX.on_a_trunk]
+    jitter(sandbox)
+    replies = together(
+        *[
+            lambda number=number: add(tenant, TELNYX.body(tenant.user, phoneNumber=number, accSId=app_id))
+            for number in numbers
+        ]
+    )
+    for reply in replies:
+        assert_envelope(reply, "")
 
 
 @repeated(10)
 @pytest.mark.parametrize("name", CARRIERS)
 def test_adds_that_fail_on_a_new_account_take_nothing_from_those_that_succeed(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
+    sandbox: Sandbox, tenant: Tenant, another: Tenant, name: str, attempt: int
 ) -> None:
     subject, numbers = brand_new(sandbox, name, 4)
     failing, succeeding = numbers[:2], numbers[2:]
@@ -119,7 +165,7 @@ def test_adds_that_fail_on_a_new_account_take_nothing_from_those_that_succeed(
         method = NOT_OURS[name][0].method.replace("GET", "POST")
         sandbox.fault("status", status=403, carrier=name, method=method, path=path_of(sandbox, subject, number))
     jitter(sandbox, longest_s=random.choice([0.0, 0.02, 0.06]))
-    users = [tenant, tenant, other_tenant, other_tenant]
+    users = [tenant, tenant, another, another]
     offsets = [random.uniform(0, 0.15) for _ in numbers]
 
     def add_later(one: Tenant, number: str, offset_s: float) -> Any:
@@ -130,12 +176,12 @@ def test_adds_that_fail_on_a_new_account_take_nothing_from_those_that_succeed(
     for number, reply in zip(numbers, replies, strict=True):
         assert_envelope(reply, "webhook_setup_failed" if number in failing else "")
     for number in succeeding:
-        assert_active(sandbox, subject, other_tenant, number)
+        assert_active(sandbox, subject, another, number)
     assert {phone.number for phone in PhoneNumber.objects.all()} == set(succeeding)
     assert {line.number for line in Line.objects.all()} == set(succeeding)
     assert reconcile().failed == 0
     for number in succeeding:
-        assert_active(sandbox, subject, other_tenant, number)
+        assert_active(sandbox, subject, another, number)
 
 
 # -- one fails, another waits -----------------------------------------------------------------------------------------
@@ -168,7 +214,7 @@ def reads_of_numbers(sandbox: Sandbox) -> int:
 @pytest.mark.parametrize("known", [False, True], ids=["new account", "known account"])
 @pytest.mark.parametrize("name", CARRIERS)
 def test_who_waits_for_a_line_while_its_add_fails_remembers_the_customers_route(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, known: bool, attempt: int
+    sandbox: Sandbox, tenant: Tenant, another: Tenant, name: str, known: bool, attempt: int
 ) -> None:
     subject = SUBJECTS[name]
     if known:
@@ -186,20 +232,20 @@ def test_who_waits_for_a_line_while_its_add_fails_remembers_the_customers_route(
     def wait_and_succeed() -> Any:
         assert wrote.wait(WAIT_S)
         reads_before_second.append(reads_of_numbers(sandbox))
-        return add(other_tenant, subject.good.body(other_tenant.user, phoneNumber=subject.number))
+        return add(another, subject.good.body(another.user, phoneNumber=subject.number))
 
     rewrite_when(sandbox, name, wrote, second_waits)
     failed, succeeded = together(fail, wait_and_succeed)
     assert_envelope(failed, "webhook_setup_failed")
     assert_envelope(succeeded, "")
-    assert_remembers(assert_active(sandbox, subject, other_tenant, subject.number), name)
+    assert_remembers(assert_active(sandbox, subject, another, subject.number), name)
     assert not PhoneNumber.objects.filter(user=tenant.user, number=subject.number).exists()
 
 
 @repeated(3)
 @pytest.mark.parametrize("name", CARRIERS)
 def test_who_saw_the_route_of_an_add_that_failed_but_not_its_application_does_not_remember_it(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, attempt: int
+    sandbox: Sandbox, tenant: Tenant, another: Tenant, name: str, attempt: int
 ) -> None:
     """The two reads of the second add lie on either side of the first add's application."""
     subject = SUBJECTS[name]
@@ -215,7 +261,7 @@ def test_who_saw_the_route_of_an_add_that_failed_but_not_its_application_does_no
 
     def see_and_succeed() -> Any:
         second_began.set()
-        return add(other_tenant, subject.good.body(other_tenant.user, phoneNumber=subject.number))
+        return add(another, subject.good.body(another.user, phoneNumber=subject.number))
 
     def fail() -> Any:
         assert second_began.wait(WAIT_S)
@@ -226,7 +272,7 @@ def test_who_saw_the_route_of_an_add_that_failed_but_not_its_application_does_no
     assert wrote.is_set()
     assert_envelope(failed, "webhook_setup_failed")
     assert_envelope(succeeded, "")
-    assert_remembers(assert_active(sandbox, subject, other_tenant, subject.number), name)
+    assert_remembers(assert_active(sandbox, subject, another, subject.number), name)
 
 
 @pytest.fixture
@@ -235,11 +281,11 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     Set it when the failing add begins; what the other add does comes between the release's decision and its deed.
     """
-    releasing, ready, dropped = threading.Event(), threading.Event(), threading.Event()
-    drop_application, ready_application = accounts.drop_application, adding.ready_application
+    begun, ready, dropped = threading.Event(), threading.Event(), threading.Event()
+    drop_application, ready_application = releasing.drop_application, adding.ready_application
 
     def drop_late(*args: Any, **kwargs: Any) -> bool:
-        releasing.set()
+        begun.set()
         ready.wait(1.0)
         try:
             return drop_application(*args, **kwargs)
@@ -248,19 +294,19 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     def ready_early(*args: Any, **kwargs: Any) -> str:
         application_id = ready_application(*args, **kwargs)
-        if releasing.is_set():
+        if begun.is_set():
             ready.set()
             dropped.wait(1.0)
         return application_id
 
-    monkeypatch.setattr(accounts, "drop_application", drop_late)
+    monkeypatch.setattr(releasing, "drop_application", drop_late)
     monkeypatch.setattr(adding, "ready_application", ready_early)
-    return releasing
+    return begun
 
 
 @pytest.mark.parametrize("name", WITH_APPLICATIONS)
 def test_an_application_is_not_deleted_under_an_add_that_has_just_found_it(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, meeting: threading.Event, name: str
+    sandbox: Sandbox, tenant: Tenant, colleague: Tenant, meeting: threading.Event, name: str
 ) -> None:
     subject = SUBJECTS[name]
     step, change = NOT_OURS[name]
@@ -271,18 +317,18 @@ def test_an_application_is_not_deleted_under_an_add_that_has_just_found_it(
 
     def succeed() -> Any:
         assert meeting.wait(WAIT_S)
-        return add(other_tenant, subject.good.body(other_tenant.user, phoneNumber=subject.another))
+        return add(colleague, subject.good.body(colleague.user, phoneNumber=subject.another))
 
     failed, succeeded = together(fail, succeed)
     assert_envelope(failed, "webhook_setup_failed")
     assert_envelope(succeeded, "")
-    assert_active(sandbox, subject, other_tenant, subject.another)
+    assert_active(sandbox, subject, colleague, subject.another)
 
 
 def test_a_customers_application_is_not_put_back_under_an_add_that_has_just_found_it(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, meeting: threading.Event
+    sandbox: Sandbox, tenant: Tenant, colleague: Tenant, meeting: threading.Event
 ) -> None:
-    app_id = seeds.TELNYX_CUSTOMER_APP
+    app_id = prepare_spare_application(sandbox)
     step, change = NOT_OURS["telnyx"]
     sandbox.fault("rewrite", carrier="telnyx", method=step.method, path=step.path, change=change)
 
@@ -291,7 +337,7 @@ def test_a_customers_application_is_not_put_back_under_an_add_that_has_just_foun
 
     def succeed() -> Any:
         assert meeting.wait(WAIT_S)
-        return add(other_tenant, TELNYX.body(other_tenant.user, phoneNumber=TELNYX.another, accSId=app_id))
+        return add(colleague, TELNYX.body(colleague.user, phoneNumber=TELNYX.another, accSId=app_id))
 
     failed, succeeded = together(fail, succeed)
     assert_envelope(failed, "webhook_setup_failed")
@@ -320,21 +366,18 @@ def test_an_add_that_was_settled_while_it_slept_does_not_become_active(
 
     monkeypatch.setattr(adding, "read_back", sleep_and_read_back)
     assert_envelope(add(tenant, subject.good.body(tenant.user, phoneNumber=subject.number)), "webhook_setup_failed")
-    assert rows() == rows_before
-    assert changes(carriers_before, sandbox.snapshot()) == []
+    assert_gone(sandbox, rows_before, carriers_before)
 
 
 @pytest.mark.parametrize("name", CARRIERS)
-def test_adds_that_all_fail_at_once_leave_nothing(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str
-) -> None:
+def test_adds_that_all_fail_at_once_leave_nothing(sandbox: Sandbox, tenant: Tenant, another: Tenant, name: str) -> None:
     subject, numbers = brand_new(sandbox, name, 6)
     rows_before, carriers_before = rows(), sandbox.snapshot()
     method = NOT_OURS[name][0].method.replace("GET", "POST")
     for number in numbers:
         sandbox.fault("status", status=403, carrier=name, method=method, path=path_of(sandbox, subject, number))
     jitter(sandbox)
-    users = [tenant, other_tenant] * 3
+    users = [tenant, another] * 3
     replies = together(
         *[
             lambda one=one, number=number: add(one, subject.good.body(one.user, phoneNumber=number))

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber
-from phones.reconciling import reconcile
 from phones.services import remove_phone
 from phones.services.restoring import Restoration
 from sandbox.sandbox import Sandbox
@@ -20,7 +19,7 @@ from tests.support import EVERY_CASE
 from tests.support.carriers import SUBJECTS
 from tests.support.killing import KILLED, Killer
 from tests.support.people import Tenant
-from tests.support.state import age_leases, assert_routed, changes, rows
+from tests.support.state import assert_routed, changes, rows, settle
 from tests.support.tally import Tally
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient")]
@@ -46,7 +45,14 @@ def worker(django_db_setup: None, running_sandbox: Sandbox) -> Iterator[Worker]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_any_moment_nothing_is_half_done(
-    worker: Worker, sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, tally: Tally, tmp_path: Path, part: int
+    worker: Worker,
+    sandbox: Sandbox,
+    tenant: Tenant,
+    colleague: Tenant,
+    other_tenant: Tenant,
+    tally: Tally,
+    tmp_path: Path,
+    part: int,
 ) -> None:
     carriers_before, found = sandbox.snapshot(), 0
     for number in range(KILLS):
@@ -55,7 +61,7 @@ def test_killed_at_any_moment_nothing_is_half_done(
         kept.touch()
         job = {
             "seed": seed,
-            "users": [tenant.user.pk, other_tenant.user.pk],
+            "users": [one.user.pk for one in (tenant, colleague, other_tenant)],
             "kill_after_s": random.Random(seed).uniform(0.05, 1.2),
             "kept": str(kept),
         }
@@ -76,8 +82,7 @@ def test_killed_at_any_moment_nothing_is_half_done(
 
 
 def assert_whole(sandbox: Sandbox, kept: list[str]) -> None:
-    age_leases()
-    assert reconcile().failed == 0
+    settle()
     for phone in PhoneNumber.objects.select_related("line__account"):
         assert phone.state == PhoneNumber.State.ACTIVE
         assert (phone.lease_id, phone.lease_until, phone.operation) == ("", None, None)
@@ -95,5 +100,5 @@ def remove_everything() -> None:
         model.objects.all().delete()
     for phone in PhoneNumber.objects.all():
         assert remove_phone(phone) in (Restoration.DONE, Restoration.STILL_NEEDED)
-    assert reconcile().failed == 0
+    settle()
     assert not Line.objects.exists() and not Account.objects.exists()

@@ -25,6 +25,7 @@ from tests.support.removal_faults import (
     remove_with_fault,
     snapshot_of,
 )
+from tests.support.state import settle
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("patient", "unlimited")]
 
@@ -40,7 +41,9 @@ def test_a_removal_that_meets_a_fault_is_finished_by_reconcile(
 def test_who_adds_again_what_could_not_be_removed_settles_it_first(
     sandbox: Sandbox, settings: Any, tenant: Tenant, name: str, step: Step, fault: str
 ) -> None:
-    earlier, before = REMOVED[name], sandbox.snapshot()
+    earlier = REMOVED[name]
+    earlier.prepare(sandbox)
+    before = sandbox.snapshot()
     snapshot_before = snapshot_of(earlier, tenant)
     id = PhoneNumber.objects.get().pk
     was_restored = remove_with_fault(sandbox, tenant, id, earlier, step, fault)
@@ -55,23 +58,29 @@ def test_who_adds_again_what_could_not_be_removed_settles_it_first(
     assert reconcile().failed == 0
     assert restored(remove(tenant, again.pk), again.pk) is True, was_restored
     assert_as_before(sandbox, before)
+    settle()
+    assert_as_before(sandbox, before)
     assert_nothing_is_left()
 
 
 @at_each_step
 def test_another_user_adds_what_could_not_be_removed(
-    sandbox: Sandbox, tenant: Tenant, other_tenant: Tenant, name: str, step: Step, fault: str
+    sandbox: Sandbox, tenant: Tenant, another: Tenant, name: str, step: Step, fault: str
 ) -> None:
-    earlier, before = REMOVED[name], sandbox.snapshot()
+    earlier = REMOVED[name]
+    earlier.prepare(sandbox)
+    before = sandbox.snapshot()
     snapshot_before = snapshot_of(earlier, tenant)
     id = PhoneNumber.objects.get().pk
     remove_with_fault(sandbox, tenant, id, earlier, step, fault)
 
-    assert snapshot_of(earlier, other_tenant) == snapshot_before, "the line does not remember the customer's route"
+    assert snapshot_of(earlier, another) == snapshot_before, "the line does not remember the customer's route"
 
     assert reconcile().failed == 0
     again = PhoneNumber.objects.get()
-    assert (again.user, again.state) == (other_tenant.user, PhoneNumber.State.ACTIVE)
-    assert restored(remove(other_tenant, again.pk), again.pk) is True
+    assert (again.user, again.state) == (another.user, PhoneNumber.State.ACTIVE)
+    assert restored(remove(another, again.pk), again.pk) is True
+    assert_as_before(sandbox, before)
+    settle()
     assert_as_before(sandbox, before)
     assert_nothing_is_left()

@@ -20,16 +20,31 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_every_line_of_a_server_is_an_object_with_the_request_it_belongs_to(sandbox: Sandbox, tmp_path: Path) -> None:
-    with serve(tmp_path, sandbox, LOG_FORMAT="json") as live:
+    """Also of requests that no view has seen. Two processes share the minute in which a kind is logged once."""
+    secret = "not-a-token-but-as-secret"
+    form = "POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    with serve(tmp_path, sandbox, LOG_FORMAT="json", ACCESS_LOG="on", workers=2, REQUEST_READ_TIMEOUT_S="1") as live:
         live.send(
-            b"POST /api/webhooks/twilio/not-a-token-but-as-secret/status HTTP/1.1\r\nHost: localhost\r\n"
-            b"X-Request-ID: forged\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+            f"POST /api/webhooks/twilio/{secret}/status HTTP/1.1\r\nHost: phones_backend\r\n"
+            "X-Request-ID: forged\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx".encode()
         )
+        for number in range(8):
+            live.send(f"GET /admin/ HTTP/1.1\r\nHost: evil-{number}.example\r\nConnection: close\r\n\r\n".encode())
+        live.send(f"{form}Content-Length: 99999999\r\nConnection: close\r\n\r\n".encode())
+        live.send(f"{form}Content-Length: 9\r\nConnection: close\r\n\r\nx".encode())
     lines = [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines()]
     assert any(line["logger"] == "_granian" and "Listening at" in line["message"] for line in lines)
     (refused,) = [line for line in lines if "Webhook refused" in line["message"]]
     assert refused["requestId"] not in ("-", "")
-    assert "not-a-token-but-as-secret" not in str(lines)
+    assert secret not in str(lines)
+    asked = [line for line in lines if line["logger"] == "workspace.access_log" and line["path"] != "/readyz"]
+    assert [(line["path"], line["status"]) for line in asked] == [
+        ("/api/webhooks/twilio/***/status", 403), *[("/admin/", 400)] * 8, ("/admin/login/", 413), ("/admin/login/", 408),
+    ]  # fmt: skip
+    assert asked[0]["requestId"] == refused["requestId"] and asked[0]["address"] == "127.0.0.1"
+    told = [line["message"] for line in lines if line["logger"] == "workspace.refusals"]
+    assert [re.findall(r"\((\w+)\)", line)[0] for line in told] == ["bad_host", "body_too_large", "body_incomplete"]
+    assert "evil-0.example" in told[0]
 
 
 def test_all_workers_count_together_and_tell_nothing_of_customers(sandbox: Sandbox, tmp_path: Path) -> None:

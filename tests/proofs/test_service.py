@@ -1,4 +1,4 @@
-"""`manage.py reconcile --every`: a service that outlives bad rounds and ends when it is told to, not before."""
+"""`manage.py worker`: a service that ends when it is told to, not before, and of which there may be two."""
 
 import contextlib
 import os
@@ -13,40 +13,36 @@ from pathlib import Path
 
 import pytest
 
-from phones.models import PhoneNumber
+from core import clock
+from phones.models import Line, PhoneNumber
+from phones.reconciling import reconcile
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.api import add
 from tests.support.carriers import CARRIERS, SUBJECTS, environment_of
-from tests.support.database import Apart, shared_url
+from tests.support.database import shared_url
 from tests.support.killing import KILLED, Killer
-from tests.support.live import run_manage
 from tests.support.people import Tenant
 from tests.support.state import age_leases, changes, rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROUND = "no answer from"
-
 
 class Service:
-    """A running `reconcile --every 1`, and what it has printed so far."""
+    """A running worker, and what it has logged so far."""
 
-    def __init__(self, folder: Path, sandbox: Sandbox, database_url: str) -> None:
-        self.printed = folder / f"{time.monotonic_ns()}.log"
-        environment = os.environ | {
-            "DATABASE_URL": database_url,
-            **environment_of(sandbox),
-        }
-        with self.printed.open("wb") as out:
-            command = [sys.executable, "manage.py", "reconcile", "--every", "1"]
+    def __init__(self, folder: Path, sandbox: Sandbox) -> None:
+        self.logged = folder / f"{time.monotonic_ns()}.log"
+        environment = os.environ | {"DATABASE_URL": shared_url(), **environment_of(sandbox)}
+        with self.logged.open("wb") as out:
+            command = [sys.executable, "manage.py", "worker"]
             self.process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=out, stderr=out)
 
     def text(self) -> str:
-        return self.printed.read_text()
+        return self.logged.read_text()
 
-    def rounds(self) -> int:
-        return self.text().count(ROUND)
+    def has_done(self, *tasks: str) -> bool:
+        return all(f" {task}: " in self.text() for task in tasks)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -54,8 +50,8 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(folder: Path, sandbox: Sandbox, database_url: str = "") -> Iterator[Service]:
-    service = Service(folder, sandbox, database_url or shared_url())
+def running(folder: Path, sandbox: Sandbox) -> Iterator[Service]:
+    service = Service(folder, sandbox)
     try:
         yield service
     finally:
@@ -71,62 +67,56 @@ def wait_until(is_so: Callable[[], object], within_s: float = 20) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_goes_round_after_round_until_a_signal_comes(sandbox: Sandbox, tmp_path: Path, number: int) -> None:
+def test_it_does_everything_at_the_start_and_ends_at_a_signal(sandbox: Sandbox, tmp_path: Path, number: int) -> None:
     with running(tmp_path, sandbox) as service:
-        wait_until(lambda: service.rounds() >= 2)
+        wait_until(lambda: service.has_done("reconcile", "check_phones", "purge"))
+        assert service.process.poll() is None
         assert service.stop(number) == 0
         assert "Traceback" not in service.text()
 
 
-def test_the_round_that_it_is_in_is_finished(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
+@pytest.mark.engine
+def test_what_it_is_asking_a_carrier_is_finished_and_nothing_more_is_begun(
+    sandbox: Sandbox, tenant: Tenant, tmp_path: Path
+) -> None:
     for good in CARRIERS.values():
         assert add(tenant, good.body(tenant.user)).status_code == 201
-    sandbox.delay_s = 0.5
+    sandbox.delay_s = 1.0
     sandbox.clear_ledger()
     with running(tmp_path, sandbox) as service:
-        wait_until(lambda: sandbox.ledger)
-        assert service.rounds() == 0, "it is in the middle of the first round"
+        wait_until(lambda: asked_for_calls(sandbox))
+        assert not service.has_done("reconcile"), "it is in the middle of the first round"
         assert service.stop() == 0
-        assert service.rounds() == 1
-        assert "asked 3 accounts for missed calls, no answer from 0" in service.text()
+        assert "reconcile: stopped" in service.text() and "Not done yet" not in service.text()
+    assert len(asked_for_calls(sandbox)) == 1, "the account that it was asking, and no other"
+    assert all(exchange.status == 200 for exchange in sandbox.ledger)
 
 
-def test_a_round_without_its_database_does_not_end_it(sandbox: Sandbox, tmp_path: Path) -> None:
-    database = Apart(tmp_path)
-    assert run_manage("migrate", "--verbosity", "0", env=os.environ | {"DATABASE_URL": database.url}).returncode == 0
-    try:
-        with running(tmp_path, sandbox, database.url) as service:
-            wait_until(service.rounds)
-            with database.table_away("phones_phonenumber"):
-                wait_until(lambda: service.text().count("This run failed") >= 2)
-            good = service.rounds()
-            wait_until(lambda: service.rounds() >= good + 2)
-            assert service.stop() == 0
-    finally:
-        database.drop()
+def asked_for_calls(sandbox: Sandbox) -> set[str]:
+    """The carriers that were asked for their calls."""
+    return {exchange.carrier for exchange in sandbox.ledger if re.search(r"/Calls?(\.json)?/?$", exchange.path)}
 
 
+@pytest.mark.engine
 def test_two_of_them_do_no_harm(sandbox: Sandbox, tenant: Tenant, tmp_path: Path) -> None:
     before = sandbox.snapshot()
     killer = Killer(sandbox)
+    for subject in SUBJECTS.values():
+        assert killer.run(tenant, subject, "phones.services.adding:apply")["ended"] == KILLED
+    killer.stop()
+    assert PhoneNumber.objects.count() == len(SUBJECTS)
+    age_leases()
+    tasks = "reconcile", "check_phones", "purge"
     with running(tmp_path, sandbox) as one, running(tmp_path, sandbox) as other:
-        wait_until(lambda: one.rounds() and other.rounds())
-        for subject in SUBJECTS.values():
-            assert killer.run(tenant, subject, "phones.services.adding:apply")["ended"] == KILLED
-        assert PhoneNumber.objects.count() == len(SUBJECTS)
-        age_leases()
-        wait_until(lambda: not any(rows().values()), 30)
+        wait_until(lambda: one.has_done(*tasks) and other.has_done(*tasks))
         assert (one.stop(), other.stop()) == (0, 0)
         for service in (one, other):
             assert "Traceback" not in service.text() and "Not done yet" not in service.text(), service.text()
-    killer.stop()
+    # As the time goes by in which the carriers may carry out a change late.
+    Line.objects.exclude(unsettled_until=None).update(unsettled_until=clock.now())
+    assert reconcile().failed == 0
+    assert not any(rows().values())
     assert changes(before, sandbox.snapshot()) == []
-
-
-@pytest.mark.parametrize("every", ["0", "-5", "soon"])
-def test_nonsense_is_refused(every: str) -> None:
-    done = run_manage("reconcile", "--every", every, env=os.environ | {"DATABASE_URL": shared_url()})
-    assert done.returncode == 2 and "--every" in done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd here")
@@ -140,5 +130,9 @@ def test_the_units_of_systemd_are_valid(tmp_path: Path) -> None:
     command = ["systemd-analyze", "verify", *names]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    for name in names:  # 0 is a service that may do nothing, 10 one that may do everything
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
     commands = [part for unit in units for part in re.findall(r"manage.py (.*)", unit.read_text())]
-    assert commands == ["purge", "reconcile --every 60", "serve"]
+    assert commands == ["serve", "worker"]

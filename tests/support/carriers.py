@@ -81,6 +81,14 @@ class Good:
     repair_requests: dict[str, int]
     # What is said of a call that was rejected.
     rejected_status: str
+    # Of the request after a forwarding: the field of its outcome, and the carrier's words for "nobody took the call" with
+    # what the log says then.
+    outcome_field: str
+    outcomes: dict[str, str]
+    # What customers send in place of the account's credentials, the field to blame, and a part of the sentence.
+    mistaken: tuple[tuple[dict[str, str], str, str], ...]
+    # Pairs of an account's id and token that may be right.
+    possible: tuple[tuple[str, str], ...]
     # The headers with signatures, and those that are signed along.
     signature_headers: tuple[str, ...]
     signed_headers: tuple[str, ...] = ()
@@ -89,8 +97,10 @@ class Good:
     recording_urls: tuple[tuple[str, bool], ...] = ()
     foreign_stores: tuple[str, ...] = ()
     recording_paths: RecordingPaths | None = None
-    # Of an application: the field of its address for calls; another one in the account, to which a number may be linked.
+    # Of an application: the fields of its address for calls and of its name; another one in the account, to which a
+    # number may be linked.
     answer_field: str = ""
+    name_field: str = ""
     another_link: str = ""
 
     def body(self, user: User, **changes: Any) -> dict[str, Any]:
@@ -153,6 +163,18 @@ TWILIO = Good(
     check_requests=2,
     repair_requests={"several": 6},
     rejected_status="no-answer",
+    outcome_field="DialCallStatus",
+    outcomes={"no-answer": "no-answer", "busy": "busy", "failed": "failed", "canceled": "no-answer"},
+    # API keys are what users ask for: novuhq/novu#5708, n8n-io/n8n#1782.
+    mistaken=(
+        ({"accSId": "SK" + "a1" * 16, "authToken": "secretofthekey"}, "accSId", "an API key"),
+        ({"accSId": "SKshort"}, "accSId", "signs webhooks with it"),
+        ({"accSId": "PN" + "a1" * 16}, "authToken", "not the Account SID"),
+        ({"accSId": "AP" + "A1" * 16}, "authToken", "Starts with AC"),
+        ({"authToken": "SK" + "a1" * 16}, "authToken", "not the Auth Token"),
+        ({"authToken": seeds.TWILIO_SID}, "authToken", "not the Auth Token"),
+    ),
+    possible=(("your_account_sid", "0123456789abcdef0123456789abcdef"), ("ACa1", "token")),
     signature_headers=("X-Twilio-Signature",),
     recording_urls=(
         ("https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1.wav", True),
@@ -195,6 +217,22 @@ PLIVO = Good(
     check_requests=2,
     repair_requests={"several": 11, "no application": 10},
     rejected_status="completed",
+    outcome_field="DialStatus",
+    outcomes={
+        "no-answer": "no-answer",
+        "busy": "busy",
+        "failed": "failed",
+        "cancel": "no-answer",
+        "timeout": "no-answer",
+    },
+    mistaken=(
+        ({"accSId": "20468599130939301"}, "authToken", "not the Auth ID"),
+        ({"accSId": "MASHORT"}, "authToken", "Starts with MA"),
+        ({"accSId": "ma" + "0" * 18}, "authToken", "Starts with MA"),
+        ({"authToken": "SA" + "A1" * 9}, "authToken", "not the Auth Token"),
+        ({"authToken": seeds.PLIVO_ID}, "authToken", "not the Auth Token"),
+    ),
+    possible=(("MAZJQYMDE2OTVJODQ0MT", "ZjQ2YjQwYjQtMzQ4Zi00"), ("SAZJQYMDE2OTVJODQ0MT", "ZjQ2YjQwYjQtMzQ4Zi00")),
     signature_headers=("X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"),
     signed_headers=("X-Plivo-Signature-V3-Nonce",),
     recording_urls=(
@@ -210,6 +248,7 @@ PLIVO = Good(
     ),
     recording_paths=RecordingPaths("/plivo/v1/Account/", "Recording", "Application/"),
     answer_field="answer_url",
+    name_field="app_name",
     another_link=seeds.PLIVO_DEFAULT_APP,
 )
 TELNYX = Good(
@@ -240,6 +279,15 @@ TELNYX = Good(
     check_requests=3,
     repair_requests={"several": 14, "no application": 15},
     rejected_status="no-answer",
+    outcome_field="DialCallStatus",
+    outcomes={"no-answer": "no-answer", "busy": "busy", "failed": "failed", "canceled": "no-answer"},
+    mistaken=(
+        ({"accSId": "KEY0123456789ABCDEF_x"}, "authToken", "not the App ID"),
+        ({"accSId": seeds.TELNYX_KEY, "authToken": seeds.TELNYX_KEY}, "authToken", "Leave"),
+        ({"authToken": seeds.TELNYX_CUSTOMER_APP}, "authToken", "Starts with KEY"),
+        ({"authToken": "3f9d1c7a-5b2e-4a60-8f14-c6e0b7d2a935"}, "authToken", "Starts with KEY"),
+    ),
+    possible=(("", "KEY0123456789ABCDEF_x"), ("1400000000000000001", "KEY0123456789ABCDEF_x"), ("", "another-form")),
     signature_headers=("telnyx-signature-ed25519",),
     signed_headers=("telnyx-timestamp",),
     recording_urls=(
@@ -252,6 +300,7 @@ TELNYX = Good(
         "https://s3.amazonaws.com.example.com/bucket/x.wav",
     ),
     answer_field="voice_url",
+    name_field="friendly_name",
     another_link=seeds.TELNYX_SIP_CONNECTION,
 )
 CARRIERS = {good.integration: good for good in (TWILIO, PLIVO, TELNYX)}
@@ -273,6 +322,19 @@ NO_PROFILE = replace(
     routed_elsewhere="13125557777",
     remembered=("application_id", ""),
 )
+
+# An application of the customer's at Telnyx that routes no number, once prepare_spare_application() has made it.
+SPARE_APPLICATION = "1400000000000000009"
+
+
+def prepare_spare_application(sandbox: Sandbox) -> str:
+    """The customer makes an application like the one that it has, and links no number to it. Returns its id."""
+    applications = sandbox.state.account("telnyx", TELNYX.owner).applications
+    applications[SPARE_APPLICATION] = applications[seeds.TELNYX_CUSTOMER_APP] | {
+        "id": SPARE_APPLICATION,
+        "friendly_name": "customer-spare",
+    }
+    return SPARE_APPLICATION
 
 
 def those(chosen: Callable[[str], bool]) -> dict[str, Good]:

@@ -243,7 +243,7 @@ SITUATIONS: dict[str, Callable[[Scene], Any]] = {"several": several, "no applica
 REQUESTS_OF_A_REPAIR = {
     (name, situation): count for name, good in CARRIERS.items() for situation, count in good.repair_requests.items()
 }
-TOLD_BY_THE_FAULT = {"credentials_refused", "carrier_unavailable"}
+TOLD_BY_THE_FAULT = {"credentials_refused", "carrier_unavailable", "carrier_refuses"}
 
 
 def check_repair(

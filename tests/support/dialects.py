@@ -139,6 +139,8 @@ KNOWN = {
     "hangup_cause": "",
     "cost": None,
     "currency": "",
+    "forwarding": None,
+    "reported_status": None,
 }
 RECORDED = {"status": "completed", "started_at": after(10), "duration_s": 17, "channels": 2}
 STATUSES = ["queued", "ringing", "in-progress", "completed", "ringing", "unknown", "unknown"]

@@ -16,11 +16,12 @@ from django.test import Client
 from core.secrets import Secret
 from phones.desk.forms import FIELDS
 from phones.models import Account, Line, MadeApplication, PhoneNumber
+from phones.services import add_phone
 from sandbox.sandbox import Sandbox
 from tests.support.api import post
 from tests.support.carriers import Good
 from tests.support.people import Tenant
-from users.models import AuditEntry, LimitCounter
+from users.models import AuditEntry, LimitCounter, User
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Case:
         fault: what is wrong at the carrier, as the sandbox takes it.
         owner: makes the user whose id is sent, if that is not the tenant's.
         holder: makes the user who has the number already.
+        bought: another number of the account.
     """
 
     good: Good
@@ -44,6 +46,7 @@ class Case:
     fault: dict[str, Any] = field(default_factory=dict)
     owner: Callable[[Tenant], str] | None = None
     holder: Callable[[Tenant], str] | None = None
+    bought: str = ""
 
 
 class Verdict(NamedTuple):
@@ -156,9 +159,14 @@ class Doors:
 
     def try_one(self, door: Door, case: Case, owner: str, holder: str | None = None) -> Outcome:
         self.begin_anew()
+        if case.bought:
+            self.sandbox.add_number(case.good.integration, case.good.owner, case.bought)
         seeded = self.sandbox.snapshot()
         if holder:
-            assert by_api(self, case.good.body(self.tenant.user, userId=holder), {}) == ADDED
+            add_phone(
+                user=User.objects.get(pk=holder), number=case.good.number, integration=case.good.integration,
+                account_id=case.good.acc_sid, auth_token=case.good.auth_token,
+            )  # fmt: skip
         before = self.sandbox.snapshot(), our_rows()
         self.sandbox.clear_ledger()
         if case.fault:
@@ -191,7 +199,7 @@ class Doors:
 # -- what is left -----------------------------------------------------------------------------------------------------
 
 # Which row it is, and when it was.
-DIFFERS = {"id", "line", "account", "used_by", "unwell_since"}
+DIFFERS = {"id", "line", "account", "used_by", "unwell_since", "held_since"}
 
 
 def our_rows() -> list[dict[str, Any]]:
@@ -203,6 +211,8 @@ def our_rows() -> list[dict[str, Any]]:
         ]
         for row in model.objects.order_by("pk"):
             values = {column.name: getattr(row, column.attname) for column in columns}
+            if model is Line:
+                values["unsettled_until"] = bool(values["unsettled_until"])
             rows.append({name: one.open() if isinstance(one, Secret) else one for name, one in values.items()})
     return rows
 

@@ -11,7 +11,7 @@ from tests.support.checking import FIELDS, FOREIGN, PROFILE, Scene, edit, wanted
 # The reasons that can occur at each carrier.
 EVERYWHERE = {
     "not_set", "url_mismatch", "wrong_http_method", "overridden_by_trunk", "overridden_by_application",
-    "number_missing", "number_inactive", "credentials_refused", "carrier_unavailable",
+    "number_missing", "number_inactive", "credentials_refused", "carrier_unavailable", "carrier_refuses",
 }  # fmt: skip
 LINKED = EVERYWHERE | {"application_missing", "not_linked"}
 REASONS = {

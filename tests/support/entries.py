@@ -1,5 +1,6 @@
 """Entries of the carriers' lists of calls and recordings, as their SDKs hand them to the providers."""
 
+from importlib import import_module
 from typing import Any
 
 from plivo.base import ResponseObject
@@ -29,3 +30,18 @@ ENTRIES = {"twilio": of_twilio, "plivo": of_plivo, "telnyx": of_telnyx}
 
 def entry(carrier: str, kind: str, payload: dict[str, Any]) -> Any:
     return ENTRIES[carrier](kind, payload)
+
+
+def read_call(carrier: str, one: Any) -> Any:
+    """What the provider reads of an entry in the list of calls. Telnyx's list does not tell a leg from another call."""
+    events = import_module(f"integrations.{carrier}.events")
+    return getattr(events, "listed", events.call_of)(one)
+
+
+# What tells an entry of a list that the customer placed the call. Telnyx lists inbound calls only.
+OUTBOUND = {
+    "twilio": lambda call: {"direction": "outbound-api", "from": call["to"], "to": call["from"]},
+    "plivo": lambda call: {
+        "call_direction": "outbound", "from_number": call["to_number"], "to_number": call["from_number"]
+    },
+}  # fmt: skip

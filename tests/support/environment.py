@@ -1,9 +1,8 @@
 """The settings that the tests run under. Loaded as a pytest plugin, before Django reads its settings.
 
-TEST_DATABASE=mongodb runs them on a replica set of their own.
+TEST_DATABASE=mongodb and TEST_DATABASE=postgresql run them on a server of their own.
 """
 
-import atexit
 import base64
 import os
 import sys
@@ -11,18 +10,20 @@ import tempfile
 
 import pytest
 
-from sandbox.replica_set import ReplicaSet, mongod
+from tests.support.engines.base import Database
+from tests.support.engines.mongodb import MongoDB
+from tests.support.engines.postgresql import PostgreSQL
+from tests.support.engines.sqlite import SQLite
 
+ENGINES: dict[str, type[Database]] = {one.engine: one for one in (SQLite, MongoDB, PostgreSQL)}
 ENGINE = os.environ.get("TEST_DATABASE", "sqlite")
-ON_MONGODB = ENGINE == "mongodb"
 
 os.environ.update(
     SECRET_KEY="a-key-for-tests-only-0123456789-abcdefghijklmnop",
     CREDENTIAL_KEYS=base64.urlsafe_b64encode(b"a key for the tests, 32 bytes...").decode(),
     PUBLIC_URL="https://phones.example.com",
-    DATABASE_URL="sqlite:///:memory:",
     ENV_FILE=os.devnull,
-    ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
+    ALLOWED_HOSTS="phones.example.com,localhost,127.0.0.1,testserver",
     CARRIER_CONNECT_TIMEOUT_S="1",
     CARRIER_READ_TIMEOUT_S="2",
 )
@@ -33,22 +34,19 @@ for name in list(os.environ):
         "TRUSTED_PROXY_COUNT",
         "BIND",
         "METRICS_TOKEN",
+        "ACCESS_LOG",
         "STAFF_TOTP",
         "LOGIN_FAILURES",
     ):
         del os.environ[name]
 
-# Processes that a test starts have the address from it.
-if ON_MONGODB and "TEST_DATABASE_URL" not in os.environ:
-    if mongod() is None:
-        sys.stderr.write("The tests on MongoDB are skipped: there is no mongod that runs on this machine.\n")
-        sys.exit(0)
-    replica_set = ReplicaSet()
-    atexit.register(replica_set.__exit__)
-    replica_set.__enter__()
-    os.environ["TEST_DATABASE_URL"] = replica_set.url("tests")
-if ON_MONGODB:
-    os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+try:
+    os.environ["DATABASE_URL"] = ENGINES[ENGINE].start()
+except LookupError as missing:
+    # In CI they must not be.
+    failed = "REQUIRE_ENGINES" in os.environ
+    sys.stderr.write(f"The tests on {ENGINES[ENGINE].label} {'cannot run' if failed else 'are skipped'}: {missing}.\n")
+    sys.exit(1 if failed else pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -62,10 +62,10 @@ def remove(chance: random.Random, *_: Any) -> None:
 
 
 def check(chance: random.Random, *_: Any) -> None:
-    from phones.services import check_line
+    from phones.services import check_phone
 
-    if (phone := any_number(chance)) and phone.line:
-        check_line(phone.line, repair=True)
+    if phone := any_number(chance):
+        check_phone(phone, repair=True)
 
 
 def any_number(chance: random.Random) -> Any:

@@ -1,5 +1,7 @@
 """Many lines at once."""
 
+import json
+
 from core.secrets import Secret
 from phones.models import Account, Line, PhoneNumber, token_digest
 from phones.services import carriers
@@ -7,10 +9,18 @@ from sandbox.sandbox import Sandbox
 from tests.support.people import Tenant
 
 
+def remembered(line: Line) -> dict[str, str]:
+    """The settings that are restored at the carrier one day."""
+    assert line.snapshot is not None
+    settings: dict[str, str] = json.loads(line.snapshot.open())
+    return settings
+
+
 def many_lines(sandbox: Sandbox, tenant: Tenant, owner: str, count: int, first: int = 0) -> None:
     """Lines of one new Twilio account, all well, without adding each."""
     sandbox.add_account("twilio", owner, f"token-of-{owner}")
     account = Account.objects.create(
+        workspace=tenant.workspace,
         integration="twilio",
         account_id=owner,
         auth_token=Secret.seal(f"token-of-{owner}"),
@@ -24,7 +34,15 @@ def many_lines(sandbox: Sandbox, tenant: Tenant, owner: str, count: int, first: 
             "twilio", owner, number,
             voice_url=urls.answer, voice_fallback_url=urls.fallback, status_callback=urls.status,
         )  # fmt: skip
-        lines.append(Line(account=account, number=number, carrier_id=resource["sid"], snapshot=Secret.seal("{}")))
+        lines.append(
+            Line(
+                account=account,
+                integration="twilio",
+                number=number,
+                carrier_id=resource["sid"],
+                snapshot=Secret.seal("{}"),
+            )
+        )
     Line.objects.bulk_create(lines)
     PhoneNumber.objects.bulk_create(
         PhoneNumber(

@@ -18,7 +18,7 @@ from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from tests.support import PROJECT
 from tests.support.carriers import environment_of
-from tests.support.database import Apart
+from tests.support.database import Database, apart
 
 READY_WITHIN_S = 60
 SERVE = ["manage.py", "serve"]
@@ -31,7 +31,7 @@ class Live:
     """Where a running server is, and what it knows."""
 
     port: int
-    database: Apart
+    database: Database
     user: str
     token: str
     env: dict[str, str]
@@ -78,16 +78,17 @@ def template_folder() -> Path:
 
 
 @cache
-def template() -> Apart:
+def template() -> Database:
     """A migrated database with a workspace, to be copied: to migrate one takes a hundred times as long.
 
     The first process of a run that asks for it makes it.
     """
     folder = template_folder()
-    database = Apart(folder)
+    database = apart(folder)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / MADE).exists():
+            database.create()
             env = os.environ | {"DATABASE_URL": database.url}
             migrated = run_manage("migrate", "--verbosity", "0", env=env)
             assert migrated.returncode == 0, migrated.stderr
@@ -99,16 +100,24 @@ def template() -> Apart:
 
 @contextlib.contextmanager
 def serve(
-    folder: Path, sandbox: Sandbox, *, is_public: bool = True, workers: int = 1, **variables: str
+    folder: Path,
+    sandbox: Sandbox,
+    *,
+    database: Database | None = None,
+    is_public: bool = True,
+    workers: int = 1,
+    **variables: str,
 ) -> Iterator[Live]:
-    """Run the server with a migrated database of its own that has a workspace in it, or with the one in the folder.
+    """Run the server with a migrated database of its own that has a workspace in it, in this folder.
 
     Args:
+        database: another one, which exists.
         is_public: has the PUBLIC_URL of the tests; if not, its own address, so that carriers and a browser reach it.
         variables: more of the environment.
     """
-    database, empty = Apart(folder), template()
-    if not database.file.exists():
+    empty = template()
+    if database is None:
+        database = apart(folder)
         empty.copy_to(database)
     made = json.loads((template_folder() / MADE).read_text())
     port = free_port()

@@ -11,7 +11,17 @@ from sandbox import resources
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
 from tests.support.api import add, send
-from tests.support.carriers import CARRIERS, NO_PROFILE, PLIVO, SUBJECTS, TELNYX, TWILIO, Good
+from tests.support.carriers import (
+    CARRIERS,
+    NO_PROFILE,
+    PLIVO,
+    SPARE_APPLICATION,
+    SUBJECTS,
+    TELNYX,
+    TWILIO,
+    Good,
+    prepare_spare_application,
+)
 from tests.support.people import Tenant
 from tests.support.state import (
     changes,
@@ -58,6 +68,8 @@ class Earlier:
     raw: dict[str, Any] = field(default_factory=dict)
 
     def prepare(self, sandbox: Sandbox) -> None:
+        if self.fields == OWN_APPLICATION:
+            prepare_spare_application(sandbox)
         if self.raw:
             sandbox.add_number(self.good.integration, self.good.owner, self.number, **self.raw)
 
@@ -90,7 +102,7 @@ def listed(tenant: Tenant) -> list[str]:
     return [one["phoneNumber"] for one in send("GET", "phones", tenant).json()["data"]["items"]]
 
 
-OWN_APPLICATION = {"accSId": seeds.TELNYX_CUSTOMER_APP}
+OWN_APPLICATION = {"accSId": SPARE_APPLICATION}
 PLIVO_DEFAULT = {"application": resources.plivo_application_uri(seeds.PLIVO_ID, seeds.PLIVO_DEFAULT_APP)}
 ALL_OF_TWILIO = {
     "trunk_sid": seeds.TWILIO_TRUNK,
@@ -118,7 +130,7 @@ ROUTES = {
     "telnyx: SIP connection": Earlier(TELNYX, "13125550002"),
     "telnyx: Call Control application": Earlier(TELNYX, "13125550003"),
     "telnyx: none, own application named": Earlier(TELNYX, "13125551234", OWN_APPLICATION),
-    "telnyx: the own application named": Earlier(TELNYX, "13125550001", OWN_APPLICATION),
+    "telnyx: the own application named": Earlier(TELNYX, "13125550001", {"accSId": seeds.TELNYX_CUSTOMER_APP}),
     "telnyx: SIP connection, own application named": Earlier(TELNYX, "13125550002", OWN_APPLICATION),
     "telnyx: no voice profile": Earlier(NO_PROFILE, "13125557777"),
 }

@@ -1,20 +1,21 @@
 """What is there after an act: our rows, the carriers' settings, and whether the two agree."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.utils import timezone
 
+from integrations.types import NAME_PREFIX, made_name
 from phones.models import Account, Line, PhoneNumber
+from phones.reconciling import reconcile
 from sandbox.sandbox import Sandbox
 from tests.support.api import ENVELOPE
 from tests.support.carriers import SUBJECTS, Subject
+from tests.support.lines import remembered
 from tests.support.people import Tenant
 from users.models import LimitCounter
 
-APPLICATION_NAME = "workspace-phones-"
 PASSING = {"used_by", "lease_id", "lease_until", "checked_at", "pulled_at"}
 
 
@@ -58,12 +59,12 @@ def assert_envelope(reply: Any, code: str) -> None:
     assert reply.status_code == (500 if code in ("webhook_setup_failed", "carrier_unavailable") else 400)
 
 
-def our_applications(sandbox: Sandbox, subject: Subject) -> list[dict[str, Any]]:
+def our_applications(sandbox: Sandbox, subject: Subject, workspace_id: str | None = None) -> list[dict[str, Any]]:
+    """What we made in the subject's account at its carrier, for all workspaces or for one."""
+    name = made_name(f"{django_settings.PUBLIC_URL} {workspace_id}") if workspace_id else NAME_PREFIX
     owner = sandbox.state.account(subject.integration, subject.owner)
     named = owner.applications.values()
-    return [
-        one for one in named if str(one.get("app_name") or one.get("friendly_name") or "").startswith(APPLICATION_NAME)
-    ]
+    return [one for one in named if str(one.get("app_name") or one.get("friendly_name") or "").startswith(name)]
 
 
 def assert_routed(sandbox: Sandbox, subject: Subject, number: str, account: Account) -> None:
@@ -76,7 +77,7 @@ def assert_routed(sandbox: Sandbox, subject: Subject, number: str, account: Acco
         assert there["status_callback"] == f"{base_url}/status"
         assert not there["trunk_sid"] and not there["voice_application_sid"]
         return
-    (application,) = our_applications(sandbox, subject)
+    (application,) = our_applications(sandbox, subject, account.workspace_id)
     if subject.integration == "plivo":
         assert there["application"].endswith(f"/Application/{application['app_id']}/")
         assert application["answer_url"] == f"{base_url}/answer"
@@ -104,7 +105,7 @@ def assert_active(sandbox: Sandbox, subject: Subject, tenant: Tenant, number: st
 def assert_remembers(phone: PhoneNumber, name: str) -> None:
     field, value = SUBJECTS[name].good.remembered
     assert phone.line is not None
-    assert json.loads(phone.line.snapshot.open())[field] == value, "the line does not remember the customer's route"
+    assert remembered(phone.line)[field] == value, "the line does not remember the customer's route"
 
 
 def asked_of_carrier(sandbox: Sandbox) -> int:
@@ -120,8 +121,30 @@ def start_over(sandbox: Sandbox) -> None:
         model.objects.all().delete()
 
 
+def assert_gone(sandbox: Sandbox, rows_before: dict[str, list[dict[str, Any]]], carriers_before: Any) -> None:
+    """No number and no setting is other than before, nor is any row once what is in doubt is settled."""
+    assert changes(carriers_before, sandbox.snapshot()) == []
+    assert rows()["PhoneNumber"] == rows_before["PhoneNumber"]
+    settle()
+    assert changes(carriers_before, sandbox.snapshot()) == []
+    assert rows() == rows_before
+
+
+def is_in_doubt() -> bool:
+    """Whether we look again at a line, because the carrier may still carry out a change of ours."""
+    return Line.objects.exclude(unsettled_until=None).exists()
+
+
+def settle() -> None:
+    """What `reconcile` does of its own, until it has looked at each line in doubt for the last time."""
+    for _ in range(2):
+        age_leases()
+        assert reconcile().failed == 0
+
+
 def age_leases() -> None:
-    """As if the time that a lease lasts had gone by."""
+    """As if the time that a lease lasts, or a late change may take, had gone by."""
     past = timezone.now() - timedelta(hours=1)
+    Line.objects.exclude(unsettled_until=None).update(unsettled_until=past)
     for model in (PhoneNumber, Line, Account):
         model.objects.exclude(lease_until=None).update(lease_until=past)

@@ -15,7 +15,13 @@ SUPPORT = {
 }  # fmt: skip
 SUPERVISOR = {
     "users": [*SUPPORT["users"], "reset_totp", "view_apitoken", "add_apitoken", "change_apitoken"],
-    "phones": [*SUPPORT["phones"], "change_phonenumber", "delete_phonenumber", "rotate_phonenumber"],
+    "phones": [
+        *SUPPORT["phones"],
+        "change_phonenumber",
+        "delete_phonenumber",
+        "rotate_phonenumber",
+        "move_phonenumber",
+    ],
 }
 GROUPS = {"support": SUPPORT, "supervisor": SUPERVISOR}
 

@@ -1,5 +1,6 @@
 """The connection: requires a replica set, and supports integer keys for the models of other packages."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import Int64
@@ -7,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django_mongodb_backend import base, introspection, operations, validation
 from django_mongodb_backend.query import wrap_database_errors
 
-from core.databases.mongodb.clock import ServerClock
+from core.databases.clock import ServerClock
 from core.databases.mongodb.schema import DatabaseSchemaEditor
 
 NEEDS_SET = (
@@ -66,11 +67,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     @property
     def clock(self) -> ServerClock:
         """The primary's clock (core/clock.py)."""
-        return self._clocks.setdefault(self.alias, ServerClock(self.hello))
+        return self._clocks.setdefault(self.alias, ServerClock(self.read_clock))
 
-    def hello(self) -> dict[str, Any]:
+    @wrap_database_errors
+    def read_clock(self) -> datetime:
         self.ensure_connection()
-        return self.connection.admin.command("hello")
+        return self.connection.admin.command("hello")["localTime"].replace(tzinfo=UTC)
 
     @wrap_database_errors
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:

@@ -4,12 +4,18 @@ SQLite has a single writer. A connection that finds it busy sleeps and polls, at
 threads, nobody writes for most of that time. Here the threads of a process wait for each other instead; waiting for
 other processes is unchanged. A transaction begins with its first statement, so that nobody waits while that statement
 is being built.
+
+A database that cannot be written can be read, even if its folder lacks the files that SQLite would create there.
 """
 
+import sqlite3
 from threading import Lock
 from typing import Any
+from urllib.parse import quote
 
 from django.db.backends.sqlite3 import base
+
+from core.databases import unwritable_path
 
 TURN = Lock()
 
@@ -31,7 +37,27 @@ class Cursor(base.SQLiteCursorWrapper):
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection. It has the turn from BEGIN to COMMIT or ROLLBACK, or until it is closed."""
 
-    is_to_begin = has_turn = False
+    is_to_begin = has_turn = is_read_only = False
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        self.is_read_only = False
+        try:
+            return super().get_new_connection(conn_params)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_DIRECTORY:
+                raise
+        # Nothing is locked then, so the file must not change while it is read. https://sqlite.org/wal.html#readonly
+        # (read 2026-11-30)
+        self.is_read_only = True
+        frozen = f"file:{quote(str(conn_params['database']))}?immutable=1"
+        return super().get_new_connection(conn_params | {"database": frozen})
+
+    def connect(self) -> None:
+        super().connect()
+        # SQLite reads on through a connection that it opened for a file that could not be written then, and refuses its
+        # writes for good. So it lasts for this request only: by the next one, somebody may have run chown.
+        if self.is_read_only or unwritable_path(self.settings_dict):
+            self.close_at = 0.0
 
     def create_cursor(self, name: Any = None) -> Any:
         cursor = self.connection.cursor(factory=Cursor)

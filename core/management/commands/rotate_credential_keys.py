@@ -1,15 +1,16 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from core import keys
+from core.management.base import DatabaseCommand
 from core.resealing import Outcome, reseal_all
 
 MAX_SHOWN = 50
 SOME_UNREADABLE = 3
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Re-encrypt every stored secret under the newest key, the first of CREDENTIAL_KEYS. Before you run it, put the "
         "new key first and restart the server and its jobs, which keep running meanwhile. Safe to interrupt and to run "

@@ -5,18 +5,19 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from core.fields import OBJECT_ID
+from core.management.base import DatabaseCommand
 from core.wire import wire_time
-from phones.models import Line, PhoneNumber
-from phones.services.checking import Check, check_lines
+from phones.models import Line
+from phones.services.checking import Check, active_lines, check_lines, summary, verdict
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
-        "Check every number's settings at its carrier against what they should be. Run it hourly, for example from "
-        "cron. Exit status: 0 all numbers are fine or repaired, 3 some are not."
+        "Check every number's settings at its carrier against what they should be. The worker does "
+        "so every hour. Exit status: 0 all numbers are fine or repaired, 3 some are not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,18 +26,15 @@ class Command(BaseCommand):
         parser.add_argument("--output", choices=["table", "json"], default="table", help="json: one object per line")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        phones = PhoneNumber.objects.filter(state=PhoneNumber.State.ACTIVE)
-        if options["workspace"] is not None:
-            if not OBJECT_ID.fullmatch(options["workspace"]):
-                raise CommandError("--workspace: send an id of 24 hexadecimal digits.", returncode=2)
-            phones = phones.filter(user__workspace=options["workspace"])
-        lines = Line.objects.filter(pk__in=phones.values("line")).order_by("pk")
-        counts: Counter[str] = Counter()
-        for line, check in check_lines(lines, repair=options["repair"]):
-            counts["failed" if check is None else "repaired" if check.repaired else check.health] += 1
+        workspace_id = options["workspace"]
+        if workspace_id is not None and not OBJECT_ID.fullmatch(workspace_id):
+            raise CommandError("--workspace: send an id of 24 hexadecimal digits.", returncode=2)
+        verdicts: Counter[str] = Counter()
+        for line, check in check_lines(active_lines(workspace_id), repair=options["repair"]):
+            verdicts[verdict(check)] += 1
             self.stdout.write(as_json(line, check) if options["output"] == "json" else as_text(line, check))
-        self.stderr.write(", ".join(f"{health} {count}" for health, count in sorted(counts.items())) or "no numbers")
-        if set(counts) - {"ok", "repaired"}:
+        self.stderr.write(summary(verdicts))
+        if set(verdicts) - {"ok", "repaired"}:
             sys.exit(3)
 
 

@@ -2,16 +2,24 @@ import json
 import secrets
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.management.base import DatabaseCommand
 from users import audit
 from users.models import User
 from users.staff.groups import GROUPS
 
+# Written to stderr, because programs read stdout.
+NEXT = """
+Next: sign in at {url}/admin/ with this e-mail address and password{device}.
+The password is not shown again; it can be changed there.
+"""
 
-class Command(BaseCommand):
+
+class Command(DatabaseCommand):
     help = "Create a staff member, who may sign in at /admin/; print JSON. The password is shown only once."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,3 +38,5 @@ class Command(BaseCommand):
         user.groups.add(group)
         audit.record("user.add", detail=f"{user.email}: {group.name}")
         self.stdout.write(json.dumps({"userId": user.pk, "email": user.email, "password": password}))
+        device = " and scan a code with an authenticator app" if settings.STAFF_TOTP else ""
+        self.stderr.write(NEXT.format(url=settings.PUBLIC_URL, device=device), str)

@@ -2,14 +2,15 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from core.management.base import DatabaseCommand
 from users.management.lookups import workspace_by_id
 from users.tokens import issue_token
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Issue an API token for a workspace; print JSON. The token is shown only once."
 
     def add_arguments(self, parser: CommandParser) -> None:

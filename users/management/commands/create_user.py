@@ -2,14 +2,15 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.management.base import DatabaseCommand
 from users import audit
 from users.management.lookups import workspace_by_id
 from users.models import User
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Create a user of a workspace, who can own phone numbers; print JSON."
 
     def add_arguments(self, parser: CommandParser) -> None:

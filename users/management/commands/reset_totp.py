@@ -1,12 +1,13 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.management.base import DatabaseCommand
 from users.models import User
 from users.staff.totp import reset_device
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Remove the second factor of a staff member, who sets up a new one at the next sign-in."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,12 +1,13 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.management.base import DatabaseCommand
 from users.models import ApiToken
 from users.tokens import revoke_token
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Revoke an API token immediately and permanently."
 
     def add_arguments(self, parser: CommandParser) -> None:

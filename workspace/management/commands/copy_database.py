@@ -12,15 +12,15 @@ from django.db import DatabaseError, connections
 from core import databases
 from core.databases import copying
 from core.databases.copying import SOURCE, TARGET
+from core.databases.readiness import NOT_MIGRATED, explain, is_migrated
 from users.models import Workspace
-from workspace.health import is_migrated
 
 USAGE, DIFFERENT = 2, 3
 
 
 class Command(BaseCommand):
     help = (
-        "Copy everything from one database to another, for example from SQLite to MongoDB. Run it while the server is "
+        "Copy everything from one database to another, whatever their engines. Run it while the server is "
         "running, stop the server, run it again for the rest, then set DATABASE_URL and start the server. Safe to "
         "interrupt and to run again. Exit status: 0 the databases are identical, 3 they differ, 2 a URL is wrong, 1 a "
         "database failed."
@@ -49,7 +49,7 @@ class Command(BaseCommand):
             self.compare()
         except DatabaseError as error:
             raise CommandError(
-                f"A database failed ({type(error).__name__}). Nothing is lost: the source is only read. Run it again."
+                f"{explain(error) or type(error).__name__} Nothing is lost: the source is only read. Run it again."
             ) from error
 
     def connect(self, alias: str, option: str, given: str) -> None:
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         url = given if ":" in given else os.environ.get(given, "")
         if not url:
             raise CommandError(f"{option}: the variable {given} is not set, or it is empty.", returncode=USAGE)
-        if url is given and re.search(r"//[^/@]*:[^/@]*@", url):
+        if url is given and re.search(r"//[^/@]*:[^/@]*@|password=", url):
             raise CommandError(
                 f"{option}: others can read an argument. Put a URL with a password into a variable and pass its name: "
                 f"{option} TARGET_URL",
@@ -74,7 +74,7 @@ class Command(BaseCommand):
 
     def require_migrated(self, alias: str, option: str) -> None:
         if not is_migrated(connections[alias]):
-            raise CommandError(f"{option}: the database is not migrated. Run: manage.py migrate", returncode=USAGE)
+            raise CommandError(f"{option}: {NOT_MIGRATED}", returncode=USAGE)
 
     def copy(self, *, may_replace: bool) -> None:
         call_command("migrate", database=TARGET, verbosity=0)
@@ -112,5 +112,6 @@ class Command(BaseCommand):
 
 
 def place(alias: str) -> tuple[Any, ...]:
+    """Where it is. On PostgreSQL, an option may name a schema."""
     config = connections.settings[alias]
-    return config["ENGINE"], config["HOST"], config["NAME"]
+    return *(config[name] for name in ("ENGINE", "HOST", "PORT", "NAME")), config["OPTIONS"].get("options")

@@ -1,13 +1,13 @@
-import gc
+import logging
 import multiprocessing
 import os
 import resource
 import signal
 import socket
 import threading
-import time
 from contextlib import suppress
 from copy import deepcopy
+from errno import ECONNREFUSED
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
+from core.garbage import collect_in_own_thread
+
 # Connections per process; further ones wait in the kernel's queue until one of these is closed.
 CONNECTIONS, BACKLOG = 4096, 1024
 MAX_HEAD_BYTES = 64 * 1024
 # An add takes up to 25 s, and another 5 s to be rolled back.
 STOP_WITHIN_S = 30
-GARBAGE_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -72,13 +75,13 @@ class Command(BaseCommand):
         from workspace.health import find_problems
 
         for problem in find_problems():
-            self.stderr.write(problem)
+            log.error("Not ready: %s", problem)
         with suppress(DatabaseError):  # reported by find_problems()
             keys.admit_newest()
         load(PROVIDERS)  # otherwise imported on first use, while a client waits
         connections.close_all()
         for connection in connections.all():
-            if hasattr(connection, "close_pool"):  # MongoDB's client does not survive a fork
+            if hasattr(connection, "close_pool"):  # MongoDB's client and PostgreSQL's pool do not survive a fork
                 connection.close_pool()
 
 
@@ -89,42 +92,37 @@ def address(bind: str) -> dict[str, Any]:
 
     Effects: deletes the socket file of a server that was killed.
     """
-    scheme, _, path = bind.partition(":")
-    if scheme == "unix" and path:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(path) == 0:
-                raise CommandError(f"BIND: {bind} is already in use. Stop the other server, or set another BIND.")
-        if Path(path).is_socket():  # of a server that was killed
-            Path(path).unlink()
-        return {"uds": Path(path), "uds_permissions": 0o666}
-    host, _, port = bind.rpartition(":")
     try:
+        if bind.startswith("unix:"):
+            return socket_address(Path(bind.removeprefix("unix:")), bind)
+        host, _, port = bind.rpartition(":")
         family, kind, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
-    except (ValueError, OverflowError, socket.gaierror):
-        raise CommandError(f"BIND must be host:port or unix:path, not {bind}.") from None
+    except socket.gaierror:
+        raise CommandError(f"BIND: the host of {bind} cannot be looked up.") from None
     except OSError as error:
         raise CommandError(f"BIND: cannot listen at {bind} ({error.strerror}). Set another BIND.") from None
     return {"address": place[0], "port": place[1]}
 
 
+def socket_address(path: Path, bind: str) -> dict[str, Any]:
+    with socket.socket(socket.AF_UNIX) as probe:
+        answer = probe.connect_ex(str(path))
+    if answer == 0:
+        raise CommandError(f"BIND: {bind} is already in use. Stop the other server, or set another BIND.")
+    if answer == ECONNREFUSED and path.is_socket():  # of a server that was killed
+        path.unlink()
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.bind(str(path))
+    path.unlink()
+    return {"uds": path, "uds_permissions": 0o666}
+
+
 def start_worker() -> None:
-    gc.disable()
-    threading.Thread(target=collect_garbage, name="garbage", daemon=True).start()
+    collect_in_own_thread()
     threading.Thread(target=exit_with_parent, name="parent", daemon=True).start()
-
-
-def collect_garbage() -> None:
-    """Collect garbage in a thread that holds no database lock.
-
-    Garbage may include an SQLite cursor of another thread's connection. Freeing it blocks for as long as that thread
-    waits for the write lock. If the freeing thread holds the write lock, both wait until one of them times out.
-    """
-    while True:
-        time.sleep(GARBAGE_EVERY_S)
-        gc.collect()
 
 
 def exit_with_parent() -> None:

@@ -33,6 +33,23 @@ for (const form of document.querySelectorAll("form[data-goes-on]")) {
   form.requestSubmit(form.querySelector("button"));
 }
 
+// Copy an id. Without the clipboard, as over http, the id is selected, so that the keyboard copies it.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy");
+  if (!button) return;
+  const code = button.parentElement.querySelector("code");
+  const word = button.firstElementChild;
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    word.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(code);
+    word.textContent = "Selected: copy it with the keyboard";
+  }
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => { word.textContent = "Copy"; }, 3000);
+});
+
 // Each carrier has its own names for the account ID and the auth token.
 const carrier = document.querySelector("#add-phone #id_integration");
 if (carrier) {

@@ -1,0 +1,109 @@
+"""SAMPLE_SEED selects cases of the tests that several engines share, others for each seed.
+
+Of a proof, each value of each parameter is in a case of one engine, and each engine has a case of each. All other tests run
+whole on SQLite, and the other engines share those marked `engine` in the same way. Without SAMPLE_SEED all cases run.
+"""
+
+import os
+from collections import defaultdict
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from tests.support import EVERY_CASE, PROJECT
+from tests.support.environment import ENGINE, ENGINES
+
+PROOFS = PROJECT / "tests" / "proofs"
+# One in so many of the cases that are not needed to reach each value runs as well.
+REST = 100
+# A value that every case has.
+ANY = ("", "")
+COUNTS = pytest.StashKey[tuple[int, int]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose from what -k and -m have left."""
+    seed = "" if EVERY_CASE else os.environ.get("SAMPLE_SEED")
+    shared = [item for item in items if is_proof(item) or (ENGINE != "sqlite" and item.get_closest_marker("engine"))]
+    if seed and shared:
+        kept = set(sampled(shared, seed))
+        config.stash[COUNTS] = (len(kept), len(shared))
+        left_out = set(shared) - kept
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def is_proof(item: pytest.Item) -> bool:
+    return PROOFS in item.path.parents
+
+
+def sampled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
+    """Cases of each test such that each value of each of its parameters is in one of them, and some more.
+
+    A test that runs on several engines shares the values out among them, differently for each seed.
+    """
+    tests: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        tests[item.nodeid.partition("[")[0]].append(item)
+    return [item for cases in tests.values() for item in covering(cases, seed)]
+
+
+def covering(cases: list[pytest.Item], seed: str) -> list[pytest.Item]:
+    left = sorted(cases, key=lambda item: rank(item, f"{seed} {ENGINE}"))
+    missing = {value for value in set().union(*map(values_of, cases)) if is_due_here(cases[0], value, seed)}
+    kept = []
+    while missing:
+        best = max(left, key=lambda item: len(values_of(item) & missing))
+        left.remove(best)
+        kept.append(best)
+        missing -= values_of(best)
+    return kept + [item for item in left if rank(item, f"{seed} {ENGINE}") % REST == 0]
+
+
+def is_due_here(item: pytest.Item, value: tuple[str, str], seed: str) -> bool:
+    """Whether a case with this value must run on this engine. Each engine runs each test at least once."""
+    engine = item.get_closest_marker("engine")
+    if value == ANY or engine is None or engine.kwargs.get("share") is False:
+        return True
+    test, only = item.nodeid.partition("[")[0], item.get_closest_marker("only")
+    sharing = only.args if only else [name for name in ENGINES if is_proof(item) or name != "sqlite"]
+    return sharing[number(f"{seed} {test} {value}") % len(sharing)] == ENGINE
+
+
+def values_of(item: pytest.Item) -> set[tuple[str, str]]:
+    """What a case is made of. The fields of a data class that says so are parameters of their own."""
+    values = {ANY}
+    callspec: Any = getattr(item, "callspec", None)
+    for name, value in callspec.params.items() if callspec else ():
+        # By its place, since the text of a function or an object differs in each process.
+        parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": callspec.indices[name]}
+        values |= {(f"{name}.{part}", repr(one)) for part, one in parts.items()}
+    return values
+
+
+def rank(item: pytest.Item, seed: str) -> int:
+    return number(f"{seed} {item.nodeid}")
+
+
+def number(text: str) -> int:
+    return int.from_bytes(sha256(text.encode()).digest()[:8])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput") and COUNTS in session.config.stash:
+        session.config.workeroutput["sampled"] = session.config.stash[COUNTS]
+
+
+def pytest_testnodedown(node: Any) -> None:
+    if "sampled" in getattr(node, "workeroutput", {}):
+        node.config.stash[COUNTS] = node.workeroutput["sampled"]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if COUNTS in config.stash:
+        kept, of = config.stash[COUNTS]
+        terminalreporter.write_line(
+            f"{kept} of {of} cases on {ENGINE}, chosen by SAMPLE_SEED={os.environ['SAMPLE_SEED']}"
+        )
