@@ -63,8 +63,9 @@ class PostgreSQL:
             if self.follows:
                 self.run("pg_basebackup", "-D", self.data, "-R", "-c", "fast", "-d", self.follows.url("postgres"))
             else:
-                options = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
-                self.run("initdb", "-D", self.data, *options)
+                # Many servers have a locale like this one, in which texts are not in the order of their code points.
+                locale = ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
+                self.run("initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", *locale)
             self.start_somewhere()
         except BaseException:
             self.__exit__()

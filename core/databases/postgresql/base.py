@@ -6,13 +6,14 @@ from threading import Lock
 from typing import Any
 
 from django.db import connections
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, operations
 from psycopg import Error, OperationalError
 from psycopg.adapt import AdaptersMap
 from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from core.databases.clock import ServerClock
+from core.databases.postgresql.schema import DatabaseSchemaEditor
 
 
 class TextDumper(StrDumperUnknown):
@@ -22,7 +23,16 @@ class TextDumper(StrDumperUnknown):
         return super().dump(obj.replace("\0", "\ufffd"))
 
 
+class DatabaseOperations(operations.DatabaseOperations):
+    def lookup_cast(self, *args: Any) -> Any:
+        # In the columns' own order (schema.py), UPPER knows only the letters of ASCII, but in that of the text which
+        # is looked for, those of the database's locale.
+        return super().lookup_cast(*args).replace("::text)", '::text COLLATE "default")')
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
+    SchemaEditorClass = DatabaseSchemaEditor
+    ops_class = DatabaseOperations
     _clocks: dict[str, ServerClock] = {}
     _trying = Lock()
 
