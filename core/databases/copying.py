@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from graphlib import TopologicalSorter
 from typing import Any
 
 from django.apps import apps
+from django.core.management.color import no_style
 from django.db import connections
 from django.db.models import Model
 
@@ -33,8 +35,11 @@ class Contents:
 
 def models() -> list[type[Model]]:
     """All models with rows of their own; models that others refer to come first."""
-    every = [model for model in apps.get_models(include_auto_created=True) if model._meta.managed]
-    return [model for model in every if not model._meta.proxy]
+    order: TopologicalSorter[Any] = TopologicalSorter()
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.managed and not model._meta.proxy:
+            order.add(model, *(field.related_model for field in model._meta.concrete_fields if field.related_model))
+    return list(order.static_order())
 
 
 def row_values(row: Model) -> list[str | None]:
@@ -106,6 +111,15 @@ def copy(count: Callable[[str, int], None]) -> None:
             count("removed", clear(model))
         for model in models():
             fill(model, lambda rows: count("copied", rows))
+    continue_sequences()
+
+
+def continue_sequences() -> None:
+    """Let the target draw integer keys after those that were copied. Only PostgreSQL does not do so by itself."""
+    target = connections[TARGET]
+    for statement in target.ops.sequence_reset_sql(no_style(), models()):
+        with target.cursor() as cursor:
+            cursor.execute(statement)
 
 
 def contents(model: type[Model], alias: str) -> Contents:

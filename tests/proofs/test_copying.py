@@ -4,10 +4,12 @@ import io
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,23 +19,22 @@ from core.databases import copying
 from core.databases.copying import SOURCE, TARGET
 from core.secrets import Secret
 from phones.models import Account, Call, CallEvent, Line, PhoneNumber, SearchTerm
+from sandbox.postgresql import PostgreSQL, programs
+from sandbox.replica_set import ReplicaSet, mongod
 from tests.support.api import add
 from tests.support.carriers import TELNYX
 from tests.support.engines.base import leave
 from tests.support.environment import ENGINE, ENGINES
 from tests.support.people import Tenant
+from tests.support.watching import end_with_this_process, kill_with_this_process
 from users.models import AuditEntry, User, Workspace
 
-pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(params=sorted({ENGINE, "sqlite"}))
-def elsewhere(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The variable that holds the address of an empty database."""
-    database = ENGINES[request.param](tmp_path)
-    database.create()
-    monkeypatch.setenv("COPY_URL", database.url)
-    # Django's tests may reach no database but those of the settings.
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command reaches its databases. Django's tests may reach none but those of the settings."""
     forbid = BaseDatabaseWrapper.ensure_connection
 
     def ensure_connection(self: BaseDatabaseWrapper) -> None:
@@ -43,10 +44,22 @@ def elsewhere(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             self.connect()
 
     monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", ensure_connection)
-    yield "COPY_URL"
+
+
+def forget() -> None:
     for alias in (SOURCE, TARGET):
         leave(connections[alias])
         del connections[alias], connections.settings[alias]
+
+
+@pytest.fixture(params=sorted({ENGINE, "sqlite"}))
+def elsewhere(request: Any, both: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The variable that holds the address of an empty database."""
+    database = ENGINES[request.param](tmp_path)
+    database.create()
+    monkeypatch.setenv("COPY_URL", database.url)
+    yield "COPY_URL"
+    forget()
     database.drop()
 
 
@@ -75,6 +88,7 @@ def full(tenant: Tenant, staff: User, sandbox: Any) -> PhoneNumber:
     return phone
 
 
+@pytest.mark.engine
 def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str) -> None:
     terms = SearchTerm.objects.count()
     assert run("--to", elsewhere).endswith("Both databases hold the same.\n")
@@ -91,6 +105,7 @@ def test_everything_arrives_as_it_was(full: PhoneNumber, elsewhere: str) -> None
     assert [group.name for group in copied.groups.all()] == ["support"]
 
 
+@pytest.mark.engine
 def test_only_what_differs_is_written_again(full: PhoneNumber, elsewhere: str) -> None:
     run("--to", elsewhere)
     Call.objects.filter(carrier_id="C7").update(hangup_cause="busy")
@@ -102,6 +117,7 @@ def test_only_what_differs_is_written_again(full: PhoneNumber, elsewhere: str) -
     assert run("--to", elsewhere).startswith("0 rows copied, 0 removed.\n")
 
 
+@pytest.mark.engine
 def test_an_interrupted_copy_goes_on(full: PhoneNumber, elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written = 0
 
@@ -126,6 +142,7 @@ def test_an_interrupted_copy_goes_on(full: PhoneNumber, elsewhere: str, monkeypa
     assert 0 < copied <= total - written
 
 
+@pytest.mark.engine
 def test_rows_that_swapped_what_is_unique_arrive(tenant: Tenant, elsewhere: str) -> None:
     one, two = (User.objects.create_user(f"{name}@example.com", workspace=tenant.workspace) for name in "ab")
     run("--to", elsewhere)
@@ -135,6 +152,7 @@ def test_rows_that_swapped_what_is_unique_arrive(tenant: Tenant, elsewhere: str)
     assert User.objects.using(TARGET).get(email="a@example.com").pk == two.pk
 
 
+@pytest.mark.engine
 def test_the_wrong_way_round_deletes_nothing(tenant: Tenant, elsewhere: str) -> None:
     run("--to", elsewhere)
     Workspace.objects.using(TARGET).create(name="only there")
@@ -144,6 +162,24 @@ def test_the_wrong_way_round_deletes_nothing(tenant: Tenant, elsewhere: str) -> 
     assert Workspace.objects.using(TARGET).count() == 2
     run("--to", elsewhere, "--replace")
     assert Workspace.objects.using(TARGET).count() == 1
+
+
+@pytest.mark.skipif(mongod() is None or programs() is None, reason="MongoDB or PostgreSQL is not installed")
+def test_each_engine_is_copied_to_each_other_one(full: PhoneNumber, both: None, tmp_path: Path) -> None:
+    Group.objects.create(name="has a key that no migration drew")
+    with ReplicaSet() as replica_set, PostgreSQL() as server:
+        end_with_this_process(server)
+        kill_with_this_process([one.pid for one in replica_set.processes.values()], replica_set.folder)
+        server.create("first")
+        server.create("second")
+        first = [replica_set.url("first"), server.url("first"), f"sqlite:///{tmp_path}/first.sqlite3"]
+        second = [server.url("second"), replica_set.url("second"), f"sqlite:///{tmp_path}/second.sqlite3"]
+        for source, target in pairwise(["DATABASE_URL", *first, *second]):
+            assert run("--from", source, "--to", target).endswith("Both databases hold the same.\n")
+            Group.objects.using(TARGET).create(name="gets another key").delete()
+            last = [copying.contents(model, TARGET) for model in copying.models()]
+            forget()
+    assert last == [copying.contents(model, "default") for model in copying.models()]
 
 
 @pytest.mark.parametrize(
