@@ -8,11 +8,13 @@ from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import DatabaseError
 from django.db.models import Model
 from django.utils import timezone
 
@@ -22,12 +24,14 @@ from integrations.transport import Deadline
 from phones.api.serializers import AddRowSerializer
 from phones.bulk import listed_numbers, tasks
 from phones.bulk import rows as bulk_rows
+from phones.bulk.account_queues import ReadPage
 from phones.bulk.files import FileRow, read_rows
 from phones.bulk.gates import AccountGate, Breaker
 from phones.bulk.listed_numbers import ListedNumbers
 from phones.bulk.rows import BulkRow
-from phones.bulk.run import add_rows
+from phones.bulk.run import WORKERS, add_rows
 from phones.bulk.screening import parse_row
+from phones.bulk.workers import Workers
 from phones.models import Account, Line, PhoneNumber
 from phones.services import remove_phone
 from phones.services.accounts import Credentials
@@ -614,3 +618,20 @@ def test_a_row_and_its_outcome_never_print_the_token(sandbox: Sandbox, tenant: T
     parsed = parse_row(AddRowSerializer(), row)
     assert isinstance(parsed, BulkRow)
     assert CANARY not in f"{row!r} {parsed!r} {parsed.credentials!r}"
+
+
+@pytest.mark.engine
+def test_a_worker_that_waits_for_a_task_needs_no_connection() -> None:
+    """On PostgreSQL, a process has fewer of them than workers."""
+
+    def ask(*_: Any) -> Any:
+        try:
+            return User.objects.exists()
+        except DatabaseError as error:
+            return error
+
+    queue: Any = SimpleNamespace(gate=AccountGate(1), begin=lambda task: None, end=lambda result: None)
+    with Workers(WORKERS, ask) as workers:
+        for _ in range(WORKERS):
+            workers.submit(queue, ReadPage([]))
+            assert list(workers.results(20)) == [False]

@@ -68,6 +68,8 @@ class Workers:
             while submitted := self._tasks.get():
                 queue, task = submitted
                 with through(queue.gate):
-                    self._results.put((queue, self.perform(queue, task)))
+                    result = self.perform(queue, task)
+                give_back_connection()  # others may need it while this one waits for a task
+                self._results.put((queue, result))
         finally:
             connections.close_all()
