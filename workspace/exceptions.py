@@ -4,7 +4,7 @@ import logging
 import sys
 from typing import Any
 
-from django.db import DatabaseError, InternalError, OperationalError
+from django.db import DatabaseError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from rest_framework import exceptions
 
@@ -19,6 +19,8 @@ STORE_AWAY = (
     "The server cannot use its database at the moment. Try again in a minute; if you sent a change, check first "
     "whether it was made. If the problem persists, contact support and quote the X-Request-ID header."
 )
+# https://www.postgresql.org/docs/current/errcodes-appendix.html (read 2026-11-30): read_only_sql_transaction
+READ_ONLY = "25006"
 
 log = logging.getLogger(__name__)
 
@@ -65,5 +67,7 @@ def is_store_away(error: Exception) -> bool:
     redis = sys.modules.get("redis.exceptions")
     if redis and isinstance(error, redis.RedisError):
         return True
-    # MongoDB's engine raises DatabaseError for everything, PostgreSQL InternalError if it is read-only.
-    return type(error) in (OperationalError, InternalError, DatabaseError)
+    # MongoDB's engine raises DatabaseError for everything. The class of PostgreSQL's that is read-only is also that of
+    # our own mistakes with transactions.
+    is_read_only = getattr(error.__cause__, "sqlstate", None) == READ_ONLY
+    return type(error) in (OperationalError, DatabaseError) or is_read_only
