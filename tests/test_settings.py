@@ -327,7 +327,7 @@ def test_a_value_that_cannot_work_is_refused_without_being_shown(name: str, sent
         {"DATABASE_URL": "sqlite:///:memory:"}, {"DATABASE_URL": "sqlite:////tmp/file%3Ax"}, {"DATABASE_URL": "mongodb://h/d?appName=a@b&tls=true"},
         *({"DATABASE_URL": f"postgres://{rest}"} for rest in (
             "ann:p%40ss@h1:5432,h2:5433/d?sslmode=verify-full", "ann@/d?host=/var/run/postgresql", "%2Frun%2Fpostgresql/d", "ann:a:b@[::1]:5432/d", "h1,h2:1,h3/d",
-            "h/d?target_session_attrs=any&connect_timeout=2", "h/d?options=-csearch_path%3Dx", "h/d?user=ann&password=x", "h/d?sslmode=verify-full&sslrootcert=system", "h/d?ssl=true")),
+            "h/d?target_session_attrs=any&connect_timeout=2", "h/d?options=-csearch_path%3Dx", "h/d?user=ann&password=x", "h/d?sslmode=verify-full&sslrootcert=system", "h/d?ssl=true", "h/d?gssencmode=require")),
         {"SECRET_KEY": "0123456789abcdef" * 2}, {"SECRET_KEY": DOLLAR}, {"METRICS_TOKEN": "$abcdefghijklmnopqrstuvwxyz0123456789"}, {"METRICS_TOKEN": ""},
         {"PUBLIC_URL": "http://127.0.0.1:8000"}, {"PUBLIC_URL": "http://[::1]:8000/"}, {"PUBLIC_URL": "https://LOCALHOST"}, {"PUBLIC_URL": "HTTPS://Phones.Example.com"},
         {"PUBLIC_URL": "https://phones.example.com/"}, {"PUBLIC_URL": "https://phones.example.com:8443"}, {"PUBLIC_URL": "https://xn--tlphone-byaa.example.com"},

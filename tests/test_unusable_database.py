@@ -218,6 +218,7 @@ AT = 'connection failed: connection to server at "s3cret.example.com" (10.0.0.1)
         (f"{AT}session is read-only", "promote a standby"),
         (f"{AT}server does not support SSL, but SSL was required", "over TLS"),
         (f"{AT}SSL error: certificate verify failed", "over TLS"),
+        ("connection failed: GSSAPI encryption required but no credential cache", "Kerberos ticket"),
         ("server closed the connection unexpectedly", "connection to the database was lost"),
         ("consuming input failed: SSL connection has been closed unexpectedly", "connection to the database was lost"),
         ("consuming input failed: SSL SYSCALL error: EOF detected", "connection to the database was lost"),

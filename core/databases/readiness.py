@@ -125,6 +125,10 @@ PSYCOPG = {
     r"certificate verify|certificate file|does not support SSL|SSL error:|root certificate": (
         "The database cannot be reached over TLS. Check its certificate, and sslmode and sslrootcert in DATABASE_URL."
     ),
+    r"GSSAPI": (
+        "The database cannot be reached with GSSAPI. Check the Kerberos ticket of this user, and gssencmode in "
+        "DATABASE_URL."
+    ),
     # Of a socket's file.
     r"failed: Permission denied": REFUSED_USER,
     r"permission denied for database": (

@@ -145,6 +145,8 @@ def is_taken(parsed: dict[str, str], hosts: list[str]) -> bool:
     # libpq judges them when it begins to connect. There is no such socket, so it gets no further.
     nowhere = {**parsed, "host": ",".join("/nowhere" for _ in hosts)}
     nowhere.pop("hostaddr", None)
+    if nowhere.get("gssencmode") == "require":  # which a socket cannot do
+        del nowhere["gssencmode"]
     connection = PGconn.connect_start(make_conninfo(**nowhere).encode())
     try:
         return b"/nowhere" in connection.error_message
