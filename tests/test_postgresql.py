@@ -3,6 +3,9 @@
 It starts a server of its own, whatever the other tests run on.
 """
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +24,9 @@ from core.databases.clock import ServerClock
 from core.databases.postgresql import base
 from core.databases.readiness import NEEDS_COMMIT, NO_CONNECTION_FREE, STANDBY, explain
 from sandbox.postgresql import PostgreSQL, programs
+from tests.support import PROJECT
 from tests.support.watching import end_with_this_process
+from workspace.exceptions import is_store_away
 
 needs_server = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed")
 
@@ -119,6 +124,36 @@ def test_a_connection_that_is_given_back_serves_others(alias: str) -> None:
     assert ask(alias, "SELECT 1") == 1, "and the next query takes one again"
 
 
+ENDS = """
+import atexit, os
+
+def tell():
+    print([pool.closed for pool in database.DatabaseWrapper._connection_pools.values()])
+
+atexit.register(tell)  # before the engine, which is told of the end first
+
+import django
+from django.conf import settings
+from core import databases
+
+settings.configure(DATABASES={"default": databases.from_url("DATABASE_URL", os.environ["URL"])})
+django.setup()
+from django.db import connection
+from django.db.backends.postgresql import base as database
+
+connection.ensure_connection()
+"""
+
+
+@needs_server
+def test_the_pool_is_closed_when_a_process_ends(server: PostgreSQL) -> None:
+    env = os.environ | {"URL": server.url("tests")}
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS], cwd=PROJECT, env=env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[True]\n"
+
+
 @needs_server
 def test_a_transaction_keeps_its_connection(alias: str) -> None:
     with transaction.atomic(using=alias):
@@ -203,6 +238,14 @@ def test_what_cannot_be_written_is_explained(alias: str) -> None:
     with pytest.raises(DatabaseError) as refused, connections[alias].cursor() as cursor:
         cursor.execute("CREATE TABLE a (b int)")
     assert explain(refused.value) == STANDBY
+    assert is_store_away(refused.value)
+
+
+@needs_server
+def test_a_mistake_with_a_transaction_is_none_of_the_database(alias: str) -> None:
+    with pytest.raises(DatabaseError) as refused, connections[alias].cursor() as cursor:
+        cursor.execute("SAVEPOINT outside_of_a_transaction")
+    assert not is_store_away(refused.value)
 
 
 @needs_server

@@ -1,5 +1,6 @@
 """The connection: borrowed from the pool of the process, and given back whenever its thread waits for somebody else."""
 
+import atexit
 from datetime import datetime
 from functools import partial
 from threading import Lock
@@ -109,6 +110,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if connection.execute("SHOW synchronous_commit").fetchone()[0] in ("off", "local"):
             raise OperationalError("synchronous_commit is off or local")
         return bool(super()._configure_connection(connection))  # type: ignore[misc]
+
+
+@atexit.register
+def close_pools() -> None:
+    """Stop the threads of the pools while they can still be: Python waits for them when it no longer runs them."""
+    for pool in base.DatabaseWrapper._connection_pools.values():  # type: ignore[attr-defined]
+        pool.close()
 
 
 def connect(alias: str) -> None:
