@@ -1,8 +1,8 @@
-"""The cost of the database on each engine: SQLite, MongoDB through our engine, and for comparison pymongo alone.
+"""The cost of the database on each engine through Django, and for comparison that of the drivers alone.
 
 Operations per second of wall-clock time, the median of three interleaved rounds. MongoDB is a single-member replica set
-on this machine with majority writes and its journal; SQLite also flushes each commit to disk. Then the requests of
-bench.list on MongoDB, with 100,000 and with 1,000,000 calls.
+on this machine with majority writes and its journal; SQLite and PostgreSQL also flush each commit to disk. Then the
+requests of bench.list on MongoDB and PostgreSQL, with 100,000 and with 1,000,000 calls.
 """
 
 import argparse
@@ -26,12 +26,14 @@ from urllib.parse import quote
 
 from bench.list import calls, get, make_lines, requests_to_measure
 from bench.report import Line, finish
+from sandbox.postgresql import PostgreSQL
 from sandbox.replica_set import ReplicaSet
 
 FEW, MANY = 100_000, 1_000_000
 ROUNDS, THREADS = 3, 8
 INSERTS, READS, UNIQUE, LISTS, EVENTS = 300, 600, 100, 100, 60
 GROWTH_ROUNDS, GROWTH_GOAL = 25, 1.5
+DRIVERS = {"MongoDB": "pymongo", "PostgreSQL": "psycopg"}
 # As created by bench.list.
 FIELDS = ["id", "account_id", "line_id", "carrier_id", "direction", "caller", "callee", "status"]
 FIELDS += ["started_at", "answered_at", "ended_at", "duration_s", "created_at"]
@@ -46,10 +48,19 @@ def main() -> None:
     if options.side:
         serve(options.side)
         return
-    with tempfile.TemporaryDirectory() as directory, ReplicaSet(cache_gb=1) as replica_set:
-        few_url, many_url = replica_set.url("few"), replica_set.url("many")
-        throughput(Side(f"sqlite:///{quote(directory)}/bench.sqlite3", FEW), few := Side(few_url, FEW))
-        lines = growth(few, Side(many_url, options.many))
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        ReplicaSet(cache_gb=1) as replica_set,
+        PostgreSQL(is_durable=True, settings={"shared_buffers": "1GB"}) as server,
+    ):
+        for name in ("few", "many"):
+            server.create(name)
+        sqlite = Side(f"sqlite:///{quote(directory)}/bench.sqlite3", FEW)
+        few = {"MongoDB": Side(replica_set.url("few"), FEW), "PostgreSQL": Side(server.url("few"), FEW)}
+        throughput({"SQLite": sqlite, **few})
+        sqlite.end()
+        lines = growth("MongoDB", few["MongoDB"], Side(replica_set.url("many"), options.many))
+        lines += growth("PostgreSQL", few["PostgreSQL"], Side(server.url("many"), options.many))
     finish(lines, check=options.check)
 
 
@@ -88,23 +99,22 @@ class Side:
             self.process.communicate()
 
 
-def throughput(sqlite: Side, mongodb: Side) -> None:
-    """Print operations per second, side by side."""
-    columns = {"SQLite": sqlite, "MongoDB": mongodb, "pymongo": mongodb}
-    operations = [name for name in sqlite.names if not name.startswith("list: ")]
+def throughput(sides: dict[str, Side]) -> None:
+    """Print operations per second, side by side, and in parentheses as a multiple of SQLite's."""
+    columns = {**sides, **{driver: sides[engine] for engine, driver in DRIVERS.items()}}
+    operations = [name for name in sides["SQLite"].names if not name.startswith("list: ")]
     print(f"{'operations per second':<32}" + "".join(f"{name:>18}" for name in columns))
     for name in operations:
         taken: dict[str, list[float]] = {column: [] for column in columns}
         for _ in range(ROUNDS):
             for column, side in columns.items():
-                taken[column].append(side.ask(f"raw {name}" if column == "pymongo" else name))
+                taken[column].append(side.ask(name if column in sides else f"raw {name}"))
         rates = {column: 1 / statistics.median(some) for column, some in taken.items()}
-        told = (f"{rate:>9,.0f} ({rate / rates['MongoDB']:5.2f})" for rate in rates.values())
+        told = (f"{rate:>9,.0f} ({rate / rates['SQLite']:5.2f})" for rate in rates.values())
         print(f"{name:<32}" + "".join(f"{one:>18}" for one in told), flush=True)
-    sqlite.end()
 
 
-def growth(few: Side, many: Side) -> list[Line]:
+def growth(engine: str, few: Side, many: Side) -> list[Line]:
     lines = []
     for name in (one for one in few.names if one.startswith("list: ")):
         spent = {few: [few.ask(name)], many: [many.ask(name)]}
@@ -112,8 +122,9 @@ def growth(few: Side, many: Side) -> list[Line]:
             for side in (few, many) if number % 2 else (many, few):
                 spent[side].append(side.ask(name))
         few_s, many_s = (statistics.median(spent[side][1:]) for side in (few, many))
-        print(f"{name[6:]}: {many_s * 1000:.1f} ms with many calls, {few_s * 1000:.1f} ms with few", flush=True)
-        lines.append(Line(f"{name[6:]}: with many calls / with few", many_s / few_s, GROWTH_GOAL))
+        told = f"{engine}, {name[6:]}"
+        print(f"{told}: {many_s * 1000:.1f} ms with many calls, {few_s * 1000:.1f} ms with few", flush=True)
+        lines.append(Line(f"{told}: with many calls / with few", many_s / few_s, GROWTH_GOAL))
     for side in (few, many):
         side.end()
     return lines
@@ -136,7 +147,10 @@ def serve(count: int) -> None:
     fill(count)
     operations = through_django()
     if connection.vendor == "mongodb":
-        operations |= {f"raw {name}": act for name, act in without_django(connection.database).items()}  # type: ignore[attr-defined]
+        raw = with_pymongo(connection.database)  # type: ignore[attr-defined]
+    else:
+        raw = with_psycopg(os.environ["DATABASE_URL"]) if connection.vendor == "postgresql" else {}
+    operations |= {f"raw {name}": act for name, act in raw.items()}
     requests = requests_to_measure(application, token, numbers)
     operations |= {
         f"list: {name}": partial(seconds, partial(get, application, path, token)) for name, path in requests.items()
@@ -162,14 +176,16 @@ def fill(count: int) -> None:
 
     lines = list(PhoneLine.objects.values_list("pk", "account_id", "number"))
     made = (Call(**understood(row), version=2) for row in calls(count, lines))
-    if connection.vendor != "mongodb":
-        Call.objects.bulk_create(made, batch_size=1000)
-        return
-    database = connection.database  # type: ignore[attr-defined]
     while some := list(islice(made, 5000)):
-        recordings = [recording_of(one) for one in some[::4]]
-        for rows in (some, recordings):
-            database[rows[0]._meta.db_table].insert_many([document(row) for row in rows], ordered=False)
+        for rows in (some, [recording_of(one) for one in some[::4]]):
+            if connection.vendor == "mongodb":
+                collection = connection.database[rows[0]._meta.db_table]  # type: ignore[attr-defined]
+                collection.insert_many([document(row) for row in rows], ordered=False)
+            else:
+                type(rows[0])._base_manager.bulk_create(rows, batch_size=1000)
+    if connection.vendor == "postgresql":  # as it would do itself, but in the middle of what is measured
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
 
 
 def recording_of(call: Any) -> Any:
@@ -195,14 +211,20 @@ def document(row: Any) -> dict[str, Any]:
     }
 
 
-def of_threads(insert: Callable[[str], bool]) -> float:
-    """Eight threads insert the same keys; for each key exactly one must succeed. Returns the seconds per attempt."""
+def of_threads(insert: Callable[[str], bool], leave: Callable[[], None] = lambda: None) -> float:
+    """Eight threads insert the same keys; for each key exactly one must succeed. Returns the seconds per attempt.
+
+    Each thread calls `leave` when it ends.
+    """
     start = threading.Barrier(THREADS)
     series = f"{time.time_ns()}"
 
     def work(_: int) -> int:
         start.wait()
-        return sum(insert(f"{series}-{number}") for number in range(UNIQUE))
+        try:
+            return sum(insert(f"{series}-{number}") for number in range(UNIQUE))
+        finally:
+            leave()
 
     began = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
@@ -237,12 +259,6 @@ def through_django() -> dict[str, Callable[[], float]]:
             return False
         return True
 
-    def unique() -> float:
-        try:
-            return of_threads(insert_unique)
-        finally:
-            connections.close_all()
-
     busy = Call.objects.filter(line=line, status="busy").order_by("-started_at")
 
     def ingest() -> None:
@@ -252,14 +268,14 @@ def through_django() -> dict[str, Callable[[], float]]:
     return {
         "insert": lambda: seconds(lambda: Workspace.objects.create(name="w"), INSERTS),
         "read by id": lambda: seconds(lambda: Workspace.objects.get(pk=known.pk), READS),
-        "unique insert, 8 threads": unique,
+        "unique insert, 8 threads": lambda: of_threads(insert_unique, connections.close_all),
         "filtered list of 50": lambda: seconds(lambda: list(busy[:50]), LISTS),
         "webhook ingest": lambda: seconds(ingest, EVENTS),
     }
 
 
-def without_django(database: Any) -> dict[str, Callable[[], float]]:
-    """The same operations with pymongo: the stored data is identical, without validation or conversion."""
+def with_pymongo(database: Any) -> dict[str, Callable[[], float]]:
+    """The same operations with the driver: the stored data is identical, without validation or conversion."""
     from bson import ObjectId
     from pymongo import UpdateOne
     from pymongo.errors import DuplicateKeyError
@@ -298,6 +314,59 @@ def without_django(database: Any) -> dict[str, Callable[[], float]]:
         "filtered list of 50": lambda: seconds(
             lambda: list(log.find({"line_id": line, "status": "busy"}).sort("started_at", -1).limit(50)), LISTS
         ),
+        "webhook ingest": lambda: seconds(ingest, EVENTS),
+    }
+
+
+def with_psycopg(url: str) -> dict[str, Callable[[], float]]:
+    from psycopg.errors import UniqueViolation
+    from psycopg_pool import ConnectionPool
+
+    from core.fields import new_object_id
+
+    pool = ConnectionPool(url, min_size=1, max_size=THREADS, kwargs={"autocommit": True}, open=True)
+    now = datetime.now(UTC)
+
+    def ask(query: str, *values: Any) -> list[Any]:
+        with pool.connection() as connection:
+            cursor = connection.execute(query.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    ((known, account, line),) = ask(
+        "SELECT w._id, c.account_id, c.line_id FROM users_workspace w, phones_call c LIMIT 1"
+    )
+    insert = "INSERT INTO users_workspace (_id, name, is_active, created_at) VALUES (%s, 'w', true, %s)"
+    insert_counter = "INSERT INTO users_limitcounter (_id, key, used, held, expires_at) VALUES (%s, %s, 0, 0, %s)"
+    insert_event = (
+        "INSERT INTO phones_callevent (_id, account_id, dedupe_key, kind, payload, received_at) "
+        "VALUES (%s, %s, %s, 'status', %s, %s)"
+    )
+    insert_call = (
+        "INSERT INTO phones_call (_id, account_id, line_id, carrier_id, direction, caller, callee, status, started_at, "
+        "duration_s, hangup_cause, currency, version, created_at) "
+        "VALUES (%s, %s, %s, %s, 'inbound', '', '', 'completed', %s, 7, '', '', 1, %s) "
+        "ON CONFLICT (account_id, carrier_id) DO UPDATE SET status = excluded.status, duration_s = excluded.duration_s"
+    )
+    busy = "SELECT * FROM phones_call WHERE line_id = %s AND status = 'busy' ORDER BY started_at DESC LIMIT 50"
+
+    def insert_unique(key: str) -> bool:
+        try:
+            ask(insert_counter, new_object_id(), key, now)
+        except UniqueViolation:
+            return False
+        return True
+
+    def ingest() -> None:
+        number, made = time.time_ns(), new_object_id()
+        ask(insert_event, made, account, str(number), event(number), now)
+        ask(insert_call, new_object_id(), account, line, f"CA{number}", now, now)
+        ask("UPDATE phones_callevent SET merged_at = %s WHERE _id = %s", now, made)
+
+    return {
+        "insert": lambda: seconds(lambda: ask(insert, new_object_id(), now), INSERTS),
+        "read by id": lambda: seconds(lambda: ask("SELECT * FROM users_workspace WHERE _id = %s", known), READS),
+        "unique insert, 8 threads": lambda: of_threads(insert_unique),
+        "filtered list of 50": lambda: seconds(lambda: ask(busy, line), LISTS),
         "webhook ingest": lambda: seconds(ingest, EVENTS),
     }
 
