@@ -76,6 +76,7 @@ every-case: dev ## Run the tests and the proofs with all their cases, which take
 e2e: dev ## Test the support desk in a real browser. Screenshots go to build/screenshots/. TEST_DATABASE=mongodb and postgresql are possible.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 2 tests/e2e $(ARGS)
 
+test-failover: export SAMPLE_SEED ?= $(SEED)
 test-failover: dev ## Test primaries of MongoDB and PostgreSQL that die under load, and the services of deploy/ together.
 	@$(IN_MEMORY) $(PYTHON) -m pytest -n 0 tests/failover $(ARGS)
 

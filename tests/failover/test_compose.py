@@ -1,10 +1,11 @@
-"""The services of deploy/compose.mongodb.yaml, two servers among them, work together on a replica set."""
+"""The services of deploy/compose.mongodb.yaml and compose.postgres.yaml, two servers among them, work together."""
 
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,26 +13,41 @@ import redis
 import requests
 
 from sandbox.ports import free_ports
+from sandbox.postgresql import PostgreSQL, programs
 from sandbox.replica_set import ReplicaSet, mongod
 from tests.support.carriers import CARRIERS
-from tests.support.compose import VOLUME, Stack
+from tests.support.compose import VOLUME, Stack, services
 from tests.support.live import wait_until_ready
+from tests.support.sampling import one_of
 
-FILES = ["compose.yaml", "compose.mongodb.yaml", "sandbox.yaml"]
 
-
-@pytest.fixture
-def stack(tmp_path: Path, redis_url: str) -> Iterator[Stack]:
+@contextmanager
+def mongodb() -> Iterator[dict[str, str]]:
     if mongod() is None:
         pytest.skip("there is no mongod that runs on this machine")
-    web1, web2, carriers = map(str, free_ports(3))
     with ReplicaSet(3) as replica_set:
-        here = {
-            "mongodb://mongo1,mongo2,mongo3/phones?replicaSet=phones": replica_set.url("phones"),
+        yield {"mongodb://mongo1,mongo2,mongo3/phones?replicaSet=phones": replica_set.url("phones")}
+
+
+@contextmanager
+def postgres() -> Iterator[dict[str, str]]:
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with PostgreSQL() as server:
+        server.create("phones")
+        yield {"postgres://phones@postgres/phones": server.url("phones")}
+
+
+@pytest.fixture(params=one_of([mongodb, postgres]))
+def stack(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Iterator[Stack]:
+    web1, web2, carriers = map(str, free_ports(3))
+    with request.param() as address:
+        here = address | {
             "redis://redis:6379/0": redis_url, "0.0.0.0": "127.0.0.1",  # noqa: S104
             "8000": web1, "8002": web2, "8100": carriers, VOLUME: str(tmp_path / "phones"),
         }  # fmt: skip
-        stack = Stack(tmp_path, FILES, here, is_confined=False)
+        files = ["compose.yaml", f"compose.{request.param.__name__}.yaml", "sandbox.yaml"]
+        stack = Stack(tmp_path, files, here, is_confined=False)
         stack.dotenv = {name: os.environ[name] for name in ("SECRET_KEY", "CREDENTIAL_KEYS", "PUBLIC_URL")}
         with stack.ended():
             yield stack
@@ -75,10 +91,11 @@ def test_the_services_work_together(stack: Stack, redis_url: str) -> None:
         assert "Traceback" not in stack.said(name)
 
 
-def test_what_makes_the_replica_set_names_its_members(stack: Stack) -> None:
-    members = {name for name, service in stack.services.items() if "--replSet" in service.get("command", [])}
+def test_what_makes_the_replica_set_names_its_members() -> None:
+    made = services("compose.mongodb.yaml")
+    members = {name for name, service in made.items() if "--replSet" in service.get("command", [])}
     assert members == {"mongo1", "mongo2", "mongo3"}
-    script = stack.services["mongo1"]["healthcheck"]["test"][-1].replace("$$", "$")
+    script = made["mongo1"]["healthcheck"]["test"][-1].replace("$$", "$")
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no node to run the script")

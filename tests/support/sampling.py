@@ -6,13 +6,16 @@ whole on SQLite, and the other engines share those marked `engine` in the same w
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.environment import ENGINE, ENGINES
+
+T = TypeVar("T")
 
 PROOFS = PROJECT / "tests" / "proofs"
 # One in so many of the cases that are not needed to reach each value runs as well.
@@ -81,6 +84,12 @@ def values_of(item: pytest.Item) -> set[tuple[str, str]]:
         parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": callspec.indices[name]}
         values |= {(f"{name}.{part}", repr(one)) for part, one in parts.items()}
     return values
+
+
+def one_of(values: Sequence[T]) -> Sequence[T]:
+    """Parameters of a test that takes long: another one for each seed, or all without a seed."""
+    seed = "" if EVERY_CASE else os.environ.get("SAMPLE_SEED")
+    return [values[number(seed) % len(values)]] if seed else values
 
 
 def rank(item: pytest.Item, seed: str) -> int:
