@@ -1,6 +1,7 @@
 """Texts have the same order and beginnings on each engine, whatever the locale of the server."""
 
 import pytest
+from django.db import connection
 
 from core.lookups import begins_with
 from users.models import AuditEntry, Workspace
@@ -28,3 +29,16 @@ def test_what_begins_with_a_text_is_found_and_nothing_else(beginning: str) -> No
 def test_a_name_is_found_in_either_case(typed: str) -> None:
     Workspace.objects.create(name="Müller")
     assert Workspace.objects.filter(name__icontains=typed).count() == 1
+
+
+@pytest.mark.only("postgresql", reason="On the others, it is the only order")
+def test_each_column_is_in_the_order_of_code_points() -> None:
+    """Also those that a migration changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name, collation_name FROM information_schema.columns "
+            "WHERE table_schema = current_schema() AND data_type IN ('text', 'character varying')"
+        )
+        columns = cursor.fetchall()
+    assert len(columns) > 100
+    assert [column for column in columns if column[2] != "C"] == []
