@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class PostgreSQL:
         is_durable: whether a commit waits for the disk. Off, because most tests are not about that.
         settings: further lines of postgresql.conf.
         follows: the primary that it is a standby of.
+        locale: options of initdb that name another locale than C.UTF-8.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class PostgreSQL:
         is_durable: bool = False,
         settings: Mapping[str, str | int] | None = None,
         follows: "PostgreSQL | None" = None,
+        locale: Sequence[str] = (),
     ) -> None:
         self.settings = {"fsync": "on" if is_durable else "off", "max_connections": 100, **(settings or {})}
         self.follows = follows
+        self.locale = locale
         self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         self.data = self.folder / "data"
         self.name = f"node{free_port()}"  # in synchronous_standby_names
@@ -63,9 +66,8 @@ class PostgreSQL:
             if self.follows:
                 self.run("pg_basebackup", "-D", self.data, "-R", "-c", "fast", "-d", self.follows.url("postgres"))
             else:
-                # Many servers have a locale like this one, in which texts are not in the order of their code points.
-                locale = ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
-                self.run("initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", *locale)
+                options = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", *self.locale]
+                self.run("initdb", "-D", self.data, *options)
             self.start_somewhere()
         except BaseException:
             self.__exit__()

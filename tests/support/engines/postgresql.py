@@ -22,6 +22,8 @@ from tests.support.watching import end_with_this_process
 FOLDER = "TEST_DATABASE_FOLDER"
 # `written` reads the write-ahead log, which must still be there.
 SETTINGS: dict[str, str | int] = {"wal_keep_size": "512MB", "autovacuum_naptime": 10}
+# As that of many servers: texts are not in the order of their code points. Since version 15.
+EN_US = ("--locale-provider=icu", "--icu-locale=en-US")
 DISK_FULL = "DO $$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = 'disk_full'; END $$"
 # pglz would tear apart what is looked for in the files.
 UNCOMPRESSED = """
@@ -47,7 +49,7 @@ class PostgreSQL(SQL):
         if cls.ADDRESS not in os.environ:
             if programs() is None:
                 raise LookupError("PostgreSQL is not installed on this machine (Debian: apt-get install postgresql)")
-            server = Server(settings=SETTINGS).__enter__()
+            server = Server(settings=SETTINGS, locale=EN_US).__enter__()
             end_with_this_process(server)
             os.environ |= {cls.ADDRESS: server.url("postgres"), FOLDER: str(server.folder)}
         return os.environ[cls.ADDRESS]
