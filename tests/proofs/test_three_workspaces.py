@@ -33,7 +33,7 @@ from tests.support.tally import Tally
 from tests.support.webhooks import Party, at_carrier, event
 from tests.support.webhooks import send as knock
 
-pytestmark = [pytest.mark.engine(share=False), pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
 PARTS, OPERATIONS = (20, 2000) if EVERY_CASE else (10, 1000)
 SEED = os.environ.get("SAMPLE_SEED", "workspace phones")

@@ -1,7 +1,7 @@
 """SAMPLE_SEED selects cases of the tests that several engines share, others for each seed.
 
-Of a proof, each value of each parameter is in a case of one engine, and each engine has a case of each. All other tests run
-whole on SQLite, and the other engines share those marked `engine` in the same way. Without SAMPLE_SEED all cases run.
+Each proof, with each value of each of its parameters, runs on one of its engines, which differs from seed to seed. All other
+tests run whole on SQLite, and each of those marked `engine` on one of the others at least. Without SAMPLE_SEED all cases run.
 """
 
 import os
@@ -20,7 +20,7 @@ T = TypeVar("T")
 PROOFS = PROJECT / "tests" / "proofs"
 # One in so many of the cases that are not needed to reach each value runs as well.
 REST = 100
-# A value that every case has.
+# Of a test without parameters.
 ANY = ("", "")
 COUNTS = pytest.StashKey[tuple[int, int]]()
 
@@ -66,9 +66,9 @@ def covering(cases: list[pytest.Item], seed: str) -> list[pytest.Item]:
 
 
 def is_due_here(item: pytest.Item, value: tuple[str, str], seed: str) -> bool:
-    """Whether a case with this value must run on this engine. Each engine runs each test at least once."""
+    """Whether a case with this value must run on this engine."""
     engine = item.get_closest_marker("engine")
-    if value == ANY or engine is None or engine.kwargs.get("share") is False:
+    if engine is None:
         return True
     test, only = item.nodeid.partition("[")[0], item.get_closest_marker("only")
     sharing = only.args if only else [name for name in ENGINES if is_proof(item) or name != "sqlite"]
@@ -77,13 +77,14 @@ def is_due_here(item: pytest.Item, value: tuple[str, str], seed: str) -> bool:
 
 def values_of(item: pytest.Item) -> set[tuple[str, str]]:
     """What a case is made of. The fields of a data class that says so are parameters of their own."""
-    values = {ANY}
+    values = set()
     callspec: Any = getattr(item, "callspec", None)
     for name, value in callspec.params.items() if callspec else ():
-        # By its place, since the text of a function or an object differs in each process.
-        parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": callspec.indices[name]}
-        values |= {(f"{name}.{part}", repr(one)) for part, one in parts.items()}
-    return values
+        parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": value}
+        # By its place if its text is its address, which differs in each process.
+        texts = {part: str(callspec.indices[name]) if " at 0x" in repr(one) else repr(one) for part, one in parts.items()}
+        values |= {(f"{name}.{part}", text) for part, text in texts.items()}
+    return values or {ANY}
 
 
 def one_of(values: Sequence[T]) -> Sequence[T]:
