@@ -82,7 +82,9 @@ def values_of(item: pytest.Item) -> set[tuple[str, str]]:
     for name, value in callspec.params.items() if callspec else ():
         parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": value}
         # By its place if its text is its address, which differs in each process.
-        texts = {part: str(callspec.indices[name]) if " at 0x" in repr(one) else repr(one) for part, one in parts.items()}
+        texts = {
+            part: str(callspec.indices[name]) if " at 0x" in repr(one) else repr(one) for part, one in parts.items()
+        }
         values |= {(f"{name}.{part}", text) for part, text in texts.items()}
     return values or {ANY}
 
