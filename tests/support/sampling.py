@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from hashlib import sha256
+from types import NoneType
 from typing import Any, TypeVar
 
 import pytest
@@ -15,13 +16,17 @@ import pytest
 from tests.support import EVERY_CASE, PROJECT
 from tests.support.environment import ENGINE, ENGINES
 
-T = TypeVar("T")
-
 PROOFS = PROJECT / "tests" / "proofs"
 # One in so many of the cases that are not needed to reach each value runs as well.
 REST = 100
+T = TypeVar("T")
+
+# A parameter, and one of its values.
+Value = tuple[str, str]
 # Of a test without parameters.
-ANY = ("", "")
+ANY: Value = ("", "")
+# Values whose text is the same in each process.
+PLAIN = (str, bytes, int, float, NoneType)
 COUNTS = pytest.StashKey[tuple[int, int]]()
 
 
@@ -55,17 +60,18 @@ def sampled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
 
 def covering(cases: list[pytest.Item], seed: str) -> list[pytest.Item]:
     left = sorted(cases, key=lambda item: rank(item, f"{seed} {ENGINE}"))
-    missing = {value for value in set().union(*map(values_of, cases)) if is_due_here(cases[0], value, seed)}
+    values = values_of(cases)
+    missing = {value for value in set().union(*values.values()) if is_due_here(cases[0], value, seed)}
     kept = []
     while missing:
-        best = max(left, key=lambda item: len(values_of(item) & missing))
+        best = max(left, key=lambda item: len(values[item] & missing))
         left.remove(best)
         kept.append(best)
-        missing -= values_of(best)
+        missing -= values[best]
     return kept + [item for item in left if rank(item, f"{seed} {ENGINE}") % REST == 0]
 
 
-def is_due_here(item: pytest.Item, value: tuple[str, str], seed: str) -> bool:
+def is_due_here(item: pytest.Item, value: Value, seed: str) -> bool:
     """Whether a case with this value must run on this engine."""
     engine = item.get_closest_marker("engine")
     if engine is None:
@@ -75,18 +81,27 @@ def is_due_here(item: pytest.Item, value: tuple[str, str], seed: str) -> bool:
     return sharing[number(f"{seed} {test} {value}") % len(sharing)] == ENGINE
 
 
-def values_of(item: pytest.Item) -> set[tuple[str, str]]:
-    """What a case is made of. The fields of a data class that says so are parameters of their own."""
-    values = set()
-    callspec: Any = getattr(item, "callspec", None)
-    for name, value in callspec.params.items() if callspec else ():
-        parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": value}
-        # By its place if its text is its address, which differs in each process.
-        texts = {
-            part: str(callspec.indices[name]) if " at 0x" in repr(one) else repr(one) for part, one in parts.items()
-        }
-        values |= {(f"{name}.{part}", text) for part, text in texts.items()}
-    return values or {ANY}
+def values_of(cases: list[pytest.Item]) -> dict[pytest.Item, set[Value]]:
+    """What each case of a test is made of. The fields of a data class that says so are parameters of their own."""
+    seen: dict[str, list[Any]] = defaultdict(list)
+
+    def known_as(name: str, value: Any) -> Value:
+        """By its text, or if that may differ between processes, by its place among those of this parameter."""
+        if isinstance(value, PLAIN):
+            return name, repr(value)
+        if value not in seen[name]:
+            seen[name].append(value)
+        return name, str(seen[name].index(value))
+
+    def of(item: pytest.Item) -> set[Value]:
+        callspec: Any = getattr(item, "callspec", None)
+        values = set()
+        for name, value in callspec.params.items() if callspec else ():
+            parts = vars(value) if getattr(value, "sampled_by_field", False) else {"": value}
+            values |= {known_as(f"{name}.{part}", one) for part, one in parts.items()}
+        return values or {ANY}
+
+    return {item: of(item) for item in cases}
 
 
 def one_of(values: Sequence[T]) -> Sequence[T]:
