@@ -93,10 +93,13 @@ def describe(call: dict[str, Any]) -> Iterator[str]:
     yield f"{call['caller']} called {call['number']} at {call['carrier']}: {call['status']}, {call['duration_s']} s"
     if not call["requests"]:
         yield "The number has no route at the carrier, so nothing was asked. Add it to a workspace first."
-    for text in call["spoken"]:
-        yield f'Heard: "{text}"'
-    for number in call["dialed"]:
-        yield f"Forwarded to {number}"
+    for text, language in zip(call["spoken"], call["languages"], strict=True):
+        yield f'Heard: "{text}" ({language})'
+    for target, outcome in zip(call["dialed"], call["outcomes"], strict=True):
+        yield f"Dialed {target}: {outcome}"
+    for stream in call["streams"]:
+        told = f"messages with audio: {stream['sent']} sent, {stream['received']} received"
+        yield f"Streamed to {stream['url']}: {stream['failure'] or told}"
     if call["recordings"]:
         yield f"Recorded: {len(call['recordings'])}"
     for request in call["requests"]:

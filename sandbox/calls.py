@@ -1,5 +1,6 @@
 """The parts of a call that all carriers share: request a document, execute it, report what happened."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -8,7 +9,11 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from .deliveries import Courier, Delivery, Form, Kind, Options
+from .signing import signed
 from .state import Account
+from .streams import FRAMES_PER_S, Messages, PlacedStream, StreamFailed, exchange, open_connection
+from .targets import SIP, Outcome, key
+from .voices import language_of
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -34,7 +39,12 @@ class PlacedCall:
     requests: list[Delivery] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
     spoken: list[str] = field(default_factory=list)
+    languages: list[str] = field(default_factory=list)
+    """The language of each text in `spoken`."""
     dialed: list[str] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    """What happened at each target in `dialed`."""
+    streams: list[PlacedStream] = field(default_factory=list)
     recordings: list[str] = field(default_factory=list)
     looped: bool = False
 
@@ -95,6 +105,8 @@ class PhoneCall:
     verbs: ClassVar[dict[str, str]]
     refusals: ClassVar[tuple[str, ...]] = ()
     """Elements that end the call unanswered if they come first in the first document."""
+    speech: ClassVar[str]
+    """The element whose text is spoken."""
 
     def __init__(self, sandbox: "Sandbox", account: Account, number: str, caller: str, options: Options) -> None:
         self.sandbox = sandbox
@@ -147,6 +159,10 @@ class PhoneCall:
     def keep_recording(self, recording: Recording) -> None:
         raise NotImplementedError
 
+    def sign_handshake(self) -> bool:
+        """Whether the carrier signs the handshake of a stream as it does its other requests."""
+        return False
+
     def on_delivery(self, form: Form, attempts: list[Delivery], began: float) -> None:
         """Called after a request was sent, once or several times; `form` holds its fields."""
 
@@ -183,16 +199,20 @@ class PhoneCall:
 
     def _obey(self, document: Document) -> Document | None:
         for verb in document.verbs:
-            if not self.answered and verb.tag not in self.refusals:
-                self._answer()
+            if not self.answered and not self.leaves_ringing(verb):
+                self.answer()
             following = getattr(self, self.verbs[verb.tag])(document, verb)
             if following is not None:
                 return following
         if not self.answered:
-            self._answer()
+            self.answer()
         return None
 
-    def _answer(self) -> None:
+    def leaves_ringing(self, verb: Element) -> bool:
+        """Whether the call need not be answered before this element is executed."""
+        return verb.tag in self.refusals
+
+    def answer(self) -> None:
         self.answered = True
         self.on_answer()
 
@@ -231,8 +251,13 @@ class PhoneCall:
             return None
         if root.tag != "Response" or any(verb.tag not in self.verbs for verb in root):
             return None
+        if not all(self._language(verb) for verb in root.iter(self.speech)):
+            return None
         self.placed.documents.append(delivery.reply_body)
         return list(root)
+
+    def _language(self, verb: Element) -> str | None:
+        return language_of(self.account.carrier, verb.get("voice", ""), verb.get("language", ""))
 
     def tell(self, kind: Kind, url: str, method: str, form: Form) -> None:
         """Send a callback whose reply is ignored."""
@@ -241,6 +266,51 @@ class PhoneCall:
     def tell_after_the_end(self, kind: Kind, url: str, method: str, form: Form) -> None:
         """Send a callback after the last status callback, because recordings are ready only then."""
         self._after_the_end.append((kind, url, method, form))
+
+    # What the carrier does
+
+    def speak(self, document: Document, verb: Element) -> None:
+        self.placed.spoken.append(element_text(verb))
+        self.placed.languages.append(self._language(verb) or "")
+
+    def ring(self, address: str, timeout_s: int) -> Outcome:
+        """Dial a number or a SIP address. Of those that the sandbox does not know, a number does what the call's
+        `forward_answers` says, and a SIP address cannot be reached."""
+        with self.sandbox.lock:
+            target = self.sandbox.targets.get(key(address))
+        if target:
+            outcome = target.within(timeout_s)
+        elif SIP.match(address):
+            outcome = "fails"
+        else:
+            outcome = "answers" if self.options.forward_answers else "rings out"
+        self.placed.dialed.append(address)
+        self.placed.outcomes.append(outcome)
+        return outcome
+
+    def stream(self, url: str, messages: Messages, tell: Callable[[str, str], None], *, refusal: str = "") -> bool:
+        """Connect the caller with a voice system until either of them ends it. Returns whether the caller did.
+
+        Args:
+            tell: reports what happens, and why if it failed: started, stopped or failed.
+            refusal: why the carrier does not try to connect.
+        """
+        placed = PlacedStream(url)
+        self.placed.streams.append(placed)
+        headers = signed(self.account, url, [])[1] if self.sign_handshake() else {}
+        by_caller = False
+        try:
+            if refusal:
+                raise StreamFailed(refusal)
+            connection = open_connection(url, self.sandbox.hosts, headers)
+            placed.connected = True
+            tell("started", "")
+            by_caller = exchange(connection, messages, self.options.talk_s - self.talked_s, placed)
+        except StreamFailed as failure:
+            placed.failure = str(failure)
+        self.talk(placed.sent // FRAMES_PER_S)
+        tell("failed" if placed.failure else "stopped", placed.failure)
+        return by_caller
 
     # What the caller does
 

@@ -40,7 +40,7 @@ def _route(sandbox: "Sandbox", method: str, name: str, body: dict[str, Any]) -> 
             sandbox.clear_faults()
         case "POST", "late":
             return Reply(200, {"landed": sandbox.land_late()})
-        case "POST", ("console" | "transfers" | "secrets" | "calls"):
+        case "POST", ("console" | "transfers" | "secrets" | "calls" | "targets" | "hosts"):
             return _act(sandbox, name, body)
         case "POST", "settings":
             sandbox.delay_s = float(body.get("delay_s", sandbox.delay_s))
@@ -63,6 +63,12 @@ def _act(sandbox: "Sandbox", name: str, body: dict[str, Any]) -> Reply:
             return Reply(200, sandbox.transfer_number(**body))
         case "secrets":
             sandbox.change_secret(**body)
+            return Reply(200, {"status": "ok"})
+        case "targets":
+            sandbox.add_target(**body)
+            return Reply(200, {"status": "ok"})
+        case "hosts":
+            sandbox.hosts.update({str(host): str(address) for host, address in body.items()})
             return Reply(200, {"status": "ok"})
         case _:
             return Reply(200, _shown(sandbox.place_call(**body)))

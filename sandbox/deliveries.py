@@ -15,7 +15,7 @@ from .state import Account
 if TYPE_CHECKING:
     from .sandbox import Sandbox
 
-Kind = Literal["answer", "fallback", "action", "status", "recording", "leg"]
+Kind = Literal["answer", "fallback", "action", "status", "recording", "leg", "stream"]
 Form = list[tuple[str, str]]
 
 TIMEOUT_S = 15
@@ -57,9 +57,9 @@ class Options:
 
     def __post_init__(self) -> None:
         kinds = set() if isinstance(self.drop, bool) else set(self.drop)
-        if kinds - {"status", "recording", "leg", "action"}:
+        if kinds - {"status", "recording", "leg", "stream", "action"}:
             raise ValueError(
-                f"Cannot drop all of {sorted(kinds)}: only status, recording, leg and action can be dropped."
+                f"Cannot drop all of {sorted(kinds)}: only status, recording, leg, stream and action can be dropped."
             )
         if self.talk_s < 0 or self.duplicate < 1:
             raise ValueError("talk_s must be at least 0 and duplicate at least 1.")

@@ -1,7 +1,8 @@
 """Calls that execute Plivo XML, and what Plivo's webhooks and resources say about them.
 
 Sources: docs.plivo.com/docs/voice/xml, docs.plivo.com/docs/voice/troubleshooting/hangup-causes, plivo-python 4.63.0 and
-its fixtures (2026-11-23).
+its fixtures (2026-11-23); docs.plivo.com/docs/voice/xml/audiostream (2026-11-30), of which the fields of the status
+callback besides `Event` are not certain.
 """
 
 import uuid
@@ -13,10 +14,14 @@ from xml.etree.ElementTree import Element
 from . import media
 from .calls import GREETING_S, Document, Ended, PhoneCall, Recording, Route, element_text, seconds
 from .deliveries import Form
+from .streams import Messages, PlivoMessages, Subject
+from .targets import Outcome
 
 RATE = "0.00550"
 RECORD_S = 60
 """The default maxLength of Record."""
+RING_S = 30
+"""The default timeout of Dial."""
 
 
 class Hangup(NamedTuple):
@@ -35,6 +40,17 @@ BUSY = Hangup(3010, "Busy Line", "Answer XML", "USER_BUSY")
 REJECTED = Hangup(3020, "Rejected", "Answer XML", "CALL_REJECTED")
 NO_DOCUMENT = Hangup(7011, "Error Reaching Answer URL", "Error")
 NO_ANSWER = Hangup(3000, "No Answer", "Carrier", "NO_ANSWER")
+LINE_BUSY = BUSY._replace(source="Carrier")
+UNREACHABLE = Hangup(2020, "Unreachable", "Carrier", "DESTINATION_OUT_OF_ORDER")
+DIALED: dict[Outcome, tuple[str, Hangup]] = {
+    "answers": ("completed", BY_CALLER._replace(source="Call recipient")),
+    "is busy": ("busy", LINE_BUSY),
+    "rings out": ("no-answer", NO_ANSWER),
+    "fails": ("failed", UNREACHABLE),
+}
+"""How a dialed call ended: the `DialStatus` and the reason."""
+STREAM_EVENTS = {"started": "StartStream", "stopped": "StopStream", "failed": "DroppedStream"}
+MULAW = "audio/x-mulaw;rate=8000"
 
 
 class PlivoCall(PhoneCall):
@@ -44,10 +60,12 @@ class PlivoCall(PhoneCall):
         "Wait": "pass_by",
         "Record": "record_message",
         "Dial": "dial",
+        "Stream": "connect",
         "Hangup": "hang_up",
         "Redirect": "redirect",
     }
     refusals = ("Hangup",)
+    speech = "Speak"
     hangup = END_OF_XML
     _in_dial: tuple[Document, Element] | None = None
     """The Record that starts when a Dial is answered."""
@@ -121,9 +139,6 @@ class PlivoCall(PhoneCall):
 
     # Verbs
 
-    def speak(self, document: Document, verb: Element) -> None:
-        self.placed.spoken.append(element_text(verb))
-
     def pass_by(self, document: Document, verb: Element) -> None:
         """Does nothing: the verb only takes time, and time is simulated."""
 
@@ -135,7 +150,7 @@ class PlivoCall(PhoneCall):
             self.hangup = BUSY if reason == "busy" else REJECTED
         else:
             if not self.answered:
-                self._answer()
+                self.answer()
             self.hangup = BY_XML
         raise Ended
 
@@ -159,30 +174,69 @@ class PlivoCall(PhoneCall):
         return self._act(document, verb, [*_recording_fields(recording), ("Digits", verb.get("finishOnKey", "#")[-1:])])
 
     def dial(self, document: Document, verb: Element) -> Document | None:
-        """Only the first number can answer; it talks with the caller and then hangs up."""
-        numbers = verb.findall("Number")
-        duration_s = self.talk(seconds(verb, "timeLimit", 14400)) if self.options.forward_answers else 0
-        legs = [(str(uuid.uuid4()), element_text(number)) for number in numbers]
-        self.placed.dialed += [to for _, to in legs]
-        if not legs:
+        """Only the first number or SIP address can answer; it talks with the caller and then hangs up."""
+        targets = [element_text(noun) for noun in verb if noun.tag in ("Number", "User")]
+        outcomes = [self.ring(target, seconds(verb, "timeout", RING_S)) for target in targets]
+        if not targets:
             return None
+        outcome = outcomes[0]
+        duration_s = self.talk(seconds(verb, "timeLimit", 14400)) if outcome == "answers" else 0
+        if outcome == "answers" and not duration_s:
+            outcome = "rings out"
+        legs = [(str(uuid.uuid4()), to) for to in targets]
         for position, (leg, to) in enumerate(legs):
             with self.sandbox.lock:
-                self._keep_leg(leg, to, duration_s if position == 0 else 0, verb)
+                self._keep_leg(leg, to, verb, *((outcome, duration_s) if position == 0 else ("rings out", 0)))
         leg, to = legs[0]
         if duration_s:
             self._tell_of_leg(document, verb, leg, to, duration_s)
             if self._in_dial:
                 record_document, record = self._in_dial
                 self._record(record_document, record, min(duration_s, seconds(record, "maxLength", RECORD_S)))
+        status, hangup = DIALED[outcome]
         more = [
-            ("DialStatus", "completed" if duration_s else "no-answer"),
-            ("DialRingStatus", "true"),
-            ("DialHangupCause", (BY_CALLER if duration_s else NO_ANSWER).cause),
+            ("DialStatus", status),
+            ("DialRingStatus", str(outcome in ("answers", "rings out")).lower()),
+            ("DialHangupCause", hangup.cause),
             ("DialALegUUID", self.placed.id),
             ("DialBLegUUID", leg if duration_s else ""),
         ]
         return self._act(document, verb, more)
+
+    def connect(self, document: Document, verb: Element) -> None:
+        """Exchange the audio with a voice system. The document goes on if that ends the stream."""
+        messages = self._new_stream(verb)
+        told = document.url_of(verb, "statusCallbackUrl"), verb.get("statusCallbackMethod", "POST")
+        url = element_text(verb)
+
+        def tell(what: str, failure: str) -> None:
+            form = [
+                ("Event", STREAM_EVENTS[what]),
+                ("CallUUID", self.placed.id),
+                ("StreamID", messages.about.stream),
+                ("From", self._caller),
+                ("To", self.placed.number),
+                ("ServiceURL", url),
+                ("Timestamp", _utc(self.started)),
+            ]
+            self.tell("stream", *told, form)
+
+        asked = verb.get("bidirectional"), verb.get("keepCallAlive"), verb.get("contentType")
+        usable = asked == ("true", "true", MULAW)
+        refusal = "" if usable else f"the sandbox streams only both ways, alone and as {MULAW}"
+        if self.stream(url, messages, tell, refusal=refusal):
+            self.hangup = BY_CALLER
+            raise Ended
+
+    def _new_stream(self, verb: Element) -> Messages:
+        pairs = (pair.partition("=") for pair in verb.get("extraHeaders", "").split(",") if pair)
+        headers = {name: value for name, _, value in pairs}
+        account, caller, called = self.account.id, self._caller, self.placed.number
+        encoding = MULAW.partition(";")[0]
+        return PlivoMessages(Subject(str(uuid.uuid4()), self.placed.id, account, caller, called, encoding, headers))
+
+    def sign_handshake(self) -> bool:
+        return True
 
     def _act(self, document: Document, verb: Element, more: Form) -> Document | None:
         """Request the action URL of an element; its document is executed unless the element has redirect="false"."""
@@ -256,10 +310,9 @@ class PlivoCall(PhoneCall):
             self.placed.id, None, "inbound", self._caller, self.placed.number, self.placed.duration_s, self._hangup
         )
 
-    def _keep_leg(self, leg: str, to: str, duration_s: int, verb: Element) -> None:
+    def _keep_leg(self, leg: str, to: str, verb: Element, outcome: Outcome, duration_s: int) -> None:
         caller = verb.get("callerId") or self._caller
-        hangup = BY_CALLER._replace(source="Call recipient") if duration_s else NO_ANSWER
-        self._keep(leg, self.placed.id, "outbound", caller, to, duration_s, hangup)
+        self._keep(leg, self.placed.id, "outbound", caller, to, duration_s, DIALED[outcome][1])
 
     def _keep(
         self, id: str, parent: str | None, direction: str, caller: str, called: str, duration_s: int, hangup: Hangup

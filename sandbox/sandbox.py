@@ -18,6 +18,7 @@ from .plivo import Plivo
 from .plivo_calls import PlivoCall
 from .server import Server
 from .state import Account, seeded
+from .targets import Outcome, Target, key
 from .telnyx import Telnyx
 from .telnyx_calls import TelnyxCall
 from .twilio import Twilio
@@ -55,6 +56,11 @@ class Sandbox:
         self.state.origin = self.url
         self.deliver_to: str | None = None
         """Where webhooks are delivered instead of their own host, as `http://127.0.0.1:8001`; a reset clears it."""
+        self.hosts: dict[str, str] = {}
+        """The addresses of voice systems, as `{"voice.example.com": "127.0.0.1:9001"}`, in place of a name server; a
+        reset clears them."""
+        self.targets: dict[str, Target] = {}
+        """What happens at numbers and SIP addresses that are dialed; a reset clears them. See add_target()."""
         self.carriers: list[Carrier] = [Twilio(self.state), Plivo(self.state), Telnyx(self.state)]
 
     # Running
@@ -151,6 +157,16 @@ class Sandbox:
 
     # Calls
 
+    def add_target(self, address: str, outcome: Outcome, rings_s: int = 5) -> None:
+        """Set what happens when this number or SIP address is dialed.
+
+        Args:
+            address: digits, or `sip:user@host`; another scheme, and parameters, make no difference.
+            rings_s: how long it rings before it answers, in seconds.
+        """
+        with self.lock:
+            self.targets[key(address)] = Target(outcome, rings_s)
+
     def place_call(
         self,
         carrier: str,
@@ -169,15 +185,16 @@ class Sandbox:
     ) -> PlacedCall:
         """Call a number: the carrier requests the number's webhooks and executes their documents.
 
-        Returns when the call is over; as time is simulated, nothing waits. The call ends at the current time.
+        Returns when the call is over; as time is simulated, nothing waits, except for what a voice system says at the
+        other end of a stream. The call ends at the current time.
 
         Args:
             account: the account's id; if empty, any account that has the number.
             talk_s: how long the caller talks, in seconds; 0 to hang up without leaving a message.
-            forward_answers: whether a dialed number answers.
+            forward_answers: whether a dialed number answers that is no target; see add_target().
             duplicate: how many times each callback is delivered, signed anew each time.
             reorder: deliver callbacks that do not request a document after the call, in reverse order.
-            drop: the kinds of callbacks to drop (status, recording, leg, action); True drops all of them.
+            drop: the kinds of callbacks to drop (status, recording, leg, stream, action); True drops all of them.
             tamper: change a byte of each request after signing it.
             replay: repeat every request after the call, byte for byte.
 

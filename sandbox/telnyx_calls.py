@@ -6,11 +6,13 @@ Sources: developers.telnyx.com/api-reference/callbacks/texml-*, the vendor's Ope
 import secrets
 import uuid
 from datetime import UTC, datetime, timedelta
+from xml.etree.ElementTree import Element
 
 from . import media
 from .calls import GREETING_S, Recording, Route
 from .deliveries import Delivery, Form
 from .resources import iso, rfc2822
+from .streams import Messages, Subject, TelnyxMessages
 from .twiml import Leg, TwimlCall
 
 
@@ -92,6 +94,26 @@ class TelnyxCall(TwimlCall):
             ("Timestamp", iso(self.started)),
         ]
         return form + ([("CallDuration", str(leg.duration_s))] if status == leg.status else [])
+
+    def new_stream(self, noun: Element, parameters: dict[str, str]) -> Messages:
+        codec = noun.get("codec", "default")
+        encoding = "PCMU" if codec == "default" else codec
+        stream, called = str(uuid.uuid4()), f"+{self.placed.number}"
+        account, caller = self.account.user_id, self.placed.caller
+        return TelnyxMessages(Subject(stream, self.placed.id, account, caller, called, encoding, parameters))
+
+    def stream_fields(self) -> Form:
+        id = self.placed.id
+        return [("AccountSid", self.account.user_id), ("CallSid", id), ("CallSidLegacy", id)]
+
+    def stream_refusal(self, noun: Element) -> str:
+        """Telnyx would play MP3 files by default; the sandbox has none."""
+        mode = noun.get("bidirectionalMode", "mp3")
+        return "" if mode == "rtp" else f"the sandbox has no streams of {mode}"
+
+    def connections(self, noun: Element) -> int:
+        """By default, Telnyx connects again when the far end has closed the connection."""
+        return 1 if noun.get("enableReconnect") == "false" else 2
 
     def recording_fields(self, recording: Recording) -> Form:
         return [

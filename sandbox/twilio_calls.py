@@ -7,10 +7,13 @@ vendor's OpenAPI document (2026-11-23).
 import secrets
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
+from xml.etree.ElementTree import Element
 
 from .calls import GREETING_S, Recording, Route
 from .deliveries import Delivery, Form
 from .resources import rfc2822
+from .streams import Messages, Subject, TwilioMessages
 from .twiml import Leg, TwimlCall
 
 VERSION = "2010-04-01"
@@ -98,6 +101,23 @@ class TwilioCall(TwimlCall):
             ("SequenceNumber", str(STEPS.index(status) if status in STEPS else len(STEPS))),
         ]
         return form + ([("CallDuration", str(leg.duration_s))] if status not in STEPS else [])
+
+    def new_stream(self, noun: Element, parameters: dict[str, str]) -> Messages:
+        caller, called = self.placed.caller, f"+{self.placed.number}"
+        stream = "MZ" + secrets.token_hex(16)
+        about = Subject(stream, self.placed.id, self.account.id, caller, called, "audio/x-mulaw", parameters)
+        return TwilioMessages(about)
+
+    def stream_fields(self) -> Form:
+        return [("AccountSid", self.account.id), ("CallSid", self.placed.id)]
+
+    def stream_refusal(self, noun: Element) -> str:
+        """Twilio connects only with port 443, and not if the URL has a query (error 31920)."""
+        url = urlsplit(noun.get("url", ""))
+        return "31920 Stream - WebSocket - Handshake Error" if url.query or (url.port or 443) != 443 else ""
+
+    def sign_handshake(self) -> bool:
+        return True
 
     def recording_fields(self, recording: Recording) -> Form:
         return [
