@@ -14,10 +14,8 @@ from sandbox.streams import FRAME, PlacedStream
 from sandbox.targets import Outcome
 from sandbox.voice_system import VoiceSystem
 from tests.support.carriers import CARRIERS
-from tests.support.customer import CALLER, Line, Webhooks, only, serving
+from tests.support.customer import CALLER, HOST, URL, Line, Webhooks, only, serving, stream
 
-HOST = "voice.example.com"
-URL = f"wss://{HOST}/calls/1"
 AGENT = "sip:agent@pbx.example.com"
 FAILED = {"twilio": "stream-error", "plivo": "DroppedStream", "telnyx": "stream-error"}
 STARTED = {"twilio": "stream-started", "plivo": "StartStream", "telnyx": "stream-started"}
@@ -40,26 +38,6 @@ def sandbox(webhooks: Webhooks) -> Iterator[Sandbox]:
 @pytest.fixture(params=sorted(CARRIERS))
 def line(request: pytest.FixtureRequest, sandbox: Sandbox, webhooks: Webhooks) -> Line:
     return only(sandbox, webhooks, request.param)
-
-
-def stream(line: Line, url: str = URL, **changes: str) -> str:
-    """A document that connects the caller with a voice system and then says goodbye."""
-    if line.carrier == "plivo":
-        options = {
-            "bidirectional": "true", "keepCallAlive": "true", "contentType": "audio/x-mulaw;rate=8000",
-            "extraHeaders": "phoneId=p1,callId=c1", "statusCallbackUrl": "/stream",
-        } | changes  # fmt: skip
-        return f"<Response><Stream {attributes(options)}>{url}</Stream><Speak>Goodbye</Speak></Response>"
-    options = {"url": url, "statusCallback": "/stream"}
-    if line.carrier == "telnyx":
-        options |= {"bidirectionalMode": "rtp", "enableReconnect": "false"}
-    parameters = '<Parameter name="phoneId" value="p1"/><Parameter name="callId" value="c1"/>'
-    noun = f"<Stream {attributes(options | changes)}>{parameters}</Stream>"
-    return f"<Response><Connect>{noun}</Connect><Say>Goodbye</Say></Response>"
-
-
-def attributes(options: dict[str, str]) -> str:
-    return " ".join(f'{name}="{value}"' for name, value in options.items())
 
 
 def dial(line: Line, target: str, timeout: int) -> str:

@@ -18,6 +18,9 @@ from sandbox.sandbox import Sandbox
 
 OURS = "https://ours.example.com"
 CALLER = "+441632960083"
+HOST = "voice.example.com"
+URL = f"wss://{HOST}/calls/1"
+"""Of the customer's voice system."""
 
 
 class Fields(dict[str, list[str]]):
@@ -216,3 +219,23 @@ def only(sandbox: Sandbox, webhooks: Webhooks, carrier: str) -> Line:
     route(sandbox, line)
     webhooks.validate = line.validate
     return line
+
+
+def stream(line: Line, url: str = URL, **changes: str) -> str:
+    """A document that connects the caller with a voice system and then says goodbye."""
+    if line.carrier == "plivo":
+        options = {
+            "bidirectional": "true", "keepCallAlive": "true", "contentType": "audio/x-mulaw;rate=8000",
+            "extraHeaders": "phoneId=p1,callId=c1", "statusCallbackUrl": "/stream",
+        } | changes  # fmt: skip
+        return f"<Response><Stream {attributes(options)}>{url}</Stream><Speak>Goodbye</Speak></Response>"
+    options = {"url": url, "statusCallback": "/stream"}
+    if line.carrier == "telnyx":
+        options |= {"bidirectionalMode": "rtp", "enableReconnect": "false"}
+    parameters = '<Parameter name="phoneId" value="p1"/><Parameter name="callId" value="c1"/>'
+    noun = f"<Stream {attributes(options | changes)}>{parameters}</Stream>"
+    return f"<Response><Connect>{noun}</Connect><Say>Goodbye</Say></Response>"
+
+
+def attributes(options: dict[str, str]) -> str:
+    return " ".join(f'{name}="{value}"' for name, value in options.items())
