@@ -7,6 +7,7 @@ developers.telnyx.com/api-reference/websockets/stream-call-media-over-websocket 
 import base64
 import json
 import socket
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -136,11 +137,11 @@ class TelnyxMessages(Messages):
         start: Message = {
             "user_id": about.account,
             "call_control_id": about.call,
-            "call_session_id": about.stream,
+            "call_session_id": str(uuid.uuid5(uuid.NAMESPACE_OID, about.call)),
             "from": about.caller,
             "to": about.called,
             "tags": [],
-            "client_state": None,
+            "client_state": "",
             "custom_parameters": about.parameters,
             "media_format": {"encoding": about.encoding, "sample_rate": 8000, "channels": 1},
         }

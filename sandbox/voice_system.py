@@ -15,6 +15,8 @@ from websockets.sync.server import ServerConnection, serve
 Message = dict[str, Any]
 
 MARK = "said"
+VOICE_HOST = "voice.example.com"
+"""Where the sandbox has a voice system when it runs as a command."""
 
 
 @dataclass

@@ -1,10 +1,17 @@
 """The simulated carriers stream a call's audio to a voice system, dial SIP addresses, and speak languages."""
 
 import base64
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from threading import Thread
+from typing import Any
 
 import pytest
+import requests
 from twilio.request_validator import RequestValidator
+from websockets.sync.server import ServerConnection, serve
 
 from sandbox import state as seeds
 from sandbox.caller import describe, place_call
@@ -12,7 +19,8 @@ from sandbox.ports import free_port
 from sandbox.sandbox import Sandbox
 from sandbox.streams import FRAME, PlacedStream
 from sandbox.targets import Outcome
-from sandbox.voice_system import VoiceSystem
+from sandbox.voice_system import VoiceSystem, mark
+from tests.support import SAMPLES
 from tests.support.carriers import CARRIERS
 from tests.support.customer import CALLER, HOST, URL, Line, Webhooks, only, serving, stream
 
@@ -88,6 +96,67 @@ def test_the_first_messages_name_the_call(sandbox: Sandbox, webhooks: Webhooks, 
             assert (start["call_control_id"], start["from"], start["to"]) == (call.id, CALLER, f"+{line.number}")
             assert start["custom_parameters"] == {"phoneId": "p1", "callId": "c1"}
             assert start["media_format"]["encoding"] == "PCMU"
+
+
+def test_the_first_messages_have_the_form_that_the_vendor_documents(
+    sandbox: Sandbox, webhooks: Webhooks, line: Line
+) -> None:
+    webhooks.documents["/answer"] = stream(line)
+    with VoiceSystem(ends_after=1) as voice_system:
+        sandbox.hosts[HOST] = voice_system.address
+        sandbox.place_call(line.carrier, line.number)
+    documented = json.loads((SAMPLES / "streams.json").read_text())[line.carrier]["messages"]
+    sent = voice_system.sessions[0].messages[: len(documented)]
+    assert [form(message) for message in sent] == [form(message) for message in documented]
+
+
+def form(value: Any) -> Any:
+    """The names and types of a message, in any order."""
+    if isinstance(value, dict):
+        return {name: form(item) for name, item in value.items()}
+    return type(value)
+
+
+def test_the_voice_system_may_take_back_what_is_not_yet_played(
+    sandbox: Sandbox, webhooks: Webhooks, line: Line
+) -> None:
+    webhooks.documents["/answer"] = stream(line)
+    replies: list[str] = []
+
+    def clear(connection: ServerConnection) -> None:
+        start = next(start for start in map(json.loads, connection) if start["event"] == "start")
+        name = "clearAudio" if line.carrier == "plivo" else "clear"
+        ids = {"streamSid": start.get("streamSid"), "streamId": start["start"].get("streamId")}
+        connection.send(json.dumps({"event": name, **ids}))
+        connection.send(json.dumps(mark(start)))
+        events = (json.loads(text)["event"] for text in connection)
+        replies.extend(takewhile(lambda event: event not in ("mark", "playedStream"), events))
+
+    with far_end(clear) as address:
+        sandbox.hosts[HOST] = address
+        call = sandbox.place_call(line.carrier, line.number)
+    (placed,) = call.streams
+    assert (placed.cleared, placed.marks, placed.failure) == (1, 1, "")
+    assert ("clearedAudio" in replies) == (line.carrier == "plivo")
+
+
+@pytest.mark.parametrize("wrong", ['{"event": "hello"}', "hello", '{"event": "media"}', "[]"])
+def test_a_message_that_the_carrier_does_not_know_breaks_the_stream(
+    sandbox: Sandbox, webhooks: Webhooks, line: Line, wrong: str
+) -> None:
+    webhooks.documents["/answer"] = stream(line)
+    with far_end(lambda connection: connection.send(wrong)) as address:
+        sandbox.hosts[HOST] = address
+        call = sandbox.place_call(line.carrier, line.number)
+    assert call.streams[0].failure and told(webhooks)[-1] == FAILED[line.carrier]
+
+
+@contextmanager
+def far_end(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
+    """A voice system that does this. Yields its address."""
+    with serve(handler, "127.0.0.1", 0, compression=None, max_queue=None) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.socket.getsockname()[1]}"
 
 
 def test_a_caller_who_hangs_up_ends_the_stream_and_the_call(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
@@ -235,11 +304,22 @@ def test_a_document_in_a_language_that_no_voice_speaks_is_refused(
 # From another process
 
 
-def test_a_call_from_another_process_tells_what_happened(sandbox: Sandbox, webhooks: Webhooks) -> None:
+def test_another_process_sets_hosts_and_targets_and_is_told_what_happened(sandbox: Sandbox, webhooks: Webhooks) -> None:
     line = only(sandbox, webhooks, "twilio")
-    webhooks.documents["/answer"] = stream(line)
+    webhooks.documents["/answer"] = stream(line).replace("</Response>", f"<Dial><Sip>{AGENT}</Sip></Dial></Response>")
     with VoiceSystem(ends_after=3) as voice_system:
-        sandbox.hosts[HOST] = voice_system.address
+        for name, body in {
+            "hosts": {HOST: voice_system.address},
+            "targets": {"address": AGENT, "outcome": "is busy"},
+        }.items():
+            assert requests.post(f"{sandbox.url}/_sandbox/{name}", json=body, timeout=5).ok
         lines = list(describe(place_call(sandbox.url, line.number)))
-    assert 'Heard: "Goodbye" (en-US)' in lines
+    assert 'Heard: "Goodbye" (en-US)' in lines and f"Dialed {AGENT}: is busy" in lines
     assert any(text.startswith(f"Streamed to {URL}: ") and text.endswith(" 3 received") for text in lines), lines
+
+
+def test_a_reset_forgets_hosts_and_targets(sandbox: Sandbox) -> None:
+    sandbox.hosts[HOST] = "127.0.0.1:1"
+    sandbox.add_target(AGENT, "answers")
+    sandbox.reset()
+    assert sandbox.hosts == sandbox.targets == {}

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from sandbox.caller import NoCall, describe, has_worked, place_call, sandbox_url
 from sandbox.sandbox import CALLS, Sandbox
 from sandbox.state import State
+from sandbox.voice_system import VOICE_HOST, VoiceSystem
 
 
 class Command(BaseCommand):
@@ -24,6 +25,14 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8100)
         parser.add_argument(
             "--delay", type=float, default=0.0, metavar="SECONDS", help="latency added to every request"
+        )
+        parser.add_argument(
+            "--host",
+            action="append",
+            default=[],
+            metavar="NAME=ADDRESS",
+            help="where streams to a host go, as voice.acme.example=127.0.0.1:9001; "
+            f"{VOICE_HOST} is a voice system of the sandbox's own, which says the same back",
         )
         call = parser.add_subparsers(dest="action").add_parser(
             "call",
@@ -39,7 +48,7 @@ class Command(BaseCommand):
         if options["action"] == "call":
             self.call(**{name: options[name] for name in ("number", "carrier", "caller", "url")})
         else:
-            self.serve(options["port"], options["delay"])
+            self.serve(options["port"], options["delay"], options["host"])
 
     def call(self, number: str, carrier: str, caller: str, url: str) -> None:
         try:
@@ -52,7 +61,7 @@ class Command(BaseCommand):
         if not has_worked(placed):
             sys.exit(1)
 
-    def serve(self, port: int, delay_s: float) -> None:
+    def serve(self, port: int, delay_s: float, hosts: list[str]) -> None:
         try:
             sandbox = Sandbox(port=port, delay_s=delay_s)
         except OSError as error:
@@ -65,10 +74,12 @@ class Command(BaseCommand):
         self._write_accounts(sandbox.state)
         self.stdout.flush()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            sandbox.serve_forever()
-        except KeyboardInterrupt:
-            sandbox.stop()
+        with VoiceSystem() as voice_system:
+            sandbox.hosts |= {VOICE_HOST: voice_system.address} | dict(host.split("=", 1) for host in hosts)
+            try:
+                sandbox.serve_forever()
+            except KeyboardInterrupt:
+                sandbox.stop()
 
     def _write_accounts(self, state: State) -> None:
         """Print the made-up credentials and the numbers of each account."""
