@@ -12,7 +12,7 @@ from .deliveries import Courier, Delivery, Form, Kind, Options
 from .signing import signed
 from .state import Account
 from .streams import FRAMES_PER_S, Messages, PlacedStream, StreamFailed, exchange, open_connection
-from .targets import SIP, Outcome, key
+from .targets import SIP, TAKEN, Outcome, key
 from .voices import language_of
 
 if TYPE_CHECKING:
@@ -319,6 +319,12 @@ class PhoneCall:
         spoken_s = min(self.options.talk_s, limit_s)
         self.talked_s = min(self.talked_s + spoken_s, self.options.talk_s)
         return spoken_s
+
+    def talk_to(self, outcome: Outcome, limit_s: int) -> int:
+        """Talk to a dialed target; returns the seconds talked, 0 if it did not answer."""
+        if outcome not in TAKEN:
+            return 0
+        return self.talk(limit_s if outcome == "answers" else min(limit_s, max(self.options.talk_s // 2, 1)))
 
     def record(self, source: str, channels: int, duration_s: int) -> Recording:
         recording = self.new_recording(source, channels, duration_s)

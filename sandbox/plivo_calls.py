@@ -15,7 +15,7 @@ from . import media
 from .calls import GREETING_S, Document, Ended, PhoneCall, Recording, Route, element_text, seconds
 from .deliveries import Form
 from .streams import Messages, PlivoMessages, Subject
-from .targets import Outcome
+from .targets import TAKEN, Outcome
 
 RATE = "0.00550"
 RECORD_S = 60
@@ -44,6 +44,7 @@ LINE_BUSY = BUSY._replace(source="Carrier")
 UNREACHABLE = Hangup(2020, "Unreachable", "Carrier", "DESTINATION_OUT_OF_ORDER")
 DIALED: dict[Outcome, tuple[str, Hangup]] = {
     "answers": ("completed", BY_CALLER._replace(source="Call recipient")),
+    "breaks off": ("completed", BY_CALLER._replace(source="Carrier")),
     "is busy": ("busy", LINE_BUSY),
     "rings out": ("no-answer", NO_ANSWER),
     "fails": ("failed", UNREACHABLE),
@@ -180,8 +181,8 @@ class PlivoCall(PhoneCall):
         if not targets:
             return None
         outcome = outcomes[0]
-        duration_s = self.talk(seconds(verb, "timeLimit", 14400)) if outcome == "answers" else 0
-        if outcome == "answers" and not duration_s:
+        duration_s = self.talk_to(outcome, seconds(verb, "timeLimit", 14400))
+        if outcome in TAKEN and not duration_s:
             outcome = "rings out"
         legs = [(str(uuid.uuid4()), to) for to in targets]
         for position, (leg, to) in enumerate(legs):
@@ -196,7 +197,7 @@ class PlivoCall(PhoneCall):
         status, hangup = DIALED[outcome]
         more = [
             ("DialStatus", status),
-            ("DialRingStatus", str(outcome in ("answers", "rings out")).lower()),
+            ("DialRingStatus", str(outcome in (*TAKEN, "rings out")).lower()),
             ("DialHangupCause", hangup.cause),
             ("DialALegUUID", self.placed.id),
             ("DialBLegUUID", leg if duration_s else ""),

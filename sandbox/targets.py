@@ -3,7 +3,9 @@
 import re
 from typing import Literal, NamedTuple
 
-Outcome = Literal["answers", "is busy", "rings out", "fails"]
+Outcome = Literal["answers", "breaks off", "is busy", "rings out", "fails"]
+"""`breaks off`: answers, and is cut off when the caller has talked for half of the time."""
+TAKEN = ("answers", "breaks off")
 
 SIP = re.compile(r"sips?:", re.IGNORECASE)
 
@@ -16,7 +18,7 @@ class Target(NamedTuple):
 
     def within(self, timeout_s: int) -> Outcome:
         """The outcome for a caller who waits for this long, in seconds."""
-        return "rings out" if self.outcome == "answers" and self.rings_s > timeout_s else self.outcome
+        return "rings out" if self.outcome in TAKEN and self.rings_s > timeout_s else self.outcome
 
 
 def key(address: str) -> str:

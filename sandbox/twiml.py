@@ -11,7 +11,7 @@ from .calls import Document, Ended, PhoneCall, Recording, element_text, seconds
 from .deliveries import Form
 from .resources import iso
 from .streams import Messages
-from .targets import Outcome
+from .targets import TAKEN, Outcome
 
 REJECTED = {"busy": "busy", "rejected": "no-answer"}
 """The reasons for Reject, and the final status of the call."""
@@ -19,7 +19,13 @@ RING_S = 30
 """The default timeout of Dial."""
 
 
-STATUS: dict[Outcome, str] = {"answers": "completed", "is busy": "busy", "rings out": "no-answer", "fails": "failed"}
+STATUS: dict[Outcome, str] = {
+    "answers": "completed",
+    "breaks off": "completed",
+    "is busy": "busy",
+    "rings out": "no-answer",
+    "fails": "failed",
+}
 """How a dialed call ended (`DialCallStatus`)."""
 STREAM_EVENTS = {"started": "stream-started", "stopped": "stream-stopped", "failed": "stream-error"}
 
@@ -124,12 +130,10 @@ class TwimlCall(PhoneCall):
     def _call(self, document: Document, dial: Element, target: Element, *, can_answer: bool) -> Leg:
         caller, called = dial.get("callerId") or self.placed.caller, element_text(target)
         outcome = self.ring(called, seconds(dial, "timeout", RING_S))
-        duration_s = 0
-        if outcome == "answers" and can_answer:
-            if not self.answered:
-                self.answer()
-            duration_s = self.talk(seconds(dial, "timeLimit", 14400))
-        status = STATUS["rings out" if outcome == "answers" and not duration_s else outcome]
+        if outcome in TAKEN and can_answer and not self.answered:
+            self.answer()
+        duration_s = self.talk_to(outcome, seconds(dial, "timeLimit", 14400)) if can_answer else 0
+        status = STATUS["rings out" if outcome in TAKEN and not duration_s else outcome]
         leg = Leg(self.new_leg_id(), caller, called, status, duration_s)
         with self.sandbox.lock:
             self.keep_leg(leg)

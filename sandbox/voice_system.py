@@ -4,6 +4,7 @@ It speaks the messages of all three carriers, as a voice bot of their customers 
 """
 
 import json
+import logging
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
 Message = dict[str, Any]
+
+# `sessions` is the log.
+logging.getLogger("websockets.server").setLevel(logging.WARNING)
 
 MARK = "said"
 VOICE_HOST = "voice.example.com"

@@ -242,6 +242,7 @@ def test_a_stream_that_would_not_carry_the_conversation_fails(
     [
         ("answers", 5, "completed"),
         ("answers", 15, "no-answer"),
+        ("breaks off", 5, "completed"),
         ("is busy", 0, "busy"),
         ("rings out", 0, "no-answer"),
         ("fails", 0, "failed"),
@@ -258,6 +259,15 @@ def test_the_outcome_of_a_dialed_call_reaches_the_action(
     assert form["DialStatus" if line.carrier == "plivo" else "DialCallStatus"] == status
     assert call.dialed == [target] and call.outcomes == ["rings out" if status == "no-answer" else outcome]
     assert call.spoken == ["Leave a message."] and len(call.recordings) == 1
+
+
+@pytest.mark.parametrize(("outcome", "duration_s"), [("answers", 12), ("breaks off", 7)])
+def test_a_call_that_breaks_off_is_shorter(
+    sandbox: Sandbox, webhooks: Webhooks, line: Line, outcome: Outcome, duration_s: int
+) -> None:
+    webhooks.documents["/answer"] = dial(line, AGENT, timeout=30)
+    sandbox.add_target(AGENT, outcome)
+    assert sandbox.place_call(line.carrier, line.number, talk_s=10).duration_s == duration_s
 
 
 def test_a_sip_address_that_nobody_has_fails(sandbox: Sandbox, webhooks: Webhooks, line: Line) -> None:
