@@ -46,6 +46,8 @@ def test_pipecat_accepts_the_stream_and_is_heard(bot: tuple[str, IO[str]], carri
         line = only(sandbox, webhooks, carrier)
         webhooks.documents["/answer"] = stream(line)
         call = sandbox.place_call(carrier, line.number, talk_s=1)
+    (placed,) = call.streams
+    assert (placed.connected, placed.failure, placed.received) == (True, "", 1)
     read = json.loads(printed.readline())
     assert (read["carrier"], read["call_id"]) == (carrier, call.id)
     # Of the parameters, Pipecat reads Twilio's only; of the numbers, Telnyx's.
@@ -53,5 +55,3 @@ def test_pipecat_accepts_the_stream_and_is_heard(bot: tuple[str, IO[str]], carri
     assert (read["from"], read["to"]) == ((CALLER, f"+{line.number}") if carrier == "telnyx" else (None, None))
     samples = struct.unpack("<160h", bytes.fromhex(read["audio"]))
     assert samples[:8] == (samples[0],) * 8 and samples[8:16] == (-samples[0],) * 8, "the caller's tone"
-    (placed,) = call.streams
-    assert (placed.connected, placed.failure, placed.received) == (True, "", 1)
