@@ -56,3 +56,8 @@ def searched_digits(text: str) -> list[str]:
     spellings = [re.sub(r"[^0-9]", "", one) for one in dict.fromkeys([TRUNK_PREFIX.sub("", written), written])]
     is_short = len(spellings[0]) < SHORTEST_WITH_SLASH and any(slash in text for slash in SLASHES)
     return spellings if spellings[0] and WRITTEN.fullmatch(written) and not is_short else []
+
+
+def pasted_target(text: str) -> str:
+    """Like pasted_number(), for a text that may also be an address with a scheme, which stays as it is."""
+    return text if ":" in text else pasted_number(text)

@@ -11,7 +11,7 @@ from core.fields import OBJECT_ID
 
 Row = TypeVar("Row", bound=Model)
 # A carrier's token, sent as a name by mistake, is longer. Of a longer name only the start is shown; our longest name
-# has 11 characters.
+# has 12 characters.
 LONGEST_SHOWN, SHOWN_START = 24, 11
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from integrations.answers import Plan
 from integrations.asking import Asking
 from integrations.errors import NumberNotOwned
 from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport
 from integrations.transport import Deadline
 from integrations.types import Application, CarrierNumber, Difference, ListedNumber, NumberRecord, Route, Settings, Site
-from integrations.webhooks import Answer, Urls, Webhook
+from integrations.webhooks import Urls, Webhook
 
 if TYPE_CHECKING:
     from integrations.applications import Applications
@@ -152,8 +153,14 @@ class Provider(Asking):
 
     @classmethod
     @abstractmethod
-    def render_answer(cls, answer: Answer, urls: Urls) -> str:
+    def render_answer(cls, plan: Plan, urls: Urls) -> str:
         """The XML document that instructs the carrier to do this."""
+
+    @classmethod
+    def can_reach(cls, target: str) -> bool:
+        """Whether the carrier can connect a call with a well-formed target (`phones.targets`) without sending it in
+        clear text where encryption was asked for."""
+        return not (target.startswith("sips:") or target.endswith(";transport=tls"))
 
     @abstractmethod
     def media_url(self, recording_id: str, known_url: str) -> str:

@@ -48,6 +48,9 @@ MAX_SECONDS = 7 * 24 * 60 * 60
 NUL_IN_FORM = re.compile("%00|\0")
 NUL_IN_JSON = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
+# Our word for why a call ended: the media stream that it was connected with could not be reached, or broke off.
+STREAM_FAILED = "stream_failed"
+
 Payload = Mapping[str, Any]
 
 

@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from twilio.twiml.voice_response import Dial, VoiceResponse
+from twilio.twiml import voice_response as verbs
 
+from integrations.answers import CONNECTED_S, SILENCE_S, VOICEMAIL_S, Dial, HangUp, Plan, Record, Reject, Say, Stream
 from integrations.events import (
+    STREAM_FAILED,
     CallReport,
     CallStatus,
     Direction,
@@ -27,7 +29,8 @@ from integrations.events import (
     uncut,
     whole,
 )
-from integrations.webhooks import FORWARDED_S, SILENCE_S, VOICEMAIL_S, Action, Answer, Urls
+from integrations.languages import VOICES
+from integrations.webhooks import Urls
 
 # https://www.twilio.com/docs/voice/api/recording#recording-status-values and
 # https://developers.telnyx.com/api-reference/callbacks/texml-recording-status (read 2026-11-23)
@@ -40,43 +43,75 @@ RECORDING_STATUS = {
     "absent": RecordingStatus.ABSENT,
     "failed": RecordingStatus.FAILED,
 }
+# https://www.twilio.com/docs/voice/twiml/stream#statuscallback names `stream-error`. Telnyx names it, too, and the page
+# of its verb `stream-failed`. https://developers.telnyx.com/api-reference/callbacks/texml-stream (read 2026-11-30)
+FAILED_STREAMS = ("stream-error", "stream-failed")
+SIPS = re.compile("^sips:(.*)")
 CHANNELS = {"1": 1, "2": 2, "single": 1, "mono": 1, "dual": 2, "stereo": 2}
 
 
-def render(answer: Answer, urls: Urls) -> str:
-    """The XML document for an answer. Every recording is reported to `urls.recording`."""
-    response = VoiceResponse()
-    reported = {"recording_status_callback": urls.recording, "recording_status_callback_event": "completed absent"}
-    match answer.action:
-        case Action.VOICEMAIL:
-            response.say(answer.spoken)
-            # Without `action` the carrier requests this document again after the message and repeats the greeting
-            # endlessly.
-            response.record(
-                action=urls.done,
-                max_length=VOICEMAIL_S,
-                timeout=SILENCE_S,
-                finish_on_key="#",
-                play_beep=True,
-                **reported,
-            )
-            response.hangup()
-        case Action.FORWARD:
-            recorded = {"record": "record-from-answer-dual", **reported} if answer.record else {}
-            dial = Dial(
-                caller_id=f"+{answer.our_number}",
-                answer_on_bridge=True,
-                action=urls.done,
-                time_limit=FORWARDED_S,
-                **recorded,
-            )
-            dial.number(f"+{answer.forward_to}")
-            response.append(dial)
-        case Action.REJECT:
-            response.reject()
-        case Action.HANGUP:
-            response.hangup()
+def render(plan: Plan, urls: Urls, *, stream: Mapping[str, str], names_caller: bool) -> str:
+    """The XML document for a plan. Recordings are reported to `urls.recording`, streams to `urls.status`.
+
+    Args:
+        stream: the attributes of a stream that only this carrier has.
+        names_caller: whether the carrier tells a SIP target who is calling if the document names no caller.
+    """
+    response = verbs.VoiceResponse()
+    for step in plan:
+        match step:
+            case Say(language=language):
+                for part in step.parts():
+                    response.say(part, voice=VOICES[language], language=language)
+            case Record():
+                # Without `action` the carrier requests this document again after the message and repeats the greeting
+                # endlessly.
+                response.record(
+                    action=urls.done,
+                    max_length=VOICEMAIL_S,
+                    timeout=SILENCE_S,
+                    finish_on_key="#",
+                    play_beep=True,
+                    **reported(urls),
+                )
+            case Dial():
+                response.append(dial(step, urls, names_caller=names_caller))
+            case Stream():
+                response.append(connect(step, urls, stream))
+            case Reject():
+                response.reject()
+            case HangUp():
+                response.hangup()
     return response.to_xml()
+
+
+def dial(step: Dial, urls: Urls, *, names_caller: bool) -> verbs.Dial:
+    recorded = {"record": "record-from-answer-dual", **reported(urls)} if step.record else {}
+    verb = verbs.Dial(
+        caller_id=None if step.is_sip and names_caller else f"+{step.our_number}",
+        answer_on_bridge=True,
+        action=urls.done,
+        timeout=step.ring_s,
+        time_limit=CONNECTED_S,
+        **recorded,
+    )
+    if step.is_sip:
+        verb.sip(SIPS.sub(r"sip:\1;transport=tls", step.target))
+    else:
+        verb.number(f"+{step.target}")
+    return verb
+
+
+def connect(step: Stream, urls: Urls, options: Mapping[str, str]) -> verbs.Connect:
+    verb = verbs.Connect()
+    element = verb.stream(url=step.url, status_callback=urls.status, **options)
+    for name, value in step.parameters.items():
+        element.parameter(name=name, value=value)
+    return verb
+
+
+def reported(urls: Urls) -> dict[str, str]:
+    return {"recording_status_callback": urls.recording, "recording_status_callback_event": "completed absent"}
 
 
 def parse_event(payload: Payload, call_status: Mapping[str, CallStatus], own_hosts: re.Pattern[str]) -> ParsedEvent:
@@ -112,7 +147,9 @@ def call_of(call_id: str, payload: Payload, call_status: Mapping[str, CallStatus
         or (talked_since if duration_s else None),
         ended_at=ended_at,
         duration_s=duration_s,
-        hangup_cause=text(payload.get("HangupCause") or payload.get("ErrorMessage")),
+        hangup_cause=STREAM_FAILED
+        if payload.get("StreamEvent") in FAILED_STREAMS
+        else text(payload.get("HangupCause") or payload.get("ErrorMessage")),
         forwarding=forwarding(payload.get("DialCallStatus")),
     )
 

@@ -60,8 +60,29 @@ class NoForwardTarget(Refusal):
     field = "forward_to"
 
 
+class NoConnectTarget(Refusal):
+    """Calls are to be connected, but no target is given."""
+
+    code = "invalid_field"
+    field = "connect_to"
+
+
+class UnreachableTarget(Refusal):
+    """The number's carrier cannot reach the target, or only without the encryption that it asks for."""
+
+    code = "invalid_field"
+    field = "connect_to"
+
+
+class NoGreeting(Refusal):
+    """We have no sentences in the language, and no greeting is given."""
+
+    code = "invalid_field"
+    field = "greeting"
+
+
 class ForwardLoop(Refusal):
-    """Calls would be forwarded to a number of the same workspace, so they could go round in a loop."""
+    """Calls would be connected with a number of the same workspace, so they could go round in a loop."""
 
     code = "invalid_field"
     field = "forward_to"

@@ -13,7 +13,7 @@ from integrations.errors import BadSignature
 from integrations.webhooks import KINDS, Webhook, digest
 from phones.models import Account
 from phones.services.accounts import may_still_sign
-from phones.services.answering import answer_call, hang_up
+from phones.services.answering import answer_call, go_on
 from phones.services.calls import record_event
 from phones.services.carriers import urls_for
 from phones.services.metrics import count_webhook
@@ -100,7 +100,7 @@ def receive_for(account: Account, kind: str, request: HttpRequest) -> HttpRespon
         case "answer" | "fallback":
             return document(answer_call(account, said.call, is_second_try=kind == "fallback"))
         case "done":
-            return document(hang_up(account))
+            return document(go_on(account, said.call))
     return HttpResponse()
 
 

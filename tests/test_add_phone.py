@@ -14,7 +14,7 @@ from phones.services.keyring import Keyring
 from phones.services.restoring import release_line
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
-from tests.support.api import add, data_of, send
+from tests.support.api import UNSAID, add, data_of, send
 from tests.support.carrier_contract import violations
 from tests.support.carriers import CARRIERS, PLIVO, TELNYX, TWILIO, WITH_APPLICATIONS, Good, prepare_spare_application
 from tests.support.lines import remembered
@@ -98,7 +98,7 @@ def test_a_label_and_how_the_number_answers_come_with_the_add(sandbox: Sandbox, 
     assert list(reply.json()["data"]) == ["_id", "userId", "phoneNumber", "integration", "createdAt"]
     shown = data_of(send("GET", f"phones/{reply.json()['data']['_id']}", tenant))
     assert shown["label"] == "Front desk"
-    assert shown["inbound"] == {**inbound, "forwardTo": "442079460000"}
+    assert shown["inbound"] == {**UNSAID, **inbound, "forwardTo": "442079460000"}
     [found] = data_of(send("GET", "phones", tenant))["items"]
     assert found == shown
 

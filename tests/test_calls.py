@@ -118,7 +118,7 @@ def test_a_call_is_rejected(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant
 
 @pytest.mark.engine
 def test_a_colleague_who_does_not_answer_is_no_recording(sandbox: Sandbox, phone: PhoneNumber, tenant: Tenant) -> None:
-    PhoneNumber.objects.update(action="forward", forward_to=COLLEAGUE, record=True)
+    PhoneNumber.objects.update(action="forward", forward_to=COLLEAGUE, record=True, if_unanswered="hangup")
 
     sandbox.place_call(phone.integration, phone.number, forward_answers=False)
 

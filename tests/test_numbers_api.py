@@ -9,7 +9,7 @@ from django.utils import timezone
 from phones.models import Account, Call, Line, PhoneNumber, token_digest
 from sandbox import state as seeds
 from sandbox.sandbox import Sandbox
-from tests.support.api import add, check, data_of, send
+from tests.support.api import UNSAID, add, check, data_of, send
 from tests.support.carriers import CARRIERS, SUBJECTS, Good
 from tests.support.database import UPDATE, failing
 from tests.support.killing import NEW_TOKEN, rotate_at_the_carrier
@@ -32,7 +32,7 @@ def test_a_number_is_shown_as_it_is(phone: PhoneNumber, tenant: Tenant, carrier:
         "integration": carrier.integration,
         "accSId": carrier.acc_sid or Account.objects.get().application_id,
         "label": "",
-        "inbound": {"action": "voicemail", "greeting": "", "forwardTo": None, "record": False},
+        "inbound": {"action": "voicemail", "greeting": "", "forwardTo": None, "record": False, **UNSAID},
         "health": "ok",
         "reasons": [],
         "checkedAt": shown["checkedAt"],
@@ -193,12 +193,12 @@ def test_a_part_changes_that_part(phone: PhoneNumber, tenant: Tenant) -> None:
         return data_of(send("PATCH", f"phones/{phone.pk}", tenant, {"inbound": inbound}))["inbound"]
 
     assert changed(greeting="Grüezi 👋\n") == {
-        "action": "voicemail", "greeting": "Grüezi 👋\n", "forwardTo": None, "record": False,
+        "action": "voicemail", "greeting": "Grüezi 👋\n", "forwardTo": None, "record": False, **UNSAID,
     }  # fmt: skip
     assert changed(forwardTo="+442079460000")["action"] == "voicemail"
     assert changed(action="forward")["forwardTo"] == "442079460000"
     assert changed(record=True) == {
-        "action": "forward", "greeting": "Grüezi 👋\n", "forwardTo": "442079460000", "record": True,
+        "action": "forward", "greeting": "Grüezi 👋\n", "forwardTo": "442079460000", "record": True, **UNSAID,
     }  # fmt: skip
     assert changed(action="reject", forwardTo=None)["forwardTo"] is None
     assert data_of(send("PATCH", f"phones/{phone.pk}", tenant, {}))["inbound"] == changed()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from integrations.events import (
+    STREAM_FAILED,
     CallReport,
     CallStatus,
     Direction,
@@ -58,6 +59,10 @@ UNANSWERED_STATUS = {
 }
 
 
+# https://www.plivo.com/docs/voice/xml/audio-streaming (read 2026-11-29); another of the vendor's pages says `failed`.
+FAILED_STREAMS = ("DroppedStream", "failed")
+
+
 def parse_event(payload: Payload) -> ParsedEvent:
     """Fields: https://docs.plivo.com/docs/voice/concepts/callbacks (read 2026-11-23); for recordings, the section
     "Record" of voice-xml-skill/SKILL.md in github.com/plivo/plivo-cli at 1f8839c (read 2026-11-29). Older field names
@@ -76,7 +81,9 @@ def parse_event(payload: Payload) -> ParsedEvent:
         answered_at=moment(payload.get("AnswerTime")),
         ended_at=moment(payload.get("EndTime")),
         duration_s=whole(payload.get("Duration")),
-        hangup_cause=text(payload.get("HangupCauseName") or payload.get("HangupCause")),
+        hangup_cause=STREAM_FAILED
+        if payload.get("Event") in FAILED_STREAMS
+        else text(payload.get("HangupCauseName") or payload.get("HangupCause")),
         cost=cost,
         currency="" if cost is None else CURRENCY,
         forwarding=forwarding(payload.get("DialStatus")),

@@ -9,10 +9,32 @@ from typing import Any
 from plivo import RestClient
 from plivo.exceptions import AuthenticationError
 from plivo.utils.signature_v3 import construct_post_url, get_signature_v3
-from plivo.xml import DialElement, HangupElement, NumberElement, RecordElement, ResponseElement, SpeakElement
+from plivo.xml import (
+    DialElement,
+    HangupElement,
+    NumberElement,
+    RecordElement,
+    ResponseElement,
+    SpeakElement,
+    StreamElement,
+    UserElement,
+)
 from requests import Response
 
 from integrations import CARRIERS
+from integrations.answers import (
+    CONNECTED_S,
+    SILENCE_S,
+    VOICEMAIL_S,
+    Dial,
+    HangUp,
+    Plan,
+    Record,
+    Reject,
+    Say,
+    Step,
+    Stream,
+)
 from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
 from integrations.errors import (
@@ -24,6 +46,7 @@ from integrations.errors import (
     RequestFailed,
 )
 from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport
+from integrations.languages import VOICES
 from integrations.plivo.applications import PAGE_SIZE, PlivoApplications
 from integrations.plivo.events import listed, parse_event, recording_of
 from integrations.transport import in_parallel, no_cookies, shared_adapter
@@ -38,17 +61,7 @@ from integrations.types import (
     identifier,
     setting,
 )
-from integrations.webhooks import (
-    FORWARDED_S,
-    SILENCE_S,
-    VOICEMAIL_S,
-    Action,
-    Answer,
-    Urls,
-    Webhook,
-    digest,
-    one_fits,
-)
+from integrations.webhooks import Urls, Webhook, digest, one_fits
 
 OFFICIAL_URL = "https://api.plivo.com"
 DELETED = 204
@@ -138,34 +151,13 @@ class Plivo(ApplicationProvider):
         return parse_event(payload)
 
     @classmethod
-    def render_answer(cls, answer: Answer, urls: Urls) -> str:
-        """https://docs.plivo.com/docs/voice/xml/record (read 2026-11-23)"""
+    def render_answer(cls, plan: Plan, urls: Urls) -> str:
+        """https://www.plivo.com/docs/voice/xml (read 2026-11-29). Without a caller id, the caller's own number
+        is sent."""
         response = ResponseElement()
-        match answer.action:
-            case Action.VOICEMAIL:
-                response.add(SpeakElement(answer.spoken))
-                response.add(
-                    RecordElement(
-                        action=urls.done, redirect=False, max_length=VOICEMAIL_S, timeout=SILENCE_S, finish_on_key="#",
-                        play_beep=True, file_format="wav", callback_url=urls.recording, callback_method="POST",
-                    )
-                )  # fmt: skip
-                response.add(HangupElement())
-            case Action.FORWARD:
-                if answer.record:
-                    # Must precede Dial, or nothing is recorded; without max_length it stops after a minute.
-                    response.add(
-                        RecordElement(
-                            start_on_dial_answer=True, redirect=False, max_length=FORWARDED_S, file_format="wav",
-                            record_channel_type="stereo", callback_url=urls.recording, callback_method="POST",
-                        )
-                    )  # fmt: skip
-                dial = DialElement(caller_id=answer.our_number, action=urls.done, time_limit=FORWARDED_S)
-                response.add(dial.add(NumberElement(answer.forward_to)))
-            case Action.REJECT:
-                response.add(HangupElement(reason="rejected"))
-            case Action.HANGUP:
-                response.add(HangupElement())
+        for step in plan:
+            for element in elements_of(step, urls):
+                response.add(element)
         return response.to_string(pretty=False)
 
     def media_url(self, recording_id: str, known_url: str) -> str:
@@ -269,6 +261,44 @@ class Plivo(ApplicationProvider):
 
     def headers_of(self, error: Exception) -> Mapping[str, str]:
         return error.headers if isinstance(error, SdkError) else {}
+
+
+def elements_of(step: Step, urls: Urls) -> list[Any]:
+    """The elements of a document for a step."""
+    match step:
+        case Say(language=language):
+            return [SpeakElement(part, voice=VOICES[language], language=language) for part in step.parts()]
+        case Record():
+            return [
+                RecordElement(
+                    action=urls.done, redirect=False, max_length=VOICEMAIL_S, timeout=SILENCE_S, finish_on_key="#",
+                    play_beep=True, file_format="wav", callback_url=urls.recording, callback_method="POST",
+                )
+            ]  # fmt: skip
+        case Dial():
+            # Must precede Dial, or nothing is recorded; without max_length it stops after a minute.
+            recording = RecordElement(
+                start_on_dial_answer=True, redirect=False, max_length=CONNECTED_S, file_format="wav",
+                record_channel_type="stereo", callback_url=urls.recording, callback_method="POST",
+            )  # fmt: skip
+            dial = DialElement(
+                caller_id=None if step.is_sip else step.our_number, action=urls.done, timeout=step.ring_s,
+                time_limit=CONNECTED_S,
+            )  # fmt: skip
+            dial.add((UserElement if step.is_sip else NumberElement)(step.target))
+            return [recording, dial] if step.record else [dial]
+        case Stream():
+            return [
+                StreamElement(
+                    step.url, bidirectional=True, keepCallAlive=True, contentType="audio/x-mulaw;rate=8000",
+                    extraHeaders=",".join(f"{name}={value}" for name, value in step.parameters.items()),
+                    statusCallbackUrl=urls.status, statusCallbackMethod="POST",
+                )
+            ]  # fmt: skip
+        case Reject():
+            return [HangupElement(reason="rejected")]
+        case HangUp():
+            return [HangupElement()]
 
 
 def entries_of(reply: Any, parse: Any) -> list[Any]:

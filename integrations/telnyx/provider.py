@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from integrations import CARRIERS, twiml
+from integrations.answers import Plan
 from integrations.applications import ApplicationProvider, route_to
 from integrations.base import S3_PLACES
 from integrations.errors import BadSignature, MediaMissing, NumberNotActive, NumberNotOwned, RequestFailed
@@ -21,7 +22,7 @@ from integrations.telnyx.applications import PAGE_SIZE, TelnyxApplications, list
 from integrations.telnyx.events import call_of, event_id, parse_event, recording_of
 from integrations.transport import in_parallel
 from integrations.types import CarrierNumber, ListedNumber, NumberRecord, Settings, address, e164, identifier, word
-from integrations.webhooks import Answer, Urls, Webhook, digest
+from integrations.webhooks import Urls, Webhook, digest
 
 if TYPE_CHECKING:
     from telnyx import Telnyx as Client
@@ -125,8 +126,12 @@ class Telnyx(ApplicationProvider):
         return parse_event(payload)
 
     @classmethod
-    def render_answer(cls, answer: Answer, urls: Urls) -> str:
-        return twiml.render(answer, urls)
+    def render_answer(cls, plan: Plan, urls: Urls) -> str:
+        """https://developers.telnyx.com/docs/voice/programmable-voice/texml-verbs (read 2026-11-29): a stream sends MP3
+        unless told otherwise, and is opened again when the far end closes it. Nothing is said of a missing caller
+        id."""
+        options = {"bidirectionalMode": "rtp", "enableReconnect": "false"}
+        return twiml.render(plan, urls, stream=options, names_caller=False)
 
     def media_url(self, recording_id: str, known_url: str) -> str:
         """Get a new link: links in webhooks expire after ten minutes."""

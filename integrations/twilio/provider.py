@@ -15,6 +15,7 @@ from twilio.request_validator import HMAC_SHA256, SIGNATURE_SETTINGS_HEADER, Req
 from twilio.rest import Client
 
 from integrations import CARRIERS, twiml
+from integrations.answers import Plan
 from integrations.base import Provider
 from integrations.errors import AccountNotActive, BadSignature, NumberNotOwned, NumberNotUsable, SignedOtherwise
 from integrations.events import CallReport, ParsedEvent, Payload, RecordingReport
@@ -35,7 +36,7 @@ from integrations.types import (
     setting,
     word,
 )
-from integrations.webhooks import Answer, Urls, Webhook, digest, is_ours, one_fits
+from integrations.webhooks import Urls, Webhook, digest, is_ours, one_fits
 
 T = TypeVar("T")
 
@@ -200,8 +201,14 @@ class Twilio(Provider):
         return twiml.parse_event(payload, CALL_STATUS, OWN_HOSTS)
 
     @classmethod
-    def render_answer(cls, answer: Answer, urls: Urls) -> str:
-        return twiml.render(answer, urls)
+    def render_answer(cls, plan: Plan, urls: Urls) -> str:
+        """https://www.twilio.com/docs/voice/twiml/sip (read 2026-11-29): the caller's own number is the default."""
+        return twiml.render(plan, urls, stream={}, names_caller=True)
+
+    @classmethod
+    def can_reach(cls, target: str) -> bool:
+        """https://www.twilio.com/docs/voice/twiml/stream (read 2026-11-29): streams use port 443."""
+        return not target.startswith("wss:") or urlsplit(target).port in (None, 443)
 
     def media_url(self, recording_id: str, known_url: str) -> str:
         account, recording = self.account_id, quote(recording_id, safe="")

@@ -10,9 +10,11 @@ from rest_framework import serializers
 from core.fields import OBJECT_ID
 from core.text import trimmed
 from core.wire import WireField, wire_time
+from integrations.languages import ALIASES, VOICES
 from phones.numbers import digits_of, to_e164
 from phones.services.paging import Position
 from phones.services.picking import read_cursor
+from phones.targets import read_target
 
 ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 AUTH_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
@@ -166,6 +168,49 @@ class ForwardField(NumberField):
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         return "" if data is None or data == "" else super().run_validation(data)
+
+
+class ConnectField(WireField):
+    """Where to connect calls: a number, or a `sip:`, `sips:` or `wss:` address; null or empty for none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, allow_blank=True, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return "" if data is None or data == "" else super().run_validation(data)
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return read_target(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), "invalid_field") from None
+
+
+class LanguageField(ChoiceOfTexts):
+    """The code of a language that all carriers' voices speak, in BCP 47, compared exactly."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__([*VOICES, *ALIASES], **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        code = super().to_internal_value(data)
+        return ALIASES.get(code, code)
+
+
+class SecondsField(serializers.Field):
+    """A whole number of seconds within bounds; a text or a boolean is none."""
+
+    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
+        self.least, self.most = least, most
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int) or not self.least <= data <= self.most:
+            raise serializers.ValidationError(f"send a whole number from {self.least} to {self.most}.", "invalid_field")
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
 
 IdField = partial(serializers.RegexField, OBJECT_ID.pattern)

@@ -189,8 +189,16 @@ class Flag(OpenApiSerializerFieldExtension):
         return {"type": "boolean"}
 
 
+class Seconds(OpenApiSerializerFieldExtension):
+    target_class = "phones.api.fields.SecondsField"
+
+    def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
+        return {"type": "integer", "minimum": self.target.least, "maximum": self.target.most}
+
+
 class Choice(OpenApiSerializerFieldExtension):
     target_class = "phones.api.fields.ChoiceOfTexts"
+    match_subclasses = True
 
     def map_serializer_field(self, auto_schema: object, direction: str) -> dict[str, object]:
         return {"type": "string", "enum": list(self.target.choices)}

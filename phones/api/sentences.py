@@ -17,6 +17,8 @@ WIRE_NAMES = {
     "account_id": "accSId",
     "public_key": "publicKey",
     "forward_to": "inbound",
+    "connect_to": "inbound",
+    "greeting": "inbound",
 }
 SENTENCES: dict[type[Exception], str] = {
     Refusal: INTERNAL_ERROR,
@@ -49,9 +51,15 @@ SENTENCES: dict[type[Exception], str] = {
         "yours, add it again with valid credentials.",
     phones.SameWorkspace: "userId: this user's workspace has the number already. Choose a user of another workspace.",
     phones.NoForwardTarget: "inbound: forward needs forwardTo, a number.",
+    phones.NoConnectTarget: "inbound: connect needs connectTo, a number or the address of your own system.",
+    phones.UnreachableTarget:
+        "inbound: {carrier} cannot reach this connectTo safely. Only Twilio encrypts sips: and ;transport=tls, and "
+        "Twilio opens wss: streams at port 443 only.",
+    phones.NoGreeting:
+        "inbound: there is no default greeting in {language}, only in {ours}. Send a greeting of your own.",
     phones.ForwardLoop:
-        "inbound: forwardTo is a number of this workspace. Calls could go round in a loop, and each round is billed: "
-        "send a number outside the workspace.",
+        "inbound: forwardTo or connectTo is a number of this workspace. Calls could go round in a loop, and each round "
+        "is billed: send a number outside the workspace.",
     phones.NoSuchUser: "userId: user not found in this workspace.",
     phones.TokenReplaced:
         "authToken: another token was saved at the same moment. Send yours again to end the old one.",

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from core.errors import Unreadable
 from core.wire import validated
 from integrations import CARRIERS, PROVIDERS
+from integrations.languages import VOICES
 from integrations.types import Route
 from phones.api.fields import (
     MAX_PAGE_SIZE,
@@ -16,21 +17,25 @@ from phones.api.fields import (
     AuthTokenField,
     CarrierCursorField,
     ChoiceOfTexts,
+    ConnectField,
     CursorField,
     ForwardField,
     IdField,
     LabelField,
+    LanguageField,
     LimitField,
     NumberField,
     OwnerField,
     PatternField,
+    SecondsField,
     TextField,
     TextOrNullField,
     TimeField,
     UserIdField,
 )
-from phones.models import Line, PhoneNumber
+from phones.models import MAX_RING_S, MIN_RING_S, Line, PhoneNumber
 from phones.services.checking import reasons_of
+from phones.services.handling import check_handling
 
 
 class CredentialsSerializer(serializers.Serializer):
@@ -59,7 +64,7 @@ class FlagField(serializers.Field):
 class InboundField(serializers.Field):
     """How a number answers. Keys that are left out stay as they are."""
 
-    default_error_messages = {"invalid": "send an object with action, greeting, forwardTo or record."}
+    default_error_messages = {"invalid": "send an object with action, greeting, forwardTo and so on."}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict):
@@ -76,12 +81,42 @@ class InboundField(serializers.Field):
 class InboundSerializer(serializers.Serializer):
     """How a number answers."""
 
-    action = ChoiceOfTexts(PhoneNumber.Action.values, required=False, help_text="voicemail, forward or reject.")
+    action = ChoiceOfTexts(
+        PhoneNumber.Action.values,
+        required=False,
+        help_text="voicemail, forward, connect (hand calls to a system of your own) or reject.",
+    )
     greeting = TextField(
         1000, required=False, help_text="Spoken before a caller leaves a message; empty for the default greeting."
     )
+    language = LanguageField(
+        required=False,
+        help_text="What the greeting is written in. There are default greetings in de, en, es, fr, hi, it, nl, pl and "
+        "pt; in another language, greeting is required.",
+    )
     forwardTo = ForwardField(source="forward_to", required=False, help_text="Number with country code.")
-    record = FlagField(required=False, help_text="Whether a forwarded call is recorded.")
+    connectTo = ConnectField(
+        source="connect_to",
+        required=False,
+        help_text="A number with country code, `sip:user@host`, `sips:user@host` (Twilio) or `wss://host/path`.",
+    )
+    ringSeconds = SecondsField(
+        MIN_RING_S,
+        MAX_RING_S,
+        source="ring_seconds",
+        required=False,
+        help_text="How long a number or SIP address rings.",
+    )
+    ifUnanswered = ChoiceOfTexts(
+        PhoneNumber.IfUnanswered.values,
+        source="if_unanswered",
+        required=False,
+        help_text="What follows if nobody takes a forwarded or connected call: voicemail or hangup.",
+    )
+    record = FlagField(required=False, help_text="Whether a forwarded or connected call is recorded; streams are not.")
+
+
+HANDLING = [field.source for field in InboundSerializer().fields.values()]
 
 
 class AddPhoneSerializer(CredentialsSerializer):
@@ -120,9 +155,10 @@ class AddPhoneSerializer(CredentialsSerializer):
     inbound = InboundField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        inbound = attrs.get("inbound", {})
-        if inbound.get("action") == "forward" and not inbound.get("forward_to"):
-            raise serializers.ValidationError({"inbound": ["forward needs forwardTo, a number."]}, "invalid_field")
+        inbound = attrs if "inbound" not in self.fields else attrs.get("inbound", {})
+        check_handling(
+            PhoneNumber(integration=attrs["integration"], **{n: inbound[n] for n in HANDLING if n in inbound})
+        )
         return {"account_id": "", "public_key": "", **attrs}
 
 
@@ -136,13 +172,12 @@ class AddRowSerializer(AddPhoneSerializer):
     inbound = None  # type: ignore[assignment]
     action = ChoiceOfTexts(PhoneNumber.Action.values, required=False)
     greeting = TextField(1000, required=False)
+    language = LanguageField(required=False)
     forwardTo = ForwardField(source="forward_to", required=False)
+    connectTo = ConnectField(source="connect_to", required=False)
+    ringSeconds = SecondsField(MIN_RING_S, MAX_RING_S, source="ring_seconds", required=False)
+    ifUnanswered = ChoiceOfTexts(PhoneNumber.IfUnanswered.values, source="if_unanswered", required=False)
     record = FlagField(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs.get("action") == "forward" and not attrs.get("forward_to"):
-            raise serializers.ValidationError({"forwardTo": ["forward needs forwardTo, a number."]}, "invalid_field")
-        return super().validate(attrs)
 
 
 class AddedPhoneSerializer(serializers.Serializer):
@@ -230,7 +265,11 @@ class CheckedAtField(TimeField):
 class ShownInboundSerializer(serializers.Serializer):
     action = serializers.ChoiceField(PhoneNumber.Action.values)
     greeting = serializers.CharField(allow_blank=True)
+    language = serializers.ChoiceField(list(VOICES))
     forwardTo = TextOrNullField(source="forward_to")
+    connectTo = TextOrNullField(source="connect_to")
+    ringSeconds = serializers.IntegerField(source="ring_seconds")
+    ifUnanswered = serializers.ChoiceField(PhoneNumber.IfUnanswered.values, source="if_unanswered")
     record = serializers.BooleanField()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, time, timedelta
 from typing import Any
 
-from core.pasted import pasted_number
+from core.pasted import pasted_number, pasted_target
 from core.text import visible
 from phones.api.fields import PUBLIC_KEY
 from phones.bulk.columns import COLUMNS, SECRET
@@ -17,7 +17,8 @@ from phones.bulk.tokens import has_token
 
 FREE_TEXT = {"label", "greeting"}
 NUMBERS = {"phoneNumber", "forwardTo"}
-CHOICES = {"integration", "onConflict", "action"}
+CHOICES = {"integration", "onConflict", "action", "ifUnanswered"}
+COUNTS = {"ringSeconds"}
 TRUE, FALSE = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
 # Spreadsheets store 15 significant digits of a number.
 EXACT_DIGITS = 15
@@ -35,6 +36,7 @@ ERROR = re.compile(
 )
 # Ann <ann@example.com> and mailto:ann@example.com, as mail programs copy an address.
 ADDRESS = re.compile(r"[^<>]*< *([^<>@ ]+@[^<>@ ]+) *>|mailto:([^@ ]+@[^@ ]+)", re.IGNORECASE)
+WHOLE = re.compile("[0-9]{1,9}")
 MAX_SHOWN, MAX_FREE_TEXT = 100, 2000
 
 ENTER_AS_TEXT = "Format the column as text and enter it again."
@@ -95,7 +97,7 @@ def text_of_float(number: float) -> str:
     return str(int(number))
 
 
-def text_value(name: str, text: str) -> str | bool:
+def text_value(name: str, text: str) -> str | bool | int:
     if name in FREE_TEXT:
         return without_guard(text, before=FORMULA)
     text = without_guard(visible(text))
@@ -106,6 +108,10 @@ def text_value(name: str, text: str) -> str | bool:
     text = whole_number(name, text)
     if name in NUMBERS:
         return pasted_number(text)
+    if name == "connectTo":
+        return pasted_target(text)
+    if name in COUNTS and WHOLE.fullmatch(text):
+        return int(text)
     if name in CHOICES:
         return text.lower()
     if name == "userId" and (address := ADDRESS.fullmatch(text)):

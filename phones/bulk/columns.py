@@ -12,7 +12,8 @@ from phones.bulk.tokens import safe_name
 
 NEEDED = ("userId", "phoneNumber", "integration", "authToken")
 COLUMNS = (
-    *NEEDED, "accSId", "onConflict", "publicKey", "label", "action", "greeting", "forwardTo", "record",
+    *NEEDED, "accSId", "onConflict", "publicKey", "label", "action", "greeting", "language", "forwardTo", "connectTo",
+    "ringSeconds", "ifUnanswered", "record",
 )  # fmt: skip
 SECRET = "authToken"
 # May stand in for userId, as a column of its own.

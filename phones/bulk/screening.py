@@ -3,8 +3,9 @@
 import logging
 import time
 
-from core.errors import Unreadable
+from core.errors import Refusal
 from core.wire import validated
+from phones.api.sentences import sentence, wire_name
 from phones.api.serializers import AddRowSerializer
 from phones.bulk.files import FileRow
 from phones.bulk.rows import EXISTS, FAILED, IN_WORKSPACE, BulkRow, Key, RowOutcome
@@ -50,8 +51,8 @@ def parse_row(serializer: AddRowSerializer, row: FileRow) -> BulkRow | RowOutcom
         if row.problem:
             raise row.problem
         fields = dict(validated(serializer, row.fields))
-    except Unreadable as error:
-        return RowOutcome(row.line, row.shown(), FAILED, error.code, error.field, str(error))
+    except Refusal as error:
+        return RowOutcome(row.line, row.shown(), FAILED, error.code, wire_name(error.field), sentence(error))
     credentials = {name: fields.pop(name) for name in ("integration", "account_id", "auth_token", "public_key")}
     user_id, number, on_conflict = (fields.pop(name) for name in ("user_id", "number", "on_conflict"))
     return BulkRow(row.line, user_id, number, Credentials(None, **credentials), on_conflict, fields, row.shown())

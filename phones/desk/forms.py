@@ -11,16 +11,23 @@ from django.core.validators import RegexValidator
 from rest_framework.serializers import Serializer
 
 from core.errors import Refusal
-from core.pasted import pasted_number
+from core.pasted import pasted_number, pasted_target
 from core.secrets import CannotOpen, Secret
 from core.widgets import ObjectIdSelect
 from integrations import CARRIERS, PROVIDERS
 from integrations.errors import IntegrationError
+from integrations.languages import DEFAULT_LANGUAGE, VOICES
 from phones.api.fields import PUBLIC_KEY
 from phones.api.sentences import wire_name
-from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer, ChangePhoneSerializer
+from phones.api.serializers import (
+    HANDLING,
+    AddPhoneSerializer,
+    AvailablePhonesSerializer,
+    ChangePhoneSerializer,
+    InboundSerializer,
+)
 from phones.desk.sentences import sentence
-from phones.models import PhoneNumber
+from phones.models import MAX_RING_S, MIN_RING_S, PhoneNumber
 from phones.services.accounts import Credentials
 from phones.services.changing import check_inbound
 from users.models import MAY_OWN_NUMBERS, User, Workspace
@@ -35,7 +42,7 @@ FIELDS = {
     "onConflict": "on_conflict",
     "publicKey": "public_key",
     "label": "label",
-    "inbound": "forward_to",
+    **{name: str(field.source) for name, field in InboundSerializer().fields.items()},
 }
 TOKEN_KEPT_S = 15 * 60
 ENTER_KEY = "Enter the 44 characters of the key as the console shows it."
@@ -56,7 +63,7 @@ class RefusableForm(forms.Form):
 
     def refuse(self, refusal: Refusal | IntegrationError) -> None:
         """Show beside the field to blame why a service has refused."""
-        name = self.form_field(wire_name(refusal.field))
+        name = refusal.field if refusal.field in self.fields else self.form_field(wire_name(refusal.field))
         self.add_error(name, forms.ValidationError(sentence(refusal), refusal.code))
 
     def form_field(self, api_name: str | None) -> str | None:
@@ -80,14 +87,36 @@ class InboundForm(RefusableForm):
     label = forms.CharField(max_length=200, required=False, help_text="A descriptive name, such as “Front desk”.")
     action = forms.ChoiceField(
         label="Incoming calls", initial="voicemail",
-        choices=[("voicemail", "Send to voicemail"), ("forward", "Forward"), ("reject", "Reject")],
+        choices=[
+            ("voicemail", "Send to voicemail"), ("forward", "Forward"), ("connect", "Connect to the customer's system"),
+            ("reject", "Reject"),
+        ],
     )  # fmt: skip
     greeting = forms.CharField(
         max_length=1000, required=False, widget=forms.Textarea(attrs={"rows": 2}),
         help_text="Played before the caller leaves a message. Leave empty for the default greeting.",
     )  # fmt: skip
+    language = forms.ChoiceField(
+        required=False, initial=DEFAULT_LANGUAGE, choices=[(code, code) for code in VOICES],
+        help_text="The language of the greeting, and of the default greeting if there is one.",
+    )  # fmt: skip
     forward_to = forms.CharField(required=False, help_text="The number to forward calls to, with country code.")
-    record = forms.BooleanField(label="Record forwarded calls", required=False)
+    connect_to = forms.CharField(
+        required=False, help_text="A number, or the address of the customer's system: sip:user@host or wss://host/path."
+    )
+    ring_seconds = forms.IntegerField(
+        label="Ring for",
+        required=False,
+        initial=30,
+        min_value=MIN_RING_S,
+        max_value=MAX_RING_S,
+        help_text="In seconds.",
+    )
+    if_unanswered = forms.ChoiceField(
+        label="If nobody answers", required=False, initial="voicemail",
+        choices=[("voicemail", "Send to voicemail"), ("hangup", "Hang up")],
+    )  # fmt: skip
+    record = forms.BooleanField(label="Record forwarded and connected calls", required=False)
 
     def read_changes(self, phone: PhoneNumber) -> dict[str, Any]:
         """Return the row's fields as entered; empty if there is an error, which is added to the form."""
@@ -96,10 +125,14 @@ class InboundForm(RefusableForm):
             "action": typed["action"],
             "greeting": typed["greeting"].replace("\r\n", "\n"),
             "forwardTo": pasted_number(typed["forward_to"]),
+            "connectTo": pasted_target(typed["connect_to"]),
             "record": typed["record"],
         }
-        fields = self.read_with(ChangePhoneSerializer(data={"label": typed["label"], "inbound": inbound}))
-        changes = {**fields.pop("inbound", {}), **fields}
+        optional = {"language": "language", "ringSeconds": "ring_seconds", "ifUnanswered": "if_unanswered"}
+        inbound |= {name: typed[field] for name, field in optional.items() if typed[field]}
+        fields = self.read_with(ChangePhoneSerializer(data={"label": typed["label"]}))
+        changes = self.read_with(InboundSerializer(data=inbound))
+        changes = {**changes, **fields} if not self.errors else {}
         if changes:
             try:
                 check_inbound(phone, changes)
@@ -113,8 +146,7 @@ class ChangePhoneForm(InboundForm):
     """Change a number's label and its call handling."""
 
     def __init__(self, data: Any, *, phone: PhoneNumber) -> None:
-        names = ("label", "action", "greeting", "forward_to", "record")
-        super().__init__(data, initial={name: getattr(phone, name) for name in names})
+        super().__init__(data, initial={name: getattr(phone, name) for name in ("label", *HANDLING)})
         self.phone = phone
         # After `is_valid()`: the row's fields that differ, for change_phone().
         self.changes: dict[str, Any] = {}
@@ -154,7 +186,7 @@ class AddPhoneForm(InboundForm):
         ("Owner", {"fields": ["user"]}),
         ("Carrier account", {"fields": ["integration", "account_id", "auth_token", "public_key", "kept_token"]}),
         ("Number", {"fields": ["number", "on_conflict", "label"]}),
-        ("Call handling", {"fields": ["action", "greeting", "forward_to", "record"]}),
+        ("Call handling", {"fields": HANDLING}),
     ]
 
     def __init__(self, data: Any, *, staff: User) -> None:
@@ -186,7 +218,8 @@ class AddPhoneForm(InboundForm):
         }
         fields = self.read_with(AddPhoneSerializer(data=without_blanks(wanted)))
         fields.pop("user_id", None)
-        changes = self.read_changes(PhoneNumber(user=user, number=fields.get("number", "")))
+        phone = PhoneNumber(user=user, integration=typed["integration"], number=fields.get("number", ""))
+        changes = self.read_changes(phone) if fields else {}
         return {"user": user, **fields, "settings": changes}
 
     def read_pick(self) -> dict[str, Any]:

@@ -28,6 +28,11 @@ SENTENCES: dict[type[Exception], str] = {
         "the customer's, add it again with valid credentials.",
     phones.SameWorkspace: "This user's workspace has the number already. Choose a user of another workspace.",
     phones.NoForwardTarget: "Enter the number that calls are forwarded to.",
+    phones.NoConnectTarget: "Enter the number or address that calls are connected with.",
+    phones.UnreachableTarget:
+        "{carrier} cannot reach this address safely. Only Twilio encrypts sips: and ;transport=tls, and Twilio opens "
+        "wss: streams at port 443 only.",
+    phones.NoGreeting: "There is no default greeting in {language}, only in {ours}. Enter a greeting.",
     phones.ForwardLoop:
         "This number is in the workspace itself. Calls could go round in a loop, and each round is billed. Enter a "
         "number outside the workspace.",

@@ -4,6 +4,8 @@ from phones.models.calls import Call, CallEvent, Recording
 from phones.models.figures import Figure
 from phones.models.imports import Import, ImportRow
 from phones.models.numbers import (
+    MAX_RING_S,
+    MIN_RING_S,
     NOT_RESTORED,
     Account,
     Line,
@@ -16,6 +18,8 @@ from phones.models.numbers import (
 )
 
 __all__ = [
+    "MAX_RING_S",
+    "MIN_RING_S",
     "NOT_RESTORED",
     "Account",
     "Call",

@@ -10,10 +10,15 @@ from django.utils.crypto import salted_hmac
 from core.fields import MillisecondField, ObjectIdField, SecretField
 from core.leased import Leased
 from integrations import PROVIDERS
+from integrations.languages import DEFAULT_LANGUAGE
 
 # What to do about secrets whose encryption key is lost.
 ENTER_TOKEN = "Enter the auth token again on the page of one of the account's numbers."
 NOT_RESTORED = "After removing the number, set its call routing in the carrier's console."
+
+
+# How long a target of calls may ring: what all carriers can do.
+MIN_RING_S, MAX_RING_S = 5, 120
 
 
 def carrier_choices() -> list[tuple[str, str]]:
@@ -176,7 +181,12 @@ class PhoneNumber(Leased):
     class Action(models.TextChoices):
         VOICEMAIL = "voicemail"
         FORWARD = "forward"
+        CONNECT = "connect"
         REJECT = "reject"
+
+    class IfUnanswered(models.TextChoices):
+        VOICEMAIL = "voicemail"
+        HANGUP = "hangup"
 
     id = ObjectIdField(primary_key=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="phone_numbers")
@@ -187,7 +197,13 @@ class PhoneNumber(Leased):
     label = models.CharField(max_length=200, blank=True)
     action = models.CharField(max_length=16, choices=Action.choices, default=Action.VOICEMAIL)
     greeting = models.CharField(max_length=1000, blank=True)
+    # A key of integrations.languages.VOICES.
+    language = models.CharField(max_length=8, default=DEFAULT_LANGUAGE)
     forward_to = models.CharField(max_length=15, blank=True)
+    # E.164 digits, or an address as phones/targets.py reads it.
+    connect_to = models.CharField(max_length=500, blank=True)
+    ring_seconds = models.PositiveSmallIntegerField(default=30)
+    if_unanswered = models.CharField(max_length=16, choices=IfUnanswered.choices, default=IfUnanswered.VOICEMAIL)
     record = models.BooleanField(default=False)
     lease_until = MillisecondField(null=True, editable=False)  # indexed together with the state
     operation = SecretField(null=True, editable=False, if_lost="Nothing to do: reconcile finishes the operation.")
@@ -215,6 +231,11 @@ class PhoneNumber(Leased):
 
     def __str__(self) -> str:
         return f"+{self.number}"
+
+    @property
+    def target(self) -> str:
+        """Where calls go on to: E.164 digits or an address; empty if they stay here."""
+        return {self.Action.FORWARD: self.forward_to, self.Action.CONNECT: self.connect_to}.get(self.action, "")
 
     @property
     def is_retired(self) -> bool:

@@ -34,8 +34,8 @@ from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, urls_for
 from phones.services.checking import Check, as_check, key_reasons
 from phones.services.claiming import lock_line
 from phones.services.completing import complete
-from phones.services.forwarding import check_target
 from phones.services.guesses import limit_credential_attempts
+from phones.services.handling import check_handling, check_loop
 from phones.services.history import note, refusal_noted
 from phones.services.metrics import add_counted
 from phones.services.ownership import Verdict, ask_holder, is_in_use, line_of
@@ -76,7 +76,7 @@ def add_phone(
         auth_token: Auth Token or API key.
         public_key: Telnyx webhook key in base64, if the client knows it.
         on_conflict: "replace" takes over a number that is routed elsewhere, "refuse" does not.
-        settings: fields of the new row: `label`, `action`, `greeting`, `forward_to`, `record`.
+        settings: fields of the new row, as for change_phone().
         hints: what is known of the account already, when many of its numbers are added.
         moved: the number of another workspace that the new one replaces (services/moving.py).
         budget_s: the longest that the add may take; with the 5 s to roll back, less than a lease.
@@ -85,8 +85,9 @@ def add_phone(
         The active number.
 
     Raises:
-        PhoneExists, ForwardLoop, ImpossibleNumber, RoutedElsewhere, NumberInAnotherWorkspace, ApplicationInUse,
-        LimitReached, LineBusy, LeaseLost and IntegrationError. Then everything is rolled back, in our database and at
+        PhoneExists, ForwardLoop, what check_handling() raises, ImpossibleNumber, RoutedElsewhere,
+        NumberInAnotherWorkspace, ApplicationInUse, LimitReached, LineBusy, LeaseLost and IntegrationError.
+        Then everything is rolled back, in our database and at
         the carrier, at once or by `manage.py reconcile`.
 
     Effects:
@@ -98,6 +99,7 @@ def add_phone(
     wanted = PhoneNumber(user=user, number=number, integration=integration, **(settings or {}))
     action = "phone.move" if moved else "phone.add"
     with add_counted(integration), refusal_noted(action, wanted, detail=integration):
+        check_handling(wanted)
         addition = Addition(
             reservation=reserve(wanted, credentials, deadline),
             credentials=credentials,
@@ -107,7 +109,7 @@ def add_phone(
             moved=moved,
         )
         try:
-            check_target(wanted, wanted.forward_to)
+            check_loop(wanted, wanted.forward_to, wanted.connect_to)
             prepared = addition.prepared = snapshot(addition, *verify_within_limits(addition))
             application_id, in_effect = apply(addition, prepared)
             read_back(prepared, application_id, in_effect)
@@ -138,7 +140,8 @@ def rehearse_add(
     if PhoneNumber.objects.filter(user=user, number=number, state__in=PhoneNumber.SHOWN).exists():
         raise PhoneExists
     wanted = PhoneNumber(user=user, number=number, integration=integration, **(settings or {}))
-    check_target(wanted, wanted.forward_to)
+    check_handling(wanted)
+    check_loop(wanted, wanted.forward_to, wanted.connect_to)
     addition = Addition(
         reservation=wanted,
         credentials=Credentials(user.workspace_id, integration, account_id, auth_token, public_key),

@@ -2,7 +2,7 @@
 
 The merge has a single rule: of all reported values, keep the furthest status, the greatest number, the earliest start,
 and the text that sorts last. So the result does not depend on the order of the reports or on repeats. The status shown
-of a call that was forwarded and that nobody took follows from two of these values.
+of a call that was forwarded and that nobody took follows from two of these values, and of causes our own comes first.
 """
 
 import logging
@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from integrations import provider_class
 from integrations.events import (
+    STREAM_FAILED,
     CallReport,
     CallStatus,
     Direction,
@@ -115,7 +116,7 @@ def change_call(call: Call, parsed: CallReport, started_at: datetime, is_own_fro
     call.duration_s = most(call.duration_s, parsed.duration_s)
     call.cost = most(call.cost, parsed.cost)
     call.currency = max(call.currency, parsed.currency)
-    call.hangup_cause = max(call.hangup_cause, parsed.hangup_cause)
+    call.hangup_cause = max(call.hangup_cause, parsed.hangup_cause, key=lambda cause: (cause == STREAM_FAILED, cause))
     before = call.direction, call.caller, call.callee
     call.caller, call.callee = max(call.caller, parsed.caller), max(call.callee, parsed.callee)
     if parsed.direction:

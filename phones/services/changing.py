@@ -1,38 +1,42 @@
 """Changing a number: its label, how it answers, and the credentials of its account."""
 
+from copy import copy
 from typing import Any
 
 from integrations.errors import InvalidCredentials
 from integrations.transport import Deadline
-from phones.errors import NoForwardTarget, NoSuchPhone, NumberRetired, TokenReplaced
+from phones.errors import NoSuchPhone, NumberRetired, TokenReplaced
 from phones.models import Account, PhoneNumber
 from phones.services.accounts import Credentials, adopt_credentials, renew_public_key
 from phones.services.carriers import ADD_BUDGET_S, connect_as
 from phones.services.completing import finish_move
-from phones.services.forwarding import check_target
 from phones.services.guesses import limit_credential_attempts
+from phones.services.handling import check_handling, check_loop
 from phones.services.history import note, refusal_noted
 from phones.services.searching import reindex_phone
 
+TARGETS = ("forward_to", "connect_to")
+
 
 def check_inbound(phone: PhoneNumber, changes: dict[str, Any]) -> None:
-    """Raise NoForwardTarget or ForwardLoop if a change would forward calls to nowhere or to the number's own workspace.
+    """Raise what check_handling() and check_loop() raise of the number with these changes, or NumberRetired if another
+    workspace has it now.
 
-    Raises NumberRetired if another workspace has the number now.
-
-    If the target joined the workspace after it was chosen, it stays; a check reports it.
+    If a target joined the workspace after it was chosen, it stays; a check reports it.
     """
     if phone.is_retired:
         raise NumberRetired
-    action, target = changes.get("action", phone.action), changes.get("forward_to", phone.forward_to)
-    if action == "forward" and not target:
-        raise NoForwardTarget
-    if target != phone.forward_to or (action == "forward" and phone.action != "forward"):
-        check_target(phone, target)
+    changed = copy(phone)
+    for name, value in changes.items():
+        setattr(changed, name, value)
+    check_handling(changed)
+    chosen = {getattr(changed, name) for name in TARGETS if getattr(changed, name) != getattr(phone, name)}
+    check_loop(changed, *chosen, *([changed.target] if changed.action != phone.action else []))
 
 
 def change_phone(phone: PhoneNumber, changes: dict[str, Any]) -> None:
-    """Change fields of an active number: `label`, `action`, `greeting`, `forward_to`, `record`.
+    """Change fields of an active number: `label`, `action`, `greeting`, `language`, `forward_to`, `connect_to`,
+    `ring_seconds`, `if_unanswered`, `record`.
 
     Raises NoSuchPhone if the number is being removed. The row object is changed, too.
     """

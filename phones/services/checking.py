@@ -26,7 +26,7 @@ from phones.services import at_once, leases
 from phones.services.accounts import keep_public_key, ready_application
 from phones.services.carriers import ADD_BUDGET_S, UNDO_BUDGET_S, connect_stored, urls_for
 from phones.services.completing import finish_move
-from phones.services.forwarding import find_loop
+from phones.services.handling import find_loop
 from phones.services.reasons import public_setting
 from phones.services.rejected_webhooks import REFUSALS, align_lines, refusal_reasons
 from phones.services.restoring import unsettled

@@ -56,8 +56,8 @@ REASONS: dict[str, tuple[str, str]] = {
         "Ask the server administrator to restore the key, or ask the customer for the auth token and enter it again.",
     ),
     "forward_loop": (
-        "Calls are forwarded to a number in the same workspace. They could loop, and each round is billed.",
-        "Forward them to a number outside the workspace.",
+        "Calls go on to a number in the same workspace. They could loop, and each round is billed.",
+        "Send them to a number outside the workspace.",
     ),
     "carrier_refuses": (
         "The carrier refuses to answer for this account or number, so its settings are unknown.",

@@ -9,6 +9,9 @@ from phones.models import PhoneNumber
 from tests.support.documented import documented
 from tests.support.people import Tenant
 
+# What `inbound` of a number shows if nothing is said of it.
+UNSAID = {"language": "en-US", "connectTo": None, "ringSeconds": 30, "ifUnanswered": "voicemail"}
+
 
 def post(path: str, body: Any, token: str | None, **headers: str) -> Any:
     """POST JSON as a client does and return the response."""

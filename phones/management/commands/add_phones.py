@@ -50,7 +50,8 @@ class Command(DatabaseCommand):
     help = (
         "Add the numbers in a CSV, JSON, JSON lines or XLSX file. Columns: userId (or the user's e-mail address), "
         "phoneNumber, integration, authToken, and accSId where the carrier needs it; optional: onConflict, publicKey, "
-        "label, action, greeting, forwardTo, record. Safe to run again. Exit status: 0 all numbers were added or "
+        "label, action, greeting, language, forwardTo, connectTo, ringSeconds, ifUnanswered, "
+        "record. Safe to run again. Exit status: 0 all numbers were added or "
         "existed already, 3 some rows failed or the report is incomplete, 2 invalid file or arguments, 1 the command "
         "could not run, 130 interrupted."
     )
