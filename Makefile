@@ -64,13 +64,17 @@ test-next: ## Run the quick tests on SQLite with Python 3.13 and the newest Djan
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps --upgrade django asgiref sqlparse
 	TEST_DATABASE=sqlite $(call PYTEST,4) $(if $(NAMED),,$(NEXT)) $(ARGS)
 
+# Pipecat, whose code receives the simulated carriers' streams, is in a folder of its own, where nothing else sees what it brings.
+build/pipecat: requirements-pipecat.txt | dev
+	@rm -rf $@ && $(PYTHON) -m pip install --quiet --disable-pip-version-check --target $@ --no-deps --require-hashes -r $< && touch $@
+
 # Of these, each value of each parameter, and some of the rest.
 proofs: export SAMPLE_SEED ?= $(SEED)
-proofs: dev ## Run the slow tests behind SECURITY.md on all three: kills, fault loops, fuzzing, leaks.
+proofs: dev build/pipecat ## Run the slow tests behind SECURITY.md on all three: kills, fault loops, fuzzing, leaks.
 	$(call on_each_engine,tests/proofs,-m engine)
 
 every-case: export EVERY_CASE := 1
-every-case: dev ## Run the tests and the proofs with all their cases, which takes hours.
+every-case: dev build/pipecat ## Run the tests and the proofs with all their cases, which takes hours.
 	$(call on_each_engine,tests --ignore=tests/e2e --ignore=tests/failover,)
 
 e2e: dev ## Test the support desk in a real browser. Screenshots go to build/screenshots/. TEST_DATABASE=mongodb and postgresql are possible.
@@ -104,3 +108,4 @@ UV_COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-emit
 lock: ## Resolve requirements*.in again, for every Python from 3.11 on. Needs uv.
 	$(UV_COMPILE) requirements.in -o requirements.txt
 	$(UV_COMPILE) requirements-dev.in -o requirements-dev.txt
+	$(UV_COMPILE) --override requirements-pipecat.overrides requirements-pipecat.in -o requirements-pipecat.txt

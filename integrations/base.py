@@ -40,6 +40,8 @@ class Provider(Asking):
     media_places: ClassVar[re.Pattern[str]]
     # Paths of recordings within the API; %s is the account's id. Empty: accept any path the API has just returned.
     recording_path: ClassVar[str] = ""
+    # What `can_reach` is true of, for a sentence that says what to send.
+    reachable: ClassVar[str] = "a sip: address without ;transport=tls, a wss: address or a number"
     # Whether webhooks are signed with a key per account, which we may not have, instead of the auth token.
     signs_with_public_key: ClassVar[bool] = False
 

@@ -55,7 +55,9 @@ READ_BY_PEOPLE = re.compile(r"\.md$|^docs/|^tests/(samples|carrier_specs|early|m
 ABOUT_EACH = {
     "tests/test_sandbox.py": "what each simulated carrier answers is its own",
     "tests/live/doors.py": "how each carrier places a call and tells of webhooks is its own",
+    "tests/test_answers.py": "what each carrier's documents may have is its own",
     "tests/test_sandbox_calls.py": "what each simulated carrier sends is its own",
+    "tests/test_sandbox_streams.py": "how each simulated carrier streams is its own",
 }
 
 pytestmark = pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="walks the tracked files")

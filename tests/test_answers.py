@@ -2,11 +2,11 @@
 
 import random
 from typing import Any
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import plivo.xml
 import pytest
+from defusedxml import ElementTree
 from twilio.twiml import voice_response
 
 from integrations import provider_class

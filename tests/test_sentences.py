@@ -15,7 +15,7 @@ from phones.api.serializers import AddPhoneSerializer, AvailablePhonesSerializer
 from phones.bulk.columns import NoHeader, UnreadableFile
 from phones.desk import sentences as desk
 from phones.desk.forms import AddPhoneForm
-from phones.errors import ChangeUncertain, NoSuchPhone
+from phones.errors import ChangeUncertain, NoGreeting, NoSuchPhone, UnreachableTarget
 from users.idempotency import InvalidKey, KeyInProgress, KeyMismatch
 from users.limits import LimitHeld, LimitReached
 
@@ -24,6 +24,11 @@ TABLES = {"api": api.SENTENCES, "desk": desk.SENTENCES}
 LIKE_THEIR_BASE = {InvalidJson, UnreadableFile, NoHeader, NoSuchPhone, LimitHeld}
 # About headers, bodies and a PATCH of several fields, which the desk does not have.
 OF_THE_API_ALONE = {ChangeUncertain, Unreadable, InvalidKey, KeyMismatch, KeyInProgress}
+# What the sentence of an error tells of the case.
+PARTS = {
+    NoGreeting: {"language": "ja-JP", "ours": "de, en"},
+    UnreachableTarget: {"carrier": "Plivo", "reachable": "a sip: address"},
+}
 # A name of the API in the middle of a sentence, or in front of it.
 WIRE_NAME = re.compile(r"\b[a-z]+[A-Z]\w*|\binbound\b|^\w+:")
 
@@ -44,7 +49,7 @@ def examples(kind: type[Exception]) -> list[Exception]:
         return [kind(carrier, "status 500") for carrier in CARRIERS.values()]
     if kind is LimitReached:
         return [LimitReached(7)]
-    return [Unreadable("The body must be a JSON object.") if kind is Unreadable else kind()]
+    return [Unreadable("The body must be a JSON object.") if kind is Unreadable else kind(**PARTS.get(kind, {}))]
 
 
 @pytest.mark.parametrize("door", TABLES)

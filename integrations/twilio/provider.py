@@ -120,6 +120,7 @@ class Twilio(Provider):
     # Recordings in Twilio's other regions: api.EDGE.REGION.twilio.com.
     media_places = re.compile(r"api(\.[a-z0-9-]+){0,2}\.twilio\.com" + RECORDING_PATH % r"\w+")
     recording_path = RECORDING_PATH
+    reachable = "a sip: or sips: address, a wss: address at port 443 or a number"
 
     # -- verbs --------------------------------------------------------------------------------------------------------
 

@@ -53,8 +53,7 @@ SENTENCES: dict[type[Exception], str] = {
     phones.NoForwardTarget: "inbound: forward needs forwardTo, a number.",
     phones.NoConnectTarget: "inbound: connect needs connectTo, a number or the address of your own system.",
     phones.UnreachableTarget:
-        "inbound: {carrier} cannot reach this connectTo safely. Only Twilio encrypts sips: and ;transport=tls, and "
-        "Twilio opens wss: streams at port 443 only.",
+        "inbound: {carrier} cannot reach this connectTo, or not as safely as it asks for. Send {reachable}.",
     phones.NoGreeting:
         "inbound: there is no default greeting in {language}, only in {ours}. Send a greeting of your own.",
     phones.ForwardLoop:

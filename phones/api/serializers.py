@@ -98,7 +98,7 @@ class InboundSerializer(serializers.Serializer):
     connectTo = ConnectField(
         source="connect_to",
         required=False,
-        help_text="A number with country code, `sip:user@host`, `sips:user@host` (Twilio) or `wss://host/path`.",
+        help_text="A number with country code, `sip:user@host`, `sips:user@host` if the carrier encrypts calls, or `wss://host/path`.",
     )
     ringSeconds = SecondsField(
         MIN_RING_S,

@@ -30,8 +30,7 @@ SENTENCES: dict[type[Exception], str] = {
     phones.NoForwardTarget: "Enter the number that calls are forwarded to.",
     phones.NoConnectTarget: "Enter the number or address that calls are connected with.",
     phones.UnreachableTarget:
-        "{carrier} cannot reach this address safely. Only Twilio encrypts sips: and ;transport=tls, and Twilio opens "
-        "wss: streams at port 443 only.",
+        "{carrier} cannot reach this address, or not as safely as it asks for. Enter {reachable}.",
     phones.NoGreeting: "There is no default greeting in {language}, only in {ours}. Enter a greeting.",
     phones.ForwardLoop:
         "This number is in the workspace itself. Calls could go round in a loop, and each round is billed. Enter a "

@@ -1,7 +1,7 @@
 """How a number may handle its calls: in a language that can be spoken, and not connected with a number of its own
 workspace, which could send them back."""
 
-from integrations import CARRIERS, provider_class
+from integrations import provider_class
 from integrations.types import Difference
 from phones.errors import ForwardLoop, NoConnectTarget, NoForwardTarget, NoGreeting, UnreachableTarget
 from phones.models import Line, PhoneNumber
@@ -18,8 +18,9 @@ def check_handling(phone: PhoneNumber) -> None:
         raise NoForwardTarget
     if phone.action == Action.CONNECT and not phone.connect_to:
         raise NoConnectTarget
-    if not provider_class(phone.integration).can_reach(phone.connect_to):
-        raise UnreachableTarget(carrier=CARRIERS[phone.integration].label)
+    provider = provider_class(phone.integration)
+    if not provider.can_reach(phone.connect_to):
+        raise UnreachableTarget(carrier=provider.carrier.label, reachable=provider.reachable)
     if not phone.greeting.strip() and sentences_in(phone.language) is None:
         raise NoGreeting(language=phone.language, ours=", ".join(SENTENCES))
 
