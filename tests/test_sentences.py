@@ -25,7 +25,7 @@ LIKE_THEIR_BASE = {InvalidJson, UnreadableFile, NoHeader, NoSuchPhone, LimitHeld
 # About headers, bodies and a PATCH of several fields, which the desk does not have.
 OF_THE_API_ALONE = {ChangeUncertain, Unreadable, InvalidKey, KeyMismatch, KeyInProgress}
 # What the sentence of an error tells of the case.
-PARTS = {
+PARTS: dict[type[Exception], dict[str, str]] = {
     NoGreeting: {"language": "ja-JP", "ours": "de, en"},
     UnreachableTarget: {"carrier": "Plivo", "reachable": "a sip: address"},
 }

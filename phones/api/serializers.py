@@ -116,7 +116,8 @@ class InboundSerializer(serializers.Serializer):
     record = FlagField(required=False, help_text="Whether a forwarded or connected call is recorded; streams are not.")
 
 
-HANDLING = [field.source for field in InboundSerializer().fields.values()]
+# The fields of the model.
+HANDLING = [str(field.source) for field in InboundSerializer().fields.values()]
 
 
 class AddPhoneSerializer(CredentialsSerializer):

@@ -235,7 +235,8 @@ class PhoneNumber(Leased):
     @property
     def target(self) -> str:
         """Where calls go on to: E.164 digits or an address; empty if they stay here."""
-        return {self.Action.FORWARD: self.forward_to, self.Action.CONNECT: self.connect_to}.get(self.action, "")
+        targets: dict[str, str] = {self.Action.FORWARD: self.forward_to, self.Action.CONNECT: self.connect_to}
+        return targets.get(self.action, "")
 
     @property
     def is_retired(self) -> bool:
