@@ -32,6 +32,7 @@ from sandbox import state as seeds
 from sandbox.postgresql import PostgreSQL, programs
 from sandbox.replica_set import ReplicaSet, mongod
 from sandbox.sandbox import Sandbox
+from sandbox.voice_system import VOICE_HOST, VoiceSystem
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEMO_DIR = BASE_DIR / ".demo"
@@ -90,8 +91,8 @@ def main() -> int:
         succeeded = False
         with suppress(KeyboardInterrupt), running_server() as (base_url, server):
             succeeded = tour(base_url, tenant, sandbox)
-            succeeded = succeeded and calls(base_url, tenant, sandbox) and drift(base_url, tenant, sandbox)
-            succeeded = succeeded and bulk()
+            succeeded = succeeded and calls(base_url, tenant, sandbox) and stream(base_url, tenant, sandbox)
+            succeeded = succeeded and drift(base_url, tenant, sandbox) and bulk()
             if succeeded and not options.exit:
                 with running("worker"):
                     invite(base_url, tenant)
@@ -307,6 +308,24 @@ def calls(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
         console.print(as_json(call))
     heard = [hear(base_url, headers, recording) for call in reply["data"]["items"] for recording in call["recordings"]]
     return heard == [True] * len(NUMBERS)
+
+
+def stream(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
+    """Connect a number with a voice system, and call it. Returns whether each has heard the other."""
+    api, headers = f"{base_url}/api/call", {"Authorization": f"Bearer {tenant['token']}"}
+    number, body = NUMBERS["plivo"], {"inbound": {"action": "connect", "connectTo": f"wss://{VOICE_HOST}/calls"}}
+    console.rule("A voice system of your own takes a call")
+    found = requests.get(f"{api}/phones?phoneNumber={number}", headers=headers, timeout=60).json()["data"]["items"]
+    path = f"phones/{found[0]['_id']}"
+    console.print(f"PATCH /api/call/{path} {escape(json.dumps(body))}")
+    requests.patch(f"{api}/{path}", json=body, headers=headers, timeout=60).raise_for_status()
+    with VoiceSystem() as system:
+        sandbox.hosts[VOICE_HOST] = system.address
+        (placed,) = sandbox.place_call("plivo", number).streams
+    console.print(
+        f"plivo calls {number}: {placed.sent} messages of 20 ms go to the voice system, and {placed.received} come back."
+    )
+    return placed.connected and not placed.failure and placed.sent == placed.received > 0
 
 
 def drift(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
