@@ -322,9 +322,8 @@ def stream(base_url: str, tenant: dict[str, str], sandbox: Sandbox) -> bool:
     with VoiceSystem() as system:
         sandbox.hosts[VOICE_HOST] = system.address
         (placed,) = sandbox.place_call("plivo", number).streams
-    console.print(
-        f"plivo calls {number}: {placed.sent} messages of 20 ms go to the voice system, and {placed.received} come back."
-    )
+    heard = f"{placed.sent} messages of 20 ms go to the voice system, and {placed.received} come back."
+    console.print(f"[bold]plivo calls {number}[/bold]: {heard}")
     return placed.connected and not placed.failure and placed.sent == placed.received > 0
 
 
