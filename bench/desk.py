@@ -227,8 +227,8 @@ def fill(had: tuple[int, int], size: tuple[int, int]) -> None:
     )
     insert(
         "INSERT INTO phones_phonenumber (_id, user_id, line_id, integration, number, state, label, action, greeting,"
-        " forward_to, record, lease_id, retired_for, created_at)"
-        " VALUES (?, ?, ?, ?, ?, 'active', ?, 'voicemail', '', '', 0, '', '', ?)",
+        " language, forward_to, connect_to, ring_seconds, if_unanswered, record, lease_id, retired_for, created_at)"
+        " VALUES (?, ?, ?, ?, ?, 'active', ?, 'voicemail', '', 'en-US', '', '', 30, 'voicemail', 0, '', '', ?)",
         (
             (ID(n), ID(n // NUMBERS_OF_A_USER), ID(n), carriers[n % 3], number_of(n), f"Desk {n}", text(back(n)))
             for n in numbers

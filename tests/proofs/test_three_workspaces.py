@@ -35,7 +35,7 @@ from tests.support.webhooks import send as knock
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 
-PARTS, OPERATIONS = (20, 2000) if EVERY_CASE else (10, 1000)
+PARTS, OPERATIONS = (20, 2000) if EVERY_CASE else (10, 500)
 SEED = os.environ.get("SAMPLE_SEED", "workspace phones")
 
 
