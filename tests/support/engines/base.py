@@ -1,11 +1,14 @@
 """What tests ask of a database, whatever its engine."""
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
+from urllib.parse import urlsplit
 
 from django.core.management.color import no_style
 from django.db import connection
@@ -144,6 +147,20 @@ class Database(ABC):
         Args:
             may_sort: whether it may go through all that fits, to put that in order.
         """
+
+
+class OnServer(Database):
+    """One of the databases of a server."""
+
+    @property
+    def name(self) -> str:
+        if self.folder is None:
+            return str(connection.settings_dict["NAME"])
+        return f"live_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:32]}"
+
+    @property
+    def url(self) -> str:
+        return urlsplit(os.environ[self.ADDRESS])._replace(path=f"/{self.name}").geturl()
 
 
 @contextmanager

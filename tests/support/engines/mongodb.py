@@ -1,6 +1,5 @@
 """MongoDB: a replica set of one member for all databases."""
 
-import hashlib
 import os
 import re
 import threading
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Self
-from urllib.parse import urlsplit
 
 from bson import Timestamp
 from django.db import connection
@@ -18,7 +16,7 @@ from pymongo.synchronous.bulk import _Bulk
 from pymongo.synchronous.pool import Connection
 
 from sandbox.replica_set import ReplicaSet, mongod
-from tests.support.engines.base import DELETE, INSERT, OTHER, READ, UPDATE, Around, Database, Statement, elsewhere
+from tests.support.engines.base import DELETE, INSERT, OTHER, READ, UPDATE, Around, OnServer, Statement, elsewhere
 from tests.support.watching import kill_with_this_process
 
 ACTS = {
@@ -31,7 +29,7 @@ CHATTER = {"hello", "ismaster", "isMaster", "ping", "endSessions", "killCursors"
 SLACK = 20
 
 
-class MongoDB(Database):
+class MongoDB(OnServer):
     engine, label = "mongodb", "MongoDB"
 
     @classmethod
@@ -43,16 +41,6 @@ class MongoDB(Database):
             kill_with_this_process([one.pid for one in replica_set.processes.values()], replica_set.folder)
             os.environ[cls.ADDRESS] = replica_set.url("tests")
         return os.environ[cls.ADDRESS]
-
-    @property
-    def name(self) -> str:
-        if self.folder is None:
-            return str(connection.settings_dict["NAME"])
-        return f"live_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:32]}"
-
-    @property
-    def url(self) -> str:
-        return urlsplit(os.environ[self.ADDRESS])._replace(path=f"/{self.name}").geturl()
 
     @contextmanager
     def database(self) -> Iterator[Any]:

@@ -1,20 +1,18 @@
 """PostgreSQL: one server for all databases."""
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn, Self
-from urllib.parse import urlsplit
 
 import psycopg
 from django.db import connection
 
 from sandbox.postgresql import PostgreSQL as Server
 from sandbox.postgresql import programs
-from tests.support.engines.base import Statement, elsewhere
+from tests.support.engines.base import OnServer, Statement, elsewhere
 from tests.support.engines.sql import SQL
 from tests.support.watching import end_with_this_process
 
@@ -40,7 +38,7 @@ AS_IF_LARGE = ("enable_seqscan = off", "cpu_tuple_cost = 1000", "cpu_index_tuple
 SLACK = 20
 
 
-class PostgreSQL(SQL):
+class PostgreSQL(OnServer, SQL):
     engine, label = "postgresql", "PostgreSQL"
     created: tuple[str, int] | None = None
 
@@ -53,16 +51,6 @@ class PostgreSQL(SQL):
             end_with_this_process(server)
             os.environ |= {cls.ADDRESS: server.url("postgres"), FOLDER: str(server.folder)}
         return os.environ[cls.ADDRESS]
-
-    @property
-    def name(self) -> str:
-        if self.folder is None:
-            return str(connection.settings_dict["NAME"])
-        return f"live_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:32]}"
-
-    @property
-    def url(self) -> str:
-        return urlsplit(os.environ[self.ADDRESS])._replace(path=f"/{self.name}").geturl()
 
     def apart(self) -> AbstractContextManager[Any]:
         return psycopg.connect(self.url, autocommit=True)
