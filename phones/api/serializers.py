@@ -156,10 +156,9 @@ class AddPhoneSerializer(CredentialsSerializer):
     inbound = InboundField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        inbound = attrs if "inbound" not in self.fields else attrs.get("inbound", {})
-        check_handling(
-            PhoneNumber(integration=attrs["integration"], **{n: inbound[n] for n in HANDLING if n in inbound})
-        )
+        inbound = attrs.get("inbound", attrs)  # in a row, the settings are fields of its own
+        handling = {name: inbound[name] for name in HANDLING if name in inbound}
+        check_handling(PhoneNumber(integration=attrs["integration"], **handling))
         return {"account_id": "", "public_key": "", **attrs}
 
 
@@ -171,14 +170,9 @@ class AddRowSerializer(AddPhoneSerializer):
 
     userId = OwnerField(source="user_id")
     inbound = None  # type: ignore[assignment]
-    action = ChoiceOfTexts(PhoneNumber.Action.values, required=False)
-    greeting = TextField(1000, required=False)
-    language = LanguageField(required=False)
-    forwardTo = ForwardField(source="forward_to", required=False)
-    connectTo = ConnectField(source="connect_to", required=False)
-    ringSeconds = SecondsField(MIN_RING_S, MAX_RING_S, source="ring_seconds", required=False)
-    ifUnanswered = ChoiceOfTexts(PhoneNumber.IfUnanswered.values, source="if_unanswered", required=False)
-    record = FlagField(required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return {**super().get_fields(), **InboundSerializer().get_fields()}
 
 
 class AddedPhoneSerializer(serializers.Serializer):
