@@ -23,6 +23,8 @@ FRAMES_PER_S = 1000 // FRAME_MS
 FRAME = (b"\x9a" * 8 + b"\x1a" * 8) * 10
 """The caller's voice, a tone of 500 Hz: 20 ms of mu-law at 8 kHz."""
 OPEN_S = 5
+PACE_S = 0.001
+"""How long the caller listens between two messages, in real seconds: long enough that a hang-up is noticed."""
 PATIENCE_S = 1.0
 """How long the caller waits for the voice system to go on speaking before hanging up, in real seconds."""
 
@@ -247,8 +249,8 @@ def open_connection(url: str, hosts: Mapping[str, str], headers: Mapping[str, st
 
 
 def exchange(connection: ClientConnection, messages: Messages, talk_s: int, placed: PlacedStream) -> bool:
-    """Let the caller talk for `talk_s` seconds, without waiting, and then listen until the voice system closes the
-    connection or is silent. Returns whether the caller ended the stream. Raises StreamFailed if it breaks off."""
+    """Let the caller talk for `talk_s` seconds, faster than in real time, and then listen until the voice system closes
+    the connection or is silent. Returns whether the caller ended the stream. Raises StreamFailed if it breaks off."""
     with connection:
         try:
             for message in messages.opening():
@@ -256,7 +258,7 @@ def exchange(connection: ClientConnection, messages: Messages, talk_s: int, plac
             for _ in range(talk_s * FRAMES_PER_S):
                 connection.send(json.dumps(messages.media()))
                 placed.sent += 1
-                _listen(connection, messages, 0, placed)
+                _listen(connection, messages, PACE_S, placed)
         except ConnectionClosed:
             pass  # what was said before is still heard
         try:
